@@ -1,0 +1,107 @@
+"""Identity by content: canonical JSON, and 64-bit hashes of examples and of row numbers.
+
+`HASH_VERSION` is stored with every table; a change to any function here must raise it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+HASH_VERSION = 1
+
+UInt64 = npt.NDArray[np.uint64]
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces; anything JSON cannot hold exactly is an error."""
+    _refuse_inexact(value, "$")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _refuse_inexact(value: Any, where: str) -> None:
+    match value:
+        case None | bool() | int() | str():
+            return
+        case float():
+            if not math.isfinite(value):
+                raise TypeError(f"{where} is {value}: not a number that JSON can hold")
+        case dict():
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    raise TypeError(f"{where} has a key of type {type(key).__name__}, not str")
+                _refuse_inexact(item, f"{where}.{key}")
+        case list() | tuple():
+            for i, item in enumerate(value):
+                _refuse_inexact(item, f"{where}[{i}]")
+        case _:
+            raise TypeError(f"{where} is a {type(value).__name__}, which has no canonical form")
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON, as 64 hex digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def content_hashes(array: npt.NDArray[Any]) -> UInt64:
+    """Hash each row of an array (n, ...): dtype, the row's shape and its little-endian bytes.
+
+    Pixels are uint8 (height, width, channels); features are whatever numeric dtype they have.
+    """
+    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    header = f"dataprune/{HASH_VERSION}|{little.dtype.str}|{array.shape[1:]}|"
+    start = hashlib.blake2b(header.encode(), digest_size=8)
+    return _digests(start, (row.tobytes() for row in little), len(little))
+
+
+def text_hashes(texts: Iterable[str], num_rows: int) -> UInt64:
+    """Hash each text's UTF-8 bytes as they are: no stripping, no normalisation."""
+    start = hashlib.blake2b(f"dataprune/{HASH_VERSION}|utf8|".encode(), digest_size=8)
+    return _digests(start, (text.encode() for text in texts), num_rows)
+
+
+def _digests(start: hashlib.blake2b, items: Iterable[bytes], num_rows: int) -> UInt64:
+    hashes = np.empty(num_rows, dtype="<u8")
+    for i, item in enumerate(items):
+        digest = start.copy()
+        digest.update(item)
+        hashes[i] = int.from_bytes(digest.digest(), "little")
+    return hashes.astype(np.uint64, copy=False)
+
+
+def source_fingerprint(hashes: UInt64, labels: npt.NDArray[np.int64], classes: list[str]) -> str:
+    """Identity of a source: every row's content hash and label, in order, and the class names."""
+    digest = hashlib.sha256(f"dataprune/source/{HASH_VERSION}|".encode())
+    digest.update(canonical_json([len(hashes), classes]).encode())
+    digest.update(hashes.astype("<u8").tobytes())
+    digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def mix64(values: npt.NDArray[Any], *salt: int | str) -> UInt64:
+    """Scramble integers with a seeded splitmix64: uniform, and a bijection for a fixed salt.
+
+    Used wherever a draw must depend on the row and the seed alone, never on row order:
+    tie-breaks, folds, random selection.
+    """
+    seed = hashlib.blake2b(canonical_json(list(salt)).encode(), digest_size=8).digest()
+    x: UInt64 = values.astype(np.uint64) + np.uint64(int.from_bytes(seed, "little"))
+    with np.errstate(over="ignore"):
+        for _ in range(2):
+            x = x + np.uint64(0x9E3779B97F4A7C15)
+            x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            x = x ^ (x >> np.uint64(31))
+    return x
+
+
+def derive_seed(*salt: int | str) -> int:
+    """A 63-bit generator seed from the things a draw depends on."""
+    digest = hashlib.blake2b(canonical_json(list(salt)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

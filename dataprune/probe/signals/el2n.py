@@ -1,0 +1,7 @@
+"""L2 norm of the output-error vector (Paul et al. 2021, Definition 2.3, before the mean)."""
+
+from __future__ import annotations
+
+from dataprune.probe.signals import stateless
+
+SIGNAL = stateless("el2n", lambda seen: seen.error_BC.norm(dim=1))

@@ -1,0 +1,20 @@
+"""Forgetting events so far: epochs at which a correct example has become wrong (Toneva et al. 2019).
+
+Counted once per epoch on the clean evaluation pass, not on augmented training batches.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from dataprune.probe.signals import Signal
+from dataprune.probe.tasks import Observation
+
+
+def _observe(seen: Observation, state_BS: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    was_correct, events = state_BS.unbind(dim=1)
+    events = events + (was_correct > seen.correct)
+    return events, torch.stack([seen.correct, events], dim=1)
+
+
+SIGNAL = Signal("forget_events", _observe, state_width=2)

@@ -1,0 +1,16 @@
+"""1.0 once the example has been predicted right after any epoch so far."""
+
+from __future__ import annotations
+
+import torch
+
+from dataprune.probe.signals import Signal
+from dataprune.probe.tasks import Observation
+
+
+def _observe(seen: Observation, state_BS: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    learned = torch.maximum(state_BS[:, 0], seen.correct)
+    return learned, learned[:, None]
+
+
+SIGNAL = Signal("learned", _observe, state_width=1)

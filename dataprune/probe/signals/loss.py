@@ -1,0 +1,7 @@
+"""Per-example loss of the task (cross-entropy for classification)."""
+
+from __future__ import annotations
+
+from dataprune.probe.signals import stateless
+
+SIGNAL = stateless("loss", lambda seen: seen.loss)

@@ -1,0 +1,177 @@
+"""Training as verbs on device tensors: fit a model, measure it, observe every example.
+
+Shape suffixes: N rows, B batch, C classes, S state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from dataprune.core.errors import ProbeError
+from dataprune.core.fingerprint import derive_seed
+from dataprune.core.recipe import Optimizer
+from dataprune.probe.data import Batches
+from dataprune.probe.signals import Signal
+from dataprune.probe.tasks import Task
+
+_SCORE_BATCH = 512
+_DIVERGENCE_CHECK_STEPS = 50
+
+
+@contextlib.contextmanager
+def pinned_arithmetic(threads: int, device: str) -> Iterator[torch.device]:
+    """Same bits each time: fixed thread count, deterministic kernels; restored on the way out.
+
+    device: "cpu" or "cuda".
+
+    Raises:
+        ProbeError: CUDA was asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ProbeError(
+            "this unit wants a GPU and torch sees none", hint="set run.num_gpus to 0 for the CPU"
+        )
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    threads_before = torch.get_num_threads()
+    deterministic_before = torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        yield torch.device(device)
+    finally:
+        torch.use_deterministic_algorithms(mode=deterministic_before)
+        torch.set_num_threads(threads_before)
+
+
+def seeded_model(build: Callable[[], nn.Module], *salt: int | str) -> nn.Module:
+    """Build a model with initial weights drawn from `salt` alone; the global generator is kept."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(*salt, "init"))
+        return build()
+
+
+def seeded_generator(*salt: int | str) -> torch.Generator:
+    """The generator of batch order and augmentation."""
+    return torch.Generator().manual_seed(derive_seed(*salt, "order"))
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How long and how fast to train.
+
+    lr_factor: factor on the base rate at each step.
+    stop_step: number of optimiser steps.
+    """
+
+    optimizer: Optimizer
+    lr_factor: Callable[[int], float]
+    stop_step: int
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    batches: Batches,
+    plan: FitPlan,
+    after_epoch: Callable[[int, float], None],
+) -> None:
+    """Train for `plan.stop_step` steps; call back with (epoch, mean training loss) at each pass.
+
+    Raises:
+        ProbeError: a loss was not finite; the step is named.
+    """
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=plan.optimizer.lr,
+        momentum=plan.optimizer.momentum,
+        weight_decay=plan.optimizer.weight_decay,
+        nesterov=plan.optimizer.momentum > 0,
+    )
+    step = epoch = 0
+    while step < plan.stop_step:
+        losses = []
+        model.train()
+        for batch in batches.epoch():
+            for group in optimizer.param_groups:
+                group["lr"] = plan.optimizer.lr * plan.lr_factor(step)
+            loss = task.train_loss(model(batch.inputs), batch.labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+            step += 1
+            if step % _DIVERGENCE_CHECK_STEPS == 0:
+                _raise_if_diverged(losses, step)
+            if step == plan.stop_step:
+                break
+        epoch += 1
+        mean_loss = _raise_if_diverged(losses, step)
+        after_epoch(epoch, mean_loss)
+
+
+def _raise_if_diverged(losses: list[torch.Tensor], step: int) -> float:
+    """Mean of the losses so far; looks at them rarely, since each look waits for the device."""
+    values = torch.stack(losses).double().cpu()
+    if not bool(values.isfinite().all()):
+        first = int((~values.isfinite()).nonzero()[0])
+        raise ProbeError(
+            f"training diverged: loss {values[first].item()} at step {step - len(losses) + first + 1}",
+            hint="lower probe.optimizer.lr, or warm up longer",
+        )
+    return float(values.mean())
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, task: Task, batches: Batches, rows: torch.Tensor | None) -> float:
+    """Share of right predictions on clean inputs, on all rows or on the rows of a bool mask (N,)."""
+    model.eval()
+    right = count = 0.0
+    for batch in batches.in_order(_SCORE_BATCH):
+        here = slice(None) if rows is None else rows[batch.rows]
+        if rows is not None and not bool(here.any()):  # type: ignore[union-attr]
+            continue
+        labels = batch.labels[here]
+        right += task.observe(model(batch.inputs[here]), labels).correct.sum().item()
+        count += len(labels)
+    return right / count if count else math.nan
+
+
+class Observer:
+    """Records signals of every row with the model in eval mode, on clean inputs."""
+
+    def __init__(self, signals: list[Signal], num_rows: int, device: torch.device) -> None:
+        self.signals = signals
+        self.values = {s.name: torch.zeros(num_rows, device=device) for s in signals}
+        self.states = {
+            s.name: torch.zeros(num_rows, s.state_width, device=device) for s in signals
+        }
+
+    @property
+    def remembers(self) -> bool:
+        """Whether some signal must see every epoch."""
+        return any(s.state_width for s in self.signals)
+
+    @torch.inference_mode()
+    def observe(self, model: nn.Module, task: Task, batches: Batches) -> None:
+        """One pass over every row."""
+        model.eval()
+        for batch in batches.in_order(_SCORE_BATCH):
+            seen = task.observe(model(batch.inputs), batch.labels)
+            here = slice(int(batch.rows[0]), int(batch.rows[-1]) + 1)
+            for signal in self.signals:
+                values, state_BS = signal.observe(seen, self.states[signal.name][here])
+                self.values[signal.name][here] = values
+                self.states[signal.name][here] = state_BS
+
+    def snapshot(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The values of the last pass, float32 (N,) each."""
+        return {name: values.cpu().numpy().copy() for name, values in self.values.items()}

@@ -1,0 +1,129 @@
+"""The Ray runner: one unit, one task; shared arrays put once and read without a copy.
+
+Nothing that matters lives in Ray: results go to the ledger from inside the task, so a lost worker
+costs its unit's time and a lost driver costs nothing that had finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dataprune.core.errors import DatapruneError
+from dataprune.core.extras import require
+from dataprune.core.protocols import Job, OnProgress, Outcome, Shared, Unit
+from dataprune.runs.execute import execute
+from dataprune.runs.ledger import Ledger
+
+_POLL_S = 0.5
+_STORE_SPARE_BYTES = 128 << 20
+_STORE_LEAST_BYTES = 256 << 20
+
+
+class RayRunner:
+    """Runs units as Ray tasks, on a local Ray it starts and ends, or on a cluster by address."""
+
+    def run(self, job: Job, on_progress: OnProgress) -> list[Outcome]:
+        """Run every unit once; lost workers are replaced, errors of a unit are not retried.
+
+        Raises:
+            DatapruneError: no node can ever give what a unit asks for, or there is no cluster.
+            MissingExtraError: Ray is not installed.
+        """
+        with _connected(job) as ray:
+            _check_feasible(ray, job)
+            shared = ray.put(dict(job.shared))
+            task = ray.remote(_run_in_worker).options(
+                num_cpus=job.resources.num_cpus,
+                num_gpus=job.resources.num_gpus,
+                max_retries=job.resources.max_retries,
+            )
+            folder = str(job.folder.resolve())
+            pending = {task.remote(unit, shared, folder): unit for unit in job.units}
+            return _collect(ray, job, pending, on_progress)
+
+
+def _run_in_worker(unit: Unit, shared: Shared, folder: str) -> Outcome:
+    return execute(unit, shared, Path(folder))
+
+
+@contextlib.contextmanager
+def _connected(job: Job) -> Iterator[Any]:
+    # Both are read when ray is first imported: no token file in the user's home, no phoning home.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = require("ray", extra="ray", why="the ray runner")
+    if ray.is_initialized():
+        yield ray
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
+    address = job.resources.address or "local"
+    if address == "local":
+        data_bytes = sum(array.nbytes for array in job.shared.values())
+        options["num_cpus"] = max(os.cpu_count() or 1, job.resources.num_cpus)
+        options["object_store_memory"] = max(
+            _STORE_LEAST_BYTES, int(1.2 * data_bytes) + _STORE_SPARE_BYTES
+        )
+    else:
+        del options["include_dashboard"]
+    try:
+        ray.init(address=address, logging_level="ERROR", **options)
+    except (ConnectionError, ValueError, RuntimeError) as exc:
+        problem = " ".join(str(exc).split())[:200]
+        raise DatapruneError(
+            f"cannot reach a Ray cluster at {address}: {problem}",
+            hint="check --address, or leave it out to run on this machine",
+        ) from exc
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_feasible(ray: Any, job: Job) -> None:
+    """A task that fits no node would wait for ever: refuse it instead."""
+    wanted = {"CPU": job.resources.num_cpus, "GPU": job.resources.num_gpus}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(all(n.get(k, 0) >= v for k, v in wanted.items()) for n in nodes):
+        best = {k: max((n.get(k, 0) for n in nodes), default=0) for k in wanted}
+        raise DatapruneError(
+            f"a unit asks for {wanted['CPU']} CPUs and {wanted['GPU']} GPUs, and no node has more "
+            f"than {best['CPU']:g} CPUs and {best['GPU']:g} GPUs",
+            hint="lower run.num_cpus or run.num_gpus in the recipe",
+        )
+
+
+def _collect(
+    ray: Any, job: Job, pending: dict[Any, Unit], on_progress: OnProgress
+) -> list[Outcome]:
+    ledger = Ledger(job.folder)
+    outcomes: dict[str, Outcome] = {}
+    told: dict[str, Any] = {}
+    while pending:
+        done, _ = ray.wait(list(pending), timeout=_POLL_S)
+        for ref in done:
+            unit = pending.pop(ref)
+            outcome = _outcome(ray, ref, unit, ledger, job.resources.max_retries)
+            outcomes[unit.unit_id] = outcome
+            on_progress(unit.unit_id, {"state": "failed" if outcome.error else "finished"})
+        for unit in pending.values():
+            progress = ledger.progress(unit.unit_id)
+            if progress is not None and progress != told.get(unit.unit_id):
+                told[unit.unit_id] = progress
+                on_progress(unit.unit_id, progress)
+    return [outcomes[unit.unit_id] for unit in job.units]
+
+
+def _outcome(ray: Any, ref: Any, unit: Unit, ledger: Ledger, max_retries: int) -> Outcome:
+    try:
+        outcome: Outcome = ray.get(ref)
+    except ray.exceptions.RayError as exc:
+        reason = str(exc).strip().splitlines()[0]
+        message = f"worker lost {max_retries + 1} times: {type(exc).__name__}: {reason}"
+        hint = "look at the node's memory and logs, then run again: finished units are kept"
+        ledger.fail(unit, None, {"error": message, "hint": hint, "attempt": max_retries + 1})
+        return Outcome(unit.unit_id, message, hint)
+    return outcome

@@ -1,0 +1,104 @@
+"""From per-seed values to columns: mean and spread over in-sample seeds, and how far to trust them.
+
+Shape suffixes: S seeds, N rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from dataprune.core.errors import PartialError
+from dataprune.scores import Score, Seen
+from dataprune.tables.trace import Trace
+
+_SPLITS = 20
+
+
+def per_seed_values(
+    score: Score, traces: dict[int, Trace], epoch: int, *, root_seed: int
+) -> npt.NDArray[np.float64]:
+    """Values (S, N), seeds in increasing order; NaN where the seed did not train on the row."""
+    values_SN = []
+    for seed, trace in sorted(traces.items()):
+        signals = {name: trace.signals[epoch][name] for name in score.signals}
+        seen = Seen(signals, epoch, seed, root_seed, len(trace.in_sample))
+        values_SN.append(np.where(trace.in_sample, score.compute(seen), np.nan))
+    return np.stack(values_SN)
+
+
+def mean_and_std(
+    values_SN: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and standard deviation (ddof 0) over the seeds that trained on each row, float64 (N,).
+
+    Raises:
+        PartialError: some row was held out by every seed there is.
+    """
+    seen_SN = ~np.isnan(values_SN)
+    counts = seen_SN.sum(axis=0)
+    if not counts.all():
+        row = int(np.flatnonzero(counts == 0)[0])
+        raise PartialError(
+            f"{int((counts == 0).sum())} rows have no seed that trained on them (first: row {row})",
+            hint="run again: the units that are missing will be trained",
+        )
+    filled = np.where(seen_SN, values_SN, 0.0)
+    mean = filled.sum(axis=0) / counts
+    squares = np.where(seen_SN, np.square(values_SN - mean), 0.0)
+    return mean, np.sqrt(squares.sum(axis=0) / counts)
+
+
+def reliability(values_SN: npt.NDArray[np.float64], *, root_seed: int) -> dict[str, Any]:
+    """How well halves of the seeds agree; None values where there are too few seeds to tell.
+
+    split_half_spearman: mean rank correlation of two halves of the seeds, over random splits.
+    reliability: the same, corrected to all seeds (Spearman-Brown: 2r / (1 + r)).
+    kept_half_overlap: share of the hardest half that both halves choose; chance is 0.5.
+    """
+    num_seeds = len(values_SN)
+    if num_seeds < 2:
+        return {"split_half_spearman": None, "reliability": None, "kept_half_overlap": None}
+    generator = np.random.default_rng([root_seed, num_seeds])
+    correlations, overlaps = [], []
+    for _ in range(_SPLITS if num_seeds > 2 else 1):
+        order = generator.permutation(num_seeds)
+        half = num_seeds // 2
+        a, b = (_mean_seen(values_SN[order[p]]) for p in (slice(half), slice(half, 2 * half)))
+        both = ~np.isnan(a) & ~np.isnan(b)
+        correlations.append(spearman(a[both], b[both]))
+        overlaps.append(_top_half_overlap(a[both], b[both]))
+    r = float(np.mean(correlations))
+    if np.isnan(r):
+        return {"split_half_spearman": None, "reliability": None, "kept_half_overlap": None}
+    corrected = 2 * r / (1 + r) if r > -1 else -1.0
+    return {
+        "split_half_spearman": round(r, 6),
+        "reliability": round(corrected, 6),
+        "kept_half_overlap": round(float(np.mean(overlaps)), 6),
+    }
+
+
+def spearman(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Spearman's rank correlation, ties at their average rank; NaN for a constant input."""
+    ranks = [pl.Series(x).rank("average").to_numpy() for x in (a, b)]
+    centred = [r - r.mean() for r in ranks]
+    norm = np.sqrt(np.square(centred[0]).sum() * np.square(centred[1]).sum())
+    return float((centred[0] * centred[1]).sum() / norm) if norm > 0 else float("nan")
+
+
+def _mean_seen(values_SN: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    counts = (~np.isnan(values_SN)).sum(axis=0)
+    total = np.nansum(values_SN, axis=0)
+    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
+
+
+def _top_half_overlap(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    size = len(a) // 2
+    if size == 0:
+        return float("nan")
+    tops = [set(np.argsort(-x, kind="stable")[:size].tolist()) for x in (a, b)]
+    return len(tops[0] & tops[1]) / size

@@ -1,0 +1,104 @@
+"""Sources: datasets at a pinned revision, with a fixed row order. One format a file.
+
+A format module defines `FORMAT`: a `SourceFormat` that says whether a uri is its own and opens it.
+Opening is cheap and reads no examples; `load` (in `_load`) decodes, hashes and fingerprints them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from dataprune.core.errors import SourceError, UsageError
+from dataprune.core.recipe import Columns, SourceRecipe
+from dataprune.core.registry import Registry
+from dataprune.tables.manifest import FileEntry
+
+Kind = Literal["image", "features", "text"]
+DATA_VARIABLE = "DATAPRUNE_DATA"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source: what it is and how to read its rows.
+
+    columns: input, label and key columns, all resolved (key may be None).
+    class_names: names of the label's classes if the schema gives them, else None until loaded.
+    files, paths: the Parquet files behind it, in order; empty where there are none.
+    schema: every column, with the schema metadata as found (the `huggingface` key).
+    batches: reads record batches in source order; None reads every column.
+    test: the held-out split, if the source has one.
+    """
+
+    uri: str
+    format: str
+    split: str
+    columns: Columns
+    kind: Kind
+    class_names: list[str] | None
+    files: tuple[FileEntry, ...]
+    paths: tuple[Path, ...]
+    schema: pa.Schema
+    num_rows: int
+    batches: Callable[[list[str] | None], Iterator[pa.RecordBatch]]
+    test: Source | None = None
+
+
+@dataclass(frozen=True)
+class SourceFormat:
+    """One way a dataset can be stored.
+
+    matches: whether a uri looks like this format.
+    open: opens it; `recipe.uri` is already expanded.
+    """
+
+    name: str
+    matches: Callable[[str], bool]
+    open: Callable[[SourceRecipe], Source]
+
+
+FORMATS: Registry[SourceFormat] = Registry("dataprune.sources", "FORMAT", "source format")
+
+
+def open_source(recipe: SourceRecipe) -> Source:
+    """Open the source a recipe names.
+
+    Raises:
+        UsageError: no format takes the uri, or DATAPRUNE_DATA is needed and not set.
+        SourceError: the data is not there or not readable.
+    """
+    expanded = recipe.model_copy(update={"uri": _expand(recipe.uri)})
+    source = _format_of(expanded).open(expanded)
+    if source.num_rows == 0:
+        raise SourceError(f"source {recipe.uri} has no rows in split {source.split}")
+    return source
+
+
+def _format_of(recipe: SourceRecipe) -> SourceFormat:
+    if recipe.format is not None:
+        return FORMATS.get(recipe.format)
+    for name in FORMATS.names():
+        source_format = FORMATS.get(name)
+        if source_format.matches(recipe.uri):
+            return source_format
+    raise UsageError(
+        f"{recipe.uri} is neither a known source nor a path that exists",
+        hint=f"formats: {', '.join(FORMATS.names())}; set source.format if it is one of them",
+    )
+
+
+def _expand(uri: str) -> str:
+    if f"${DATA_VARIABLE}" not in uri:
+        return uri
+    folder = os.environ.get(DATA_VARIABLE)
+    if not folder:
+        raise UsageError(
+            f"the source is {uri} and {DATA_VARIABLE} is not set",
+            hint=f"set {DATA_VARIABLE}, or name the data with --source PATH",
+        )
+    return uri.replace(f"${DATA_VARIABLE}", folder.rstrip("/"))

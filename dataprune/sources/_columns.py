@@ -1,0 +1,109 @@
+"""Which columns play which part: read from the schema, or named, or an error that lists them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from dataprune.core.errors import SourceError, nearest
+from dataprune.core.recipe import Columns
+from dataprune.sources import Kind
+
+_LABEL_NAMES = ("label", "labels", "target", "class", "y")
+_INPUT_NAMES = ("image", "img", "text", "sentence", "features", "x", "input")
+
+
+def features_of(schema: pa.Schema) -> dict[str, Any]:
+    """Hugging Face features from the schema's `huggingface` metadata; {} without it."""
+    raw = (schema.metadata or {}).get(b"huggingface")
+    if not raw:
+        return {}
+    features: dict[str, Any] = json.loads(raw).get("info", {}).get("features", {})
+    return features
+
+
+def resolve_columns(schema: pa.Schema, asked: Columns, *, uri: str) -> tuple[Columns, Kind]:
+    """Settle input, label and key columns and the kind of input.
+
+    Raises:
+        SourceError: a named column is missing or of the wrong type, or none can be inferred.
+    """
+    for name in (asked.input, asked.label, asked.key):
+        if name is not None and name not in schema.names:
+            raise SourceError(
+                f"source {uri} has no column {name}", hint=nearest(name, schema.names)
+            )
+    label = asked.label or _infer_label(schema, asked, uri)
+    column = asked.input or _infer_input(schema, {label, asked.key}, uri)
+    kind = _kind(schema.field(column).type)
+    if kind is None:
+        raise SourceError(
+            f"column {column} of {uri} is {schema.field(column).type}: no image, text or list of "
+            "numbers",
+            hint="name another one as source.columns.input",
+        )
+    return Columns(input=column, label=label, key=asked.key), kind
+
+
+def class_names_of(schema: pa.Schema, label: str) -> list[str] | None:
+    """Class names of a ClassLabel column; None if the schema names none."""
+    feature = features_of(schema).get(label)
+    if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
+        return [str(name) for name in feature["names"]]
+    return None
+
+
+def _infer_label(schema: pa.Schema, asked: Columns, uri: str) -> str:
+    free = [n for n in schema.names if n not in {asked.input, asked.key}]
+    class_labels = [n for n in free if class_names_of(schema, n) is not None]
+    named = [n for n in _LABEL_NAMES if n in free]
+    if len(class_labels) == 1:
+        return class_labels[0]
+    for candidates in ([n for n in named if n in class_labels], named):
+        if candidates:
+            return candidates[0]
+    raise SourceError(
+        f"no label column found in {uri}",
+        hint=f"name it as source.columns.label; columns: {', '.join(schema.names)}",
+    )
+
+
+def _infer_input(schema: pa.Schema, taken: set[str | None], uri: str) -> str:
+    kinds = {n: _kind(schema.field(n).type) for n in schema.names if n not in taken}
+    for kind in ("image", "features", "text"):
+        candidates = [n for n, k in kinds.items() if k == kind]
+        if len(candidates) > 1:
+            candidates = [n for n in _INPUT_NAMES if n in candidates][:1] or candidates
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            raise SourceError(
+                f"{uri} has several {kind} columns: {', '.join(candidates)}",
+                hint="name one as source.columns.input",
+            )
+    raise SourceError(
+        f"no image, text or numeric-list column found in {uri}",
+        hint=f"name it as source.columns.input; columns: {', '.join(schema.names)}",
+    )
+
+
+def _kind(arrow_type: pa.DataType) -> Kind | None:
+    if pa.types.is_struct(arrow_type):
+        names = {arrow_type.field(i).name for i in range(arrow_type.num_fields)}
+        return "image" if "bytes" in names else None
+    if pa.types.is_binary(arrow_type) or pa.types.is_large_binary(arrow_type):
+        return "image"
+    if pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type):
+        return "text"
+    is_list = (
+        pa.types.is_list(arrow_type)
+        or pa.types.is_large_list(arrow_type)
+        or pa.types.is_fixed_size_list(arrow_type)
+    )
+    if is_list and (
+        pa.types.is_integer(arrow_type.value_type) or pa.types.is_floating(arrow_type.value_type)
+    ):
+        return "features"
+    return None

@@ -1,0 +1,73 @@
+"""Decisions: keep or drop for every example of the source, with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataprune.core.errors import TableError
+from dataprune.tables import examples
+from dataprune.tables.parquet import check_schema, read_table, write_table
+
+FORMAT = "dataprune.decisions"
+FORMAT_VERSION = 1
+SCHEMA = pa.schema(
+    [
+        *examples.SCHEMA,
+        pa.field("keep", pa.bool_(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("rank", pa.int64(), nullable=False),
+        pa.field("value", pa.float32(), nullable=False),
+    ]
+)
+DESCRIPTIONS = {
+    **examples.DESCRIPTIONS,
+    "keep": "whether the example is in the version",
+    "reason": "code: why it was kept or dropped",
+    "rule": "the rule that decided: the strategy",
+    "rank": "place in the strategy's order, 0 is kept first",
+    "value": "the score it was decided by",
+}
+
+
+def write_decisions(path: Path, table: pa.Table, meta: dict[str, Any]) -> None:
+    """Write decisions for every row of a source."""
+    check_schema(table, SCHEMA, what="decisions")
+    write_table(path, table, {"format": FORMAT, "format_version": FORMAT_VERSION, **meta})
+
+
+def read_decisions(path: Path) -> pa.Table:
+    """Read decisions back.
+
+    Raises:
+        TableError: not a decisions table, or damaged.
+    """
+    table, _ = read_table(path, format_name=FORMAT, format_version=FORMAT_VERSION)
+    check_schema(table, SCHEMA, what=f"decisions {path}")
+    return table
+
+
+def count_by_class(table: pa.Table, class_names: list[str]) -> dict[str, dict[str, int]]:
+    """Per class: rows in the source, kept and dropped; kept + dropped = source is asserted."""
+    labels = table.column("label").to_numpy()
+    keep = table.column("keep").to_numpy(zero_copy_only=False)
+    source = np.bincount(labels, minlength=len(class_names))
+    kept = np.bincount(labels[keep], minlength=len(class_names))
+    dropped = np.bincount(labels[~keep], minlength=len(class_names))
+    if not np.array_equal(kept + dropped, source):
+        raise TableError("decisions do not reconcile: kept + dropped is not the source")
+    return {
+        name: {"source": int(source[i]), "kept": int(kept[i]), "dropped": int(dropped[i])}
+        for i, name in enumerate(class_names)
+    }
+
+
+def count_reasons(table: pa.Table) -> dict[str, int]:
+    """Rows per reason code, sorted by code."""
+    counts = pc.value_counts(table.column("reason"))
+    return dict(sorted((c["values"].as_py(), c["counts"].as_py()) for c in counts))

@@ -1,0 +1,180 @@
+"""The manifest: what a version is made of. No clock time, no host: same inputs, same bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from dataprune.core.errors import TableError, UsageError
+from dataprune.core.files import read_json
+from dataprune.core.recipe import Columns, Recipe, Strict
+
+TAG_PATTERN = r"^v[0-9]+(\.[0-9]+){0,2}(-[a-z0-9]+(\.[a-z0-9]+)*)*$"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class FileEntry(Strict):
+    """A file by content."""
+
+    path: str
+    sha256: str = _Sha256
+    bytes: int = Field(ge=0)
+    rows: int | None = Field(None, ge=0)
+
+
+class SourceRef(Strict):
+    """A source, pinned: enough to open it again and to know it is the same."""
+
+    uri: str
+    format: str
+    split: str
+    test_split: str | None = None
+    columns: Columns
+    kind: Literal["image", "features", "text"]
+    class_names: list[str]
+    num_rows: int = Field(ge=1)
+    fingerprint: str = _Sha256
+    files: list[FileEntry]
+
+
+class ScoresEntry(Strict):
+    """The score table a version was decided from."""
+
+    file: FileEntry
+    column: str
+    spec: dict[str, Any]
+    status: Literal["complete", "partial"]
+    unit_ids: list[str]
+    reliability: dict[str, Any]
+
+
+class SelectionEntry(Strict):
+    """How scores became decisions."""
+
+    strategy: str
+    by: str
+    params: dict[str, Any]
+    keep: float | int | str
+    class_balance: str
+    min_per_class: int
+    seed: int
+    tie_break: str
+    rows_in: int
+    rows_out: int
+    kept_rows_sha256: str = _Sha256
+
+
+class SplitEntry(Strict):
+    """The files of one split of the version; none for a view."""
+
+    rows: int
+    files: list[FileEntry]
+
+
+class ResultEntry(Strict):
+    """What is in the version."""
+
+    features: dict[str, Any] | None
+    splits: dict[str, SplitEntry]
+    rows_sha256: str = _Sha256
+
+
+class ClassCounts(Strict):
+    """kept + dropped = source, for one class."""
+
+    source: int
+    kept: int
+    dropped: int
+
+
+class Producer(Strict):
+    """What wrote the version."""
+
+    dataprune: str
+    packages: dict[str, str]
+
+
+class Manifest(Strict):
+    """What lies at manifest.json in a version's folder, written after everything it names."""
+
+    manifest_version: Literal[1] = 1
+    name: str = Field(pattern=NAME_PATTERN)
+    version: str = Field(pattern=TAG_PATTERN, max_length=63)
+    kind: Literal["materialized", "view"]
+    fingerprint: str = _Sha256
+    source: SourceRef
+    recipe: dict[str, Any]
+    scores: ScoresEntry
+    selection: SelectionEntry
+    classes: dict[str, ClassCounts]
+    reasons: dict[str, int]
+    result: ResultEntry
+    decisions: FileEntry
+    control_of: str | None = Field(None, description="tag this version is the control of")
+    producer: Producer
+
+
+def check_tag(tag: str) -> str:
+    """Return the tag if it is a legal version tag.
+
+    Raises:
+        UsageError: it is not; the hint shows the form.
+    """
+    if not re.fullmatch(TAG_PATTERN, tag) or len(tag) > 63:
+        raise UsageError(
+            f"{tag!r} is not a version tag",
+            hint="tags are v<N> with an optional slug, lower case, 63 characters at most: "
+            "v1, v2-el2n-keep0.5",
+        )
+    return tag
+
+
+def check_name(name: str) -> str:
+    """Return the name if a local store can hold it.
+
+    Raises:
+        UsageError: it has a slash (a Hub repository) or characters a folder should not have.
+    """
+    if "/" in name:
+        raise UsageError(
+            f"{name!r} has a slash, which names a Hub repository",
+            hint="a version in a local store has a plain name such as digits",
+        )
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > 64:
+        raise UsageError(
+            f"{name!r} is not a version name",
+            hint="use up to 64 letters, digits, '.', '_' and '-', starting with a letter or digit",
+        )
+    return name
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and validate a manifest.
+
+    Raises:
+        TableError: not JSON, or not a manifest of this version.
+    """
+    data = read_json(path)
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise TableError(f"{path} is not a manifest: {where}: {first['msg']}") from exc
+
+
+def render_manifest(manifest: Manifest) -> str:
+    """The manifest's one text form."""
+    data = manifest.model_dump(mode="json")
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def portable_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe without where and how it ran: the part that can change a result."""
+    data: dict[str, Any] = recipe.model_dump(mode="json", exclude={"run"})
+    return data

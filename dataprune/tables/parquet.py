@@ -1,0 +1,88 @@
+"""One way to write and read our Parquet tables: atomic, self-describing, deterministic bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataprune.core.errors import TableError
+from dataprune.core.files import atomic_path
+from dataprune.core.fingerprint import canonical_json
+
+METADATA_KEY = b"dataprune"
+
+
+def write_table(
+    path: Path, table: pa.Table, meta: dict[str, Any], *, row_group_rows: int | None = None
+) -> None:
+    """Write a table with its JSON metadata; the same table gives the same bytes.
+
+    meta: must hold `format` and `format_version`; ends up under the schema key `dataprune`.
+    """
+    assert {"format", "format_version"} <= meta.keys(), "a table must say what it is"
+    described = table.replace_schema_metadata({METADATA_KEY: canonical_json(meta).encode()})
+    delta = {f.name: "DELTA_BINARY_PACKED" for f in table.schema if f.name in {"row", "rank"}}
+    dictionary = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            described,
+            temporary,
+            compression="zstd",
+            use_dictionary=dictionary,
+            column_encoding=delta,
+            row_group_size=row_group_rows or 1 << 20,
+        )
+
+
+def read_table(
+    path: Path, *, format_name: str, format_version: int, columns: list[str] | None = None
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Read one of our tables and its metadata.
+
+    Raises:
+        TableError: no such file, not Parquet, damaged, or not a table of this format and version.
+    """
+    what = format_name.removeprefix("dataprune.")
+    if not path.is_file():
+        raise TableError(f"there is no {what} file at {path}")
+    try:
+        with pq.ParquetFile(path) as file:
+            raw = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
+            meta: dict[str, Any] = json.loads(raw) if raw else {}
+            found = meta.get("format")
+            if found != format_name:
+                raise TableError(
+                    f"{path} is not a dataprune {what} table",
+                    hint=f"it is a {found.removeprefix('dataprune.')} table" if found else None,
+                )
+            if meta["format_version"] != format_version:
+                raise TableError(
+                    f"{path} has {what} format {meta['format_version']}, this dataprune reads "
+                    f"{format_version}",
+                    hint="use the dataprune version that wrote it",
+                )
+            return file.read(columns=columns), meta
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as exc:
+        problem = " ".join(str(exc).split())[:200]
+        raise TableError(f"{path} cannot be read as Parquet: {problem}") from exc
+
+
+def check_schema(table: pa.Table, expected: pa.Schema, *, what: str) -> None:
+    """Assert that a table begins with the columns of its contract, names and types.
+
+    Raises:
+        TableError: the first column that differs.
+    """
+    for i, field in enumerate(expected):
+        if i >= len(table.schema) or table.schema.field(i).name != field.name:
+            found = table.schema.names[i] if i < len(table.schema) else "nothing"
+            raise TableError(f"{what} should have column {i} called {field.name}, found {found}")
+        if table.schema.field(i).type != field.type:
+            raise TableError(
+                f"{what} has column {field.name} of type {table.schema.field(i).type}, "
+                f"should be {field.type}"
+            )

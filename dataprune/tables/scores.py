@@ -1,0 +1,108 @@
+"""The score table: one row per example of the source, scores beside each other, and their specs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dataprune.core.errors import TableError, UsageError, nearest
+from dataprune.core.fingerprint import HASH_VERSION
+from dataprune.tables import examples
+from dataprune.tables.parquet import check_schema, read_table, write_table
+
+FORMAT = "dataprune.scores"
+FORMAT_VERSION = 1
+DESCRIPTIONS = {
+    **examples.DESCRIPTIONS,
+    "NAME@EPOCH": "float32: mean over in-sample seeds of the score after that epoch",
+    "NAME": "float32: the score at the last checkpoint",
+    "NAME_std": "float32: standard deviation over seeds (ddof 0) at the last checkpoint",
+}
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """A score table in memory: `table` as stored, `meta` the JSON that travels with it."""
+
+    table: pa.Table
+    meta: dict[str, Any]
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the score columns (not their spreads)."""
+        return list(self.meta["scores"])
+
+    def values(self, column: str) -> npt.NDArray[np.float64]:
+        """One score column as float64 (n,).
+
+        Raises:
+            UsageError: there is no such column.
+            TableError: the column holds NaN, inf or null.
+        """
+        if column not in self.columns:
+            raise UsageError(
+                f"the score table has no column {column}", hint=nearest(column, self.columns)
+            )
+        array = self.table.column(column)
+        values: npt.NDArray[np.float64] = array.to_numpy().astype(np.float64)
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise TableError(
+                f"score {column} is {values[bad[0]]} for row {bad[0]} ({len(bad)} such rows)",
+                hint="a score must be a number for every row; score again",
+            )
+        return values
+
+
+def write_scores(
+    path: Path,
+    example_table: pa.Table,
+    columns: dict[str, npt.NDArray[np.float64]],
+    meta: dict[str, Any],
+) -> None:
+    """Write examples and their score columns; every value must be finite.
+
+    Raises:
+        TableError: a score is NaN or inf; the row is named.
+    """
+    table = example_table
+    for name, values in columns.items():
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise TableError(f"score {name} is {values[bad[0]]} for row {bad[0]}")
+        field = pa.field(name, pa.float32(), nullable=False)
+        table = table.append_column(field, pa.array(values.astype(np.float32)))
+    full = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "hash_version": HASH_VERSION,
+        **meta,
+    }
+    write_table(path, table, full)
+
+
+def read_scores(path: Path) -> ScoreTable:
+    """Read a score table and check its shape.
+
+    Raises:
+        TableError: not a score table, damaged, rows out of order, or hashes of another version.
+    """
+    table, meta = read_table(path, format_name=FORMAT, format_version=FORMAT_VERSION)
+    check_schema(table, examples.SCHEMA, what=f"score table {path}")
+    if meta["hash_version"] != HASH_VERSION:
+        raise TableError(f"{path} has hash version {meta['hash_version']}, not {HASH_VERSION}")
+    rows = table.column("row").to_numpy()
+    if len(rows) == 0:
+        raise TableError(f"score table {path} has no rows")
+    if not np.array_equal(rows, np.arange(len(rows))):
+        row = int(np.flatnonzero(rows != np.arange(len(rows)))[0])
+        raise TableError(
+            f"score table {path} has row {rows[row]} at position {row}",
+            hint="rows must stand in source order, each once",
+        )
+    return ScoreTable(table, meta)

@@ -1,0 +1,104 @@
+"""What one unit observed: a row per (checkpoint, example), one float32 column per signal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dataprune.core.errors import TableError
+from dataprune.tables.parquet import check_schema, read_table, write_table
+
+FORMAT = "dataprune.trace"
+FORMAT_VERSION = 1
+SCHEMA = pa.schema(
+    [
+        pa.field("checkpoint", pa.int32(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("in_sample", pa.bool_(), nullable=False),
+    ]
+)
+DESCRIPTIONS = {
+    "checkpoint": "epoch after which the signals were taken",
+    "row": "position in the pinned source",
+    "in_sample": "whether this unit trained on the row; scores average these only",
+    "SIGNAL": "one column per recorded signal",
+}
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A unit's trace in memory.
+
+    signals: {checkpoint: {signal: float64 (n,)}}, rows in source order.
+    in_sample: bool (n,).
+    """
+
+    in_sample: npt.NDArray[np.bool_]
+    signals: dict[int, dict[str, Float]]
+
+
+def write_trace(
+    path: Path,
+    in_sample: npt.NDArray[np.bool_],
+    signals: dict[int, dict[str, npt.NDArray[np.float32]]],
+    meta: dict[str, Any],
+) -> None:
+    """Write signals of all checkpoints, one row group each. NaN or inf names the row.
+
+    Raises:
+        TableError: a signal is not finite.
+    """
+    n = len(in_sample)
+    parts = []
+    for checkpoint, columns in sorted(signals.items()):
+        for name, values in columns.items():
+            bad = np.flatnonzero(~np.isfinite(values))
+            if len(bad):
+                raise TableError(
+                    f"signal {name} at epoch {checkpoint} is {values[bad[0]]} for row {bad[0]}"
+                )
+        parts.append(
+            pa.table(
+                {
+                    "checkpoint": pa.array(np.full(n, checkpoint, dtype=np.int32)),
+                    "row": pa.array(np.arange(n, dtype=np.int64)),
+                    "in_sample": pa.array(in_sample),
+                    **{name: pa.array(columns[name]) for name in sorted(columns)},
+                }
+            )
+        )
+    table = pa.concat_tables(parts)
+    fields = [*SCHEMA, *(f.with_nullable(False) for f in list(table.schema)[len(SCHEMA) :])]
+    table = table.cast(pa.schema(fields))
+    full = {"format": FORMAT, "format_version": FORMAT_VERSION, **meta}
+    write_table(path, table, full, row_group_rows=n)
+
+
+def read_trace(path: Path, signals: Iterable[str]) -> Trace:
+    """Read some signals of a unit's trace back, at every checkpoint.
+
+    Raises:
+        TableError: not a trace, or damaged.
+    """
+    names = sorted(signals)
+    columns = [*SCHEMA.names, *names]
+    table, _ = read_table(
+        path, format_name=FORMAT, format_version=FORMAT_VERSION, columns=columns
+    )
+    check_schema(table, SCHEMA, what=f"trace {path}")
+    checkpoints = table.column("checkpoint").to_numpy()
+    values = {name: table.column(name).to_numpy().astype(np.float64) for name in names}
+    by_checkpoint = {}
+    for checkpoint in np.unique(checkpoints):
+        at = checkpoints == checkpoint
+        by_checkpoint[int(checkpoint)] = {name: column[at] for name, column in values.items()}
+    first = checkpoints == checkpoints[0]
+    return Trace(table.column("in_sample").to_numpy()[first], by_checkpoint)

@@ -1,0 +1,1 @@
+"""Versions: immutable datasets `name@tag` in a store, built from decisions, loaded with proof."""

@@ -1,0 +1,214 @@
+"""Build a version: data first, then decisions and scores, the manifest last, then its name."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dataprune._version import __version__
+from dataprune.core.errors import VersionExistsError
+from dataprune.core.files import sha256_file, write_text
+from dataprune.core.fingerprint import canonical_json, fingerprint
+from dataprune.selection._decide import TIE_BREAK, Choice
+from dataprune.selection._quotas import budget_rows
+from dataprune.sources import Source
+from dataprune.tables.decisions import count_by_class, count_reasons, write_decisions
+from dataprune.tables.manifest import (
+    ClassCounts,
+    FileEntry,
+    Manifest,
+    Producer,
+    ResultEntry,
+    ScoresEntry,
+    SelectionEntry,
+    SourceRef,
+    SplitEntry,
+    render_manifest,
+)
+from dataprune.tables.scores import ScoreTable
+from dataprune.versions.store import MANIFEST, LocalStore
+from dataprune.versions.write import features_json, write_shards
+
+DATA_FOLDER = "data"
+DECISIONS = "decisions.parquet"
+SCORES = "scores.parquet"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Everything a version is made of, before it is.
+
+    decisions: the decisions table, a row per row of the source.
+    by: score column decided by.
+    view: store no rows, read the pinned source on load.
+    control_of: the tag this is a random control of.
+    """
+
+    name: str
+    tag: str
+    source: Source
+    ref: SourceRef
+    scores: ScoreTable
+    scores_path: Path
+    decisions: pa.Table
+    choice: Choice
+    by: str
+    view: bool = False
+    control_of: str | None = None
+
+
+def build_version(store: LocalStore, draft: Draft) -> tuple[Manifest, bool]:
+    """Build `name@tag`, or find it built already. Returns the manifest and whether it was new.
+
+    Raises:
+        VersionExistsError: the tag is taken by other content; says what differs.
+        BusyError: another process builds a version of this name.
+    """
+    identity = _identity(draft)
+    with store.staging(draft.name, draft.tag) as folder:
+        if store.has(draft.name, draft.tag):
+            existing = store.manifest(draft.name, draft.tag)
+            if existing.fingerprint != fingerprint(identity):
+                raise VersionExistsError(
+                    f"{draft.name}@{draft.tag} exists with {_difference(existing, identity)}",
+                    hint=f"versions never change: use another tag, such as {_next(store, draft)}",
+                )
+            return existing, False
+        manifest = _fill(folder, draft, identity)
+        write_text(folder / MANIFEST, render_manifest(manifest))
+    return manifest, True
+
+
+def _identity(draft: Draft) -> dict[str, Any]:
+    """What makes two builds the same version: source, selection and every decision."""
+    return {
+        "kind": "view" if draft.view else "materialized",
+        "source": draft.ref.fingerprint,
+        "selection": _selection(draft).model_dump(mode="json"),
+        "decisions": _decisions_sha256(draft.decisions),
+        "control_of": draft.control_of,
+    }
+
+
+def _selection(draft: Draft) -> SelectionEntry:
+    keep = draft.decisions.column("keep").to_numpy(zero_copy_only=False)
+    choice = draft.choice
+    return SelectionEntry(
+        strategy=choice.strategy,
+        by=draft.by,
+        params=choice.params,
+        keep=choice.keep,
+        class_balance=choice.balance,
+        min_per_class=choice.min_per_class,
+        seed=choice.seed,
+        tie_break=TIE_BREAK,
+        rows_in=len(keep),
+        rows_out=budget_rows(choice.keep, len(keep)),
+        kept_rows_sha256=hashlib.sha256(np.flatnonzero(keep).astype("<i8").tobytes()).hexdigest(),
+    )
+
+
+def _decisions_sha256(table: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for name in ("keep", "rank", "value"):
+        digest.update(np.ascontiguousarray(table.column(name).to_numpy()).tobytes())
+    digest.update("\n".join(table.column("reason").to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def _difference(existing: Manifest, identity: dict[str, Any]) -> str:
+    if existing.kind != identity["kind"]:
+        return f"kind {existing.kind}, this is a {identity['kind']}"
+    if existing.source.fingerprint != identity["source"]:
+        return f"another source, {existing.source.uri}"
+    if existing.control_of != identity["control_of"]:
+        return f"control_of {existing.control_of}"
+    before = existing.selection.model_dump(mode="json")
+    for key in ("strategy", "by", "keep", "params", "class_balance", "min_per_class", "seed"):
+        if before[key] != identity["selection"][key]:
+            return f"{key} {before[key]}, this has {identity['selection'][key]}"
+    return "other scores"
+
+
+def _next(store: LocalStore, draft: Draft) -> str:
+    taken = [int(t[1:].split("-")[0].split(".")[0]) for t in store.tags(draft.name)]
+    return f"v{max(taken) + 1}"
+
+
+def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
+    keep: npt.NDArray[np.bool_] = draft.decisions.column("keep").to_numpy(zero_copy_only=False)
+    files: list[FileEntry] = []
+    if not draft.view:
+        files = write_shards(draft.source, keep, folder / DATA_FOLDER, draft.ref.split)
+    meta = {
+        "class_names": draft.ref.class_names,
+        "source_fingerprint": draft.ref.fingerprint,
+        "selection": identity["selection"],
+    }
+    write_decisions(folder / DECISIONS, draft.decisions, meta)
+    shutil.copyfile(draft.scores_path, folder / SCORES)
+    selection = SelectionEntry.model_validate(identity["selection"])
+    assert selection.rows_out == int(keep.sum())
+    counts = count_by_class(draft.decisions, draft.ref.class_names)
+    return Manifest(
+        name=draft.name,
+        version=draft.tag,
+        kind="view" if draft.view else "materialized",
+        fingerprint=fingerprint(identity),
+        source=_located(draft.ref) if draft.view else draft.ref,
+        recipe=draft.scores.meta["recipe"],
+        scores=_scores_entry(draft, folder),
+        selection=selection,
+        classes={name: ClassCounts(**c) for name, c in counts.items()},
+        reasons=count_reasons(draft.decisions),
+        result=ResultEntry(
+            features=features_json(draft.source.schema),
+            splits={draft.ref.split: SplitEntry(rows=selection.rows_out, files=files)},
+            rows_sha256=_rows_sha256(draft.decisions, keep),
+        ),
+        decisions=_entry(folder / DECISIONS, len(keep)),
+        control_of=draft.control_of,
+        producer=Producer(
+            dataprune=__version__,
+            packages={p: importlib.metadata.version(p) for p in ("numpy", "pyarrow")},
+        ),
+    )
+
+
+def _located(ref: SourceRef) -> SourceRef:
+    """A view is bound to where its source lies: its manifest holds the absolute path."""
+    return ref.model_copy(update={"uri": str(Path(ref.uri).resolve())}) if ref.files else ref
+
+
+def _scores_entry(draft: Draft, folder: Path) -> ScoresEntry:
+    meta = draft.scores.meta
+    return ScoresEntry(
+        file=_entry(folder / SCORES, len(draft.scores.table)),
+        column=draft.by,
+        spec=meta["scores"].get(draft.by, {}),
+        status=meta["status"],
+        unit_ids=meta["unit_ids"],
+        reliability=meta["reliability"].get(draft.by.split("@")[0], {}),
+    )
+
+
+def _entry(path: Path, rows: int) -> FileEntry:
+    return FileEntry(
+        path=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows
+    )
+
+
+def _rows_sha256(decisions: pa.Table, keep: npt.NDArray[np.bool_]) -> str:
+    """Hash of the kept rows' content and labels, in order: the same however they are sharded."""
+    digest = hashlib.sha256(canonical_json(["rows", int(keep.sum())]).encode())
+    digest.update(decisions.column("content_hash").to_numpy()[keep].astype("<u8").tobytes())
+    digest.update(decisions.column("label").to_numpy()[keep].astype("<i4").tobytes())
+    return digest.hexdigest()

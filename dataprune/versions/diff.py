@@ -1,0 +1,63 @@
+"""What changed between two versions: rows by content, so that sources need not be the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dataprune.tables.decisions import read_decisions
+from dataprune.versions.load import LoadedVersion
+
+_FIELDS = ("strategy", "by", "params", "keep", "class_balance", "min_per_class", "seed")
+
+
+def diff_versions(old: LoadedVersion, new: LoadedVersion) -> dict[str, Any]:
+    """Kept rows in both, added and removed, in total and per class, and changed settings.
+
+    Rows are matched by content hash and occurrence (the k-th copy of an example matches the k-th).
+    """
+    kept_old, kept_new = _kept(old), _kept(new)
+    both = kept_old.keys() & kept_new.keys()
+    added, removed = kept_new.keys() - both, kept_old.keys() - both
+    classes: dict[str, dict[str, int]] = {}
+    for kind, ids, kept in (("added", added, kept_new), ("removed", removed, kept_old)):
+        for identity in ids:
+            entry = classes.setdefault(kept[identity], {"added": 0, "removed": 0})
+            entry[kind] += 1
+    before, after = (v.manifest.selection.model_dump(mode="json") for v in (old, new))
+    settings = {k: [before[k], after[k]] for k in _FIELDS if before[k] != after[k]}
+    if old.manifest.source.fingerprint != new.manifest.source.fingerprint:
+        settings["source"] = [old.manifest.source.uri, new.manifest.source.uri]
+    return {
+        "name": old.name,
+        "tags": [old.tag, new.tag],
+        "kept": [len(kept_old), len(kept_new)],
+        "in_both": len(both),
+        "added": len(added),
+        "removed": len(removed),
+        "classes": dict(sorted(classes.items())),
+        "settings": settings,
+    }
+
+
+def _kept(version: LoadedVersion) -> dict[tuple[int, int], str]:
+    """{(content hash, occurrence): class name} of the kept rows."""
+    table = read_decisions(version.folder / version.manifest.decisions.path)
+    hashes = table.column("content_hash").to_numpy()
+    labels = table.column("label").to_numpy()
+    keep = table.column("keep").to_numpy(zero_copy_only=False)
+    occurrence = _occurrences(hashes)
+    names = version.manifest.source.class_names
+    return {
+        (int(hashes[i]), int(occurrence[i])): names[labels[i]] for i in np.flatnonzero(keep)
+    }
+
+
+def _occurrences(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    order = np.argsort(hashes, kind="stable")
+    _, start, counts = np.unique(hashes[order], return_index=True, return_counts=True)
+    occurrence = np.empty(len(hashes), dtype=np.int64)
+    occurrence[order] = np.arange(len(hashes)) - np.repeat(start, counts)
+    return occurrence

@@ -1,0 +1,212 @@
+"""Load a version: check the tag, the manifest and every file's hash, then hand out the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from dataprune.core.errors import AlignmentError, VersionError
+from dataprune.core.files import sha256_file
+from dataprune.core.recipe import SourceRecipe
+from dataprune.sources import Source, open_source
+from dataprune.tables.decisions import read_decisions
+from dataprune.tables.manifest import FileEntry, Manifest, SourceRef
+from dataprune.versions.store import LocalStore
+from dataprune.versions.write import kept_table
+
+if TYPE_CHECKING:
+    from dataprune.versions.torch_view import VersionDataset
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A version whose files were checked against its manifest.
+
+    `frame()`, `arrow()` and `torch()` give the kept rows, every column of the source, in source
+    order; `decisions()` gives a row per row of the source.
+    """
+
+    manifest: Manifest
+    folder: Path
+    source_uri: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The version's name."""
+        return self.manifest.name
+
+    @property
+    def tag(self) -> str:
+        """The version's tag."""
+        return self.manifest.version
+
+    def __len__(self) -> int:
+        return self.manifest.selection.rows_out
+
+    def __repr__(self) -> str:
+        rows = f"{len(self)} of {self.manifest.selection.rows_in} rows"
+        return f"<{self.name}@{self.tag}: {rows}, {self.manifest.kind}>"
+
+    def frame(self) -> pl.LazyFrame:
+        """The kept rows as a polars LazyFrame."""
+        if self.manifest.kind == "materialized":
+            return pl.scan_parquet(self._paths)
+        source = self._source
+        if not source.paths:
+            return pl.LazyFrame(pl.from_arrow(self._view_table))
+        rows = pl.Series("rows", np.flatnonzero(self._keep))
+        return (
+            pl.scan_parquet(list(source.paths), row_index_name="__dataprune_row")
+            .filter(pl.col("__dataprune_row").cast(pl.Int64).is_in(rows.implode()))
+            .drop("__dataprune_row")
+        )
+
+    def arrow(self) -> pads.Dataset:
+        """The kept rows as a pyarrow dataset; a view's rows are read into memory."""
+        if self.manifest.kind == "materialized":
+            return pads.dataset(self._paths, format="parquet")
+        return pads.dataset(self._view_table)
+
+    def torch(self) -> VersionDataset:
+        """The kept rows as a map-style torch dataset of dicts.
+
+        Raises:
+            MissingExtraError: torch (or, for images, Pillow) is not installed.
+        """
+        from dataprune.core.extras import require
+
+        require("torch", extra="probe", why="the torch view of a version")
+        from dataprune.versions.torch_view import VersionDataset
+
+        return VersionDataset(self.arrow().to_table())
+
+    def decisions(self) -> pl.DataFrame:
+        """The decision on every row of the source, with its reason."""
+        return pl.DataFrame(pl.from_arrow(read_decisions(self.folder / self.manifest.decisions.path)))
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Positions of the kept rows in the source, int64, ascending."""
+        return np.flatnonzero(self._keep)
+
+    @property
+    def _paths(self) -> list[str]:
+        split = self.manifest.source.split
+        return [str(self.folder / f.path) for f in self.manifest.result.splits[split].files]
+
+    @cached_property
+    def _keep(self) -> npt.NDArray[np.bool_]:
+        table = read_decisions(self.folder / self.manifest.decisions.path)
+        keep: npt.NDArray[np.bool_] = table.column("keep").to_numpy(zero_copy_only=False)
+        return keep
+
+    @cached_property
+    def _source(self) -> Source:
+        return open_pinned(self.manifest.source, self.source_uri)
+
+    @cached_property
+    def _view_table(self) -> pa.Table:
+        return kept_table(self._source, self._keep)
+
+
+def load_version(
+    store: LocalStore, name: str, tag: str, *, source_uri: str | None = None
+) -> LoadedVersion:
+    """Find a version and verify every file it names.
+
+    source_uri: where a view's source lies now, if it has moved.
+
+    Raises:
+        VersionNotFoundError: no such name or tag; the hint lists the tags there are.
+        VersionError: a file is missing or is not the one the manifest names.
+        AlignmentError: a view's source has changed.
+    """
+    manifest = store.manifest(name, tag)
+    folder = store.path(name, tag)
+    if (manifest.name, manifest.version) != (name, tag):
+        raise VersionError(
+            f"{folder} holds {manifest.name}@{manifest.version}, not {name}@{tag}",
+            hint="the folder was renamed or copied by hand; build the version again",
+        )
+    data = [f for split in manifest.result.splits.values() for f in split.files]
+    for entry in [*data, manifest.decisions, manifest.scores.file]:
+        _verify(folder / entry.path, entry)
+    loaded = LoadedVersion(manifest, folder, source_uri)
+    if manifest.kind == "view":
+        open_pinned(manifest.source, source_uri)
+    return loaded
+
+
+def open_pinned(ref: SourceRef, uri: str | None = None) -> Source:
+    """Open the source that `ref` pins, and check that it is the same.
+
+    Files are compared by hash; a source without files by its fingerprint.
+
+    Raises:
+        AlignmentError: it is not the same source any more.
+    """
+    recipe = SourceRecipe(
+        uri=uri or ref.uri,
+        format=ref.format,
+        split=ref.split,
+        test_split=ref.test_split,
+        columns=ref.columns,
+    )
+    source = open_source(recipe)
+    if same_files(source, ref):
+        return source
+    from dataprune.sources._load import load
+
+    if load(source).ref.fingerprint != ref.fingerprint:
+        raise AlignmentError(
+            f"source {recipe.uri} is not the one that was scored",
+            hint="its rows, labels or order changed: score it again, or point to the original",
+        )
+    return source
+
+
+def same_files(source: Source, ref: SourceRef) -> bool:
+    """Whether an opened source consists of the very files that `ref` pins."""
+    have, want = ([f.sha256 for f in files] for files in (source.files, ref.files))
+    return bool(want) and have == want and source.columns == ref.columns
+
+
+def _verify(path: Path, entry: FileEntry) -> None:
+    problem = None
+    if not path.is_file():
+        problem = "is missing"
+    elif path.stat().st_size != entry.bytes:
+        problem = f"has {path.stat().st_size} bytes, the manifest says {entry.bytes}"
+    elif sha256_file(path) != entry.sha256:
+        problem = "has other content than the manifest says"
+    if problem:
+        raise VersionError(f"{path} {problem}", hint="restore the file, or build under a new tag")
+
+
+def explain_row(loaded: LoadedVersion, row: int) -> dict[str, Any]:
+    """Everything known of one row of the source: decision, reason, rank and scores.
+
+    Raises:
+        VersionError: the source has no such row.
+    """
+    from dataprune.tables.scores import read_scores
+
+    total = loaded.manifest.selection.rows_in
+    if not 0 <= row < total:
+        raise VersionError(f"the source has rows 0 to {total - 1}, and no row {row}")
+    decision = read_decisions(loaded.folder / loaded.manifest.decisions.path).slice(row, 1)
+    scores = read_scores(loaded.folder / loaded.manifest.scores.file.path)
+    told: dict[str, Any] = decision.to_pylist()[0]
+    values = scores.table.slice(row, 1).to_pylist()[0]
+    told["class_name"] = loaded.manifest.source.class_names[told["label"]]
+    told["by"] = loaded.manifest.selection.by
+    told["scores"] = {k: v for k, v in values.items() if k not in told}
+    return told

@@ -1,0 +1,173 @@
+"""Write the kept rows of a source as Parquet shards: every column, order and features as found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dataprune.core.errors import AlignmentError, VersionError
+from dataprune.core.files import sha256_file
+from dataprune.sources import Source
+from dataprune.tables.manifest import FileEntry
+
+_SHARD_BYTES = 500 << 20
+_ROW_GROUP_BYTES = 64 << 20
+# The Hub's own settings: chunk borders that survive deleted rows, so that stores deduplicate.
+_CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level": 0}
+
+
+def write_shards(
+    source: Source, keep: npt.NDArray[np.bool_], folder: Path, split: str
+) -> list[FileEntry]:
+    """Write `folder/SPLIT-00000-of-0000N.parquet`; rows are recounted from the written files.
+
+    keep: bool (num_rows,), which rows of the source to write. Memory is bounded by a row group.
+
+    Raises:
+        AlignmentError: the source does not have as many rows as there are decisions.
+        VersionError: the files hold other rows or labels than were kept.
+    """
+    folder.mkdir(parents=True)
+    shards = _Shards(source.schema, folder)
+    assert source.columns.label is not None
+    wanted: dict[Any, int] = {}
+    for batch in _kept_batches(source, keep):
+        shards.add(batch)
+        _count(batch.column(source.columns.label), wanted)
+    paths = shards.close()
+    _recount(paths, source.columns.label, wanted)
+    entries = []
+    for i, path in enumerate(paths):
+        final = path.with_name(f"{split}-{i:05d}-of-{len(paths):05d}.parquet")
+        path.rename(final)
+        entries.append(
+            FileEntry(
+                path=f"{folder.name}/{final.name}",
+                sha256=sha256_file(final),
+                bytes=final.stat().st_size,
+                rows=pq.read_metadata(final).num_rows,
+            )
+        )
+    return entries
+
+
+def kept_table(source: Source, keep: npt.NDArray[np.bool_]) -> pa.Table:
+    """The kept rows in memory, with the source's schema."""
+    return pa.Table.from_batches(list(_kept_batches(source, keep)), schema=source.schema)
+
+
+def _kept_batches(source: Source, keep: npt.NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:
+    row = 0
+    for batch in source.batches(None):
+        mask = keep[row : row + len(batch)]
+        row += len(batch)
+        if mask.any():
+            yield batch.filter(pa.array(mask)).cast(source.schema)
+    if row != len(keep):
+        raise AlignmentError(f"source {source.uri} has {row} rows, decisions have {len(keep)}")
+
+
+@dataclass
+class _Shards:
+    """Groups batches into row groups and row groups into shards."""
+
+    schema: pa.Schema
+    folder: Path
+    paths: list[Path] = field(default_factory=list)
+    pending: list[pa.RecordBatch] = field(default_factory=list)
+    pending_bytes: int = 0
+    shard_bytes: int = 0
+    writer: pq.ParquetWriter | None = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self.pending.append(batch)
+        self.pending_bytes += batch.nbytes
+        if self.pending_bytes >= _ROW_GROUP_BYTES:
+            self._flush()
+
+    def close(self) -> list[Path]:
+        self._flush()
+        self._end_shard()
+        return self.paths
+
+    def _flush(self) -> None:
+        if not self.pending:
+            return
+        if self.writer is None:
+            path = self.folder / f"part-{len(self.paths)}"
+            self.paths.append(path)
+            self.writer = pq.ParquetWriter(path, self.schema, **writer_options(self.schema))
+        table = pa.Table.from_batches(self.pending, schema=self.schema)
+        self.writer.write_table(table, row_group_size=len(table))
+        self.shard_bytes += self.pending_bytes
+        self.pending, self.pending_bytes = [], 0
+        if self.shard_bytes >= _SHARD_BYTES:
+            self._end_shard()
+
+    def _end_shard(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+        self.writer, self.shard_bytes = None, 0
+
+
+def writer_options(schema: pa.Schema) -> dict[str, Any]:
+    """Parquet settings: bytes of media plain and uncompressed, the rest snappy and dictionary."""
+    leaves = [path for f in schema for path in _leaves(f.name, f.type)]
+    media = {path for path, kind in leaves if _is_bytes(kind)}
+    return {
+        "compression": {path: "none" if path in media else "snappy" for path, _ in leaves},
+        "use_dictionary": [path for path, _ in leaves if path not in media],
+        "write_page_index": True,
+        "use_content_defined_chunking": _CHUNKING,
+    }
+
+
+def features_json(schema: pa.Schema) -> dict[str, Any] | None:
+    """The Hugging Face features a schema carries, if any."""
+    raw = (schema.metadata or {}).get(b"huggingface")
+    return json.loads(raw).get("info", {}).get("features") if raw else None
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    """Parquet's dotted paths of a column's leaf values."""
+    if pa.types.is_struct(kind):
+        for i in range(kind.num_fields):
+            yield from _leaves(f"{path}.{kind.field(i).name}", kind.field(i).type)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    elif pa.types.is_map(kind):
+        yield from _leaves(f"{path}.key_value.key", kind.key_type)
+        yield from _leaves(f"{path}.key_value.value", kind.item_type)
+    else:
+        yield path, kind
+
+
+def _count(labels: pa.Array, into: dict[Any, int]) -> None:
+    for entry in pc.value_counts(labels).to_pylist():
+        into[entry["values"]] = into.get(entry["values"], 0) + entry["counts"]
+
+
+def _recount(paths: list[Path], label: str, wanted: dict[Any, int]) -> None:
+    written: dict[Any, int] = {}
+    for path in paths:
+        for batch in pq.ParquetFile(path).iter_batches(columns=[label]):
+            _count(batch.column(0), written)
+    if written != wanted:
+        raise VersionError(
+            f"written files hold {sum(written.values())} rows, {sum(wanted.values())} were kept, "
+            "or their labels differ",
+            hint="the disk may be failing; nothing was published",
+        )
