@@ -9,6 +9,7 @@ Scores are kept apart from decisions, so pruning again costs seconds and needs n
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 DEFAULT_RUNS = Path(".dataprune/runs")
 DEFAULT_EVALUATIONS = Path(".dataprune/evaluations")
+
+
+log = logging.getLogger("dataprune")
 
 
 def _quiet(_unit_id: str, _progress: dict[str, Any]) -> None:
@@ -121,6 +125,9 @@ def observe(
     ledger = Ledger(work)
     with ledger.exclusive():
         plan = plan_units(recipe, loaded, {*wanted, *ALWAYS_RECORDED}, ledger.records())
+        log.info("%d of %d seeds to train in %s", len(plan.units), recipe.seeds, work)
+        for reason in plan.reasons:
+            log.info(reason)
         planned = {unit.unit_id: unit.label for unit in plan.units}
         described = {r.unit_id: f"seed {seed}" for seed, r in plan.done.items()} | planned
         write_json(work / "run.json", {"recipe": portable_recipe(recipe), "units": described})
@@ -251,6 +258,7 @@ def score(
         raise UsageError("an address was given and the runner is local", hint="add --runner ray")
     wanted = [SCORES.get(name) for name in dict.fromkeys(recipe.scores.names)]
     loaded = load_examples(open_source(recipe.source))
+    log.info(_describe(loaded))
     from dataprune.probe.plan import run_fingerprint
 
     run_id = run_fingerprint(recipe, loaded)[:12]
@@ -287,6 +295,19 @@ def score(
         path, folder, status, recipe, loaded.ref, agreement, timing, seen.trained,
         sorted(seen.traces), seen.failed, seen.reasons, warnings,
     )  # fmt: skip
+
+
+def _describe(loaded: Loaded) -> str:
+    """One line: what was found, and which columns play which part."""
+    ref = loaded.ref
+    shape = "" if loaded.inputs is None else f" {'x'.join(map(str, loaded.inputs.shape[1:]))}"
+    test = f", {len(loaded.test.labels)} held out in {ref.test_split}" if loaded.test else ""
+    key = f", key column {ref.columns.key}" if ref.columns.key else ""
+    return (
+        f"source {ref.uri}: {ref.num_rows} rows in {ref.split}{test}; {ref.kind} column "
+        f"{ref.columns.input}{shape}, label column {ref.columns.label} with "
+        f"{len(ref.class_names)} classes{key}"
+    )
 
 
 def _gate(recipe: Recipe, loaded: Loaded, seen: Observed) -> tuple[list[Any], list[str]]:
@@ -537,7 +558,13 @@ def evaluate(
     folder = Path(work) if work else DEFAULT_EVALUATIONS / f"{name}-{loaded.ref.fingerprint[:12]}"
     units = retrain_units(recipe, loaded, arms, seeds)
     ledger = Ledger(folder)
+    log.info(
+        "%d arms x %d seeds, %d steps each, tested on the %s",
+        len(arms.rows), seeds, arms.num_steps, arms.held_out,
+    )  # fmt: skip
     with ledger.exclusive():
+        described = {unit.unit_id: unit.label for unit in units}
+        write_json(folder / "run.json", {"recipe": portable_recipe(recipe), "units": described})
         missing = [unit for unit in units if ledger.finished(unit.unit_id) is None]
         outcomes: list[Outcome] = []
         if missing:

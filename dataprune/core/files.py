@@ -77,6 +77,18 @@ def read_json(path: Path) -> Any:
         raise TableError(f"{path} is not valid JSON: {exc}") from exc
 
 
+def is_held(lock: Path) -> bool:
+    """Whether some process holds the lock now."""
+    if not lock.is_file():
+        return False
+    with lock.open() as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 @contextlib.contextmanager
 def exclusive(lock: Path, *, what: str) -> Iterator[None]:
     """Hold an advisory lock on a file; the kernel drops it when this process dies.

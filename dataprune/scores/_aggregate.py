@@ -70,7 +70,7 @@ def reliability(values_SN: npt.NDArray[np.float64], *, root_seed: int) -> dict[s
         a, b = (_mean_seen(values_SN[order[p]]) for p in (slice(half), slice(half, 2 * half)))
         both = ~np.isnan(a) & ~np.isnan(b)
         correlations.append(spearman(a[both], b[both]))
-        overlaps.append(_top_half_overlap(a[both], b[both]))
+        overlaps.append(_top_half_overlap(a[both], b[both], generator))
     r = float(np.mean(correlations))
     if np.isnan(r):
         return {"split_half_spearman": None, "reliability": None, "kept_half_overlap": None}
@@ -96,9 +96,12 @@ def _mean_seen(values_SN: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
-def _top_half_overlap(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+def _top_half_overlap(
+    a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], generator: np.random.Generator
+) -> float:
+    """Share of the top half in common; ties fall differently in the two, so they earn no credit."""
     size = len(a) // 2
     if size == 0:
         return float("nan")
-    tops = [set(np.argsort(-x, kind="stable")[:size].tolist()) for x in (a, b)]
-    return len(tops[0] & tops[1]) / size
+    tops = [np.lexsort((generator.random(len(x)), -x))[:size] for x in (a, b)]
+    return len(np.intersect1d(*tops)) / size

@@ -1,0 +1,5 @@
+"""`python -m dataprune`."""
+
+from dataprune.cli import main
+
+main()

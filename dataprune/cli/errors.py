@@ -1,0 +1,60 @@
+"""Errors on the command line: one sentence to stderr and an exit code; --debug for the traceback.
+
+0 done, 1 error, 2 usage, 3 partial, 4 busy, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from dataprune.core.errors import DatapruneError
+
+INTERRUPTED = 130
+
+
+def run_and_exit(group: click.Group, args: list[str]) -> NoReturn:
+    """Run a command line and exit with its code."""
+    debug = "--debug" in args
+    args = [a for a in args if a != "--debug"]
+    try:
+        code = group.main(args, prog_name="dataprune", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        say("Interrupted. Finished units are kept: run the same command to go on.")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe left (`| head`): not an error of ours, and nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except DatapruneError as exc:
+        if debug:
+            raise
+        say(f"Error: {exc.message}")
+        if exc.hint:
+            say(f"Hint: {exc.hint}")
+        sys.exit(exc.exit_code)
+    except OSError as exc:
+        if debug:
+            raise
+        where = f" ({exc.filename})" if exc.filename else ""
+        say(f"Error: {exc.strerror or exc}{where}")
+        sys.exit(1)
+    except Exception as exc:  # noqa: BLE001 - the outermost boundary: a defect of ours
+        if debug:
+            raise
+        say(f"Error: unexpected {type(exc).__name__}: {exc}")
+        say("Hint: this is a defect of dataprune; please report it with the output of --debug")
+        sys.exit(1)
+
+
+def say(text: str) -> None:
+    """Talk goes to stderr."""
+    click.echo(text, err=True)

@@ -1,0 +1,34 @@
+"""`dataprune explain`: why one example was kept or dropped."""
+
+from __future__ import annotations
+
+import click
+
+from dataprune.cli.options import json_option, store_option
+
+
+@click.command("explain")
+@click.argument("name")
+@click.argument("tag")
+@click.argument("row", type=int)
+@store_option
+@json_option
+def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None:
+    """Say why ROW of the source (counted from 0) is in NAME@TAG or not, with all its scores."""
+    from pathlib import Path
+
+    from dataprune.cli.output import emit_json, emit_table
+    from dataprune.versions.load import explain_row
+    from dataprune.versions.load import load_version as load
+    from dataprune.versions.store import LocalStore
+
+    told = explain_row(load(LocalStore(Path(store)), name, tag), row)
+    if as_json:
+        emit_json(told)
+        return
+    verdict = "kept" if told["keep"] else "dropped"
+    click.echo(
+        f"row {row} (class {told['class_name']}) was {verdict}: {told['reason']}, by rule "
+        f"{told['rule']} at rank {told['rank']} with {told['by']} = {told['value']:.4f}"
+    )
+    emit_table("Scores", ["column", "value"], [[k, v] for k, v in told["scores"].items()])

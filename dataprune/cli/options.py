@@ -1,0 +1,30 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option: Callable[[F], F] = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON to stdout."
+)
+store_option: Callable[[F], F] = click.option(
+    "--store",
+    default=".dataprune/store",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="Folder where versions live.",
+)
+source_option: Callable[[F], F] = click.option(
+    "--source", metavar="PATH|URI", help="Where the source is; overrides what was recorded."
+)
+runner_option: Callable[[F], F] = click.option(
+    "--runner", type=click.Choice(["local", "ray"]), help="Where units run; default: the recipe's."
+)
+address_option: Callable[[F], F] = click.option(
+    "--address", help="Ray cluster to use with --runner ray; default: one on this machine."
+)

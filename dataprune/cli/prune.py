@@ -1,0 +1,145 @@
+"""`dataprune prune`: turn scores into decisions and decisions into a version."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from dataprune.cli.options import json_option, source_option, store_option
+
+
+def _params(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    params = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+        try:
+            params[name] = json.loads(value)
+        except json.JSONDecodeError:
+            params[name] = value
+    return params
+
+
+@click.command("prune")
+@click.argument("scores", metavar="SCORES.parquet", type=click.Path(dir_okay=False))
+@click.option(
+    "--with", "extra", multiple=True, metavar="FLAGS.parquet", type=click.Path(dir_okay=False),
+    help="Further table of the same source; --by may name its columns. Repeat.",
+)  # fmt: skip
+@click.option("--keep", metavar="FRACTION|COUNT", help="25000 is a count; 0.5 or 50% a fraction.")
+@click.option("--by", metavar="NAME", help="Score column, such as el2n or el2n@10.")
+@click.option("--strategy", metavar="NAME", help="hardest, easiest, random or window.")
+@click.option(
+    "--param", "params", multiple=True, callback=_params, metavar="NAME=VALUE",
+    help="Parameter of the strategy, such as offset=500 for window. Repeat.",
+)  # fmt: skip
+@click.option(
+    "--class-balance", type=click.Choice(["none", "proportional", "equal"]),
+    help="Quotas per class.",
+)  # fmt: skip
+@click.option("--min-per-class", type=click.IntRange(min=0), help="Keep at least this many of each.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of ties and random draws.")
+@click.option("--name", required=True, help="Name of the version.")
+@click.option("--tag", required=True, help="Tag of the version: v1, v2-el2n-keep0.5, ...")
+@store_option
+@source_option
+@click.option("--view", is_flag=True, help="Store the decisions only; read the source on load.")
+@click.option("--control", is_flag=True, help="Also build TAG-control: random, same class counts.")
+@click.option("--dry-run", is_flag=True, help="Decide and report; build nothing.")
+@json_option
+def command(
+    scores: str,
+    extra: tuple[str, ...],
+    keep: str | None,
+    by: str | None,
+    strategy: str | None,
+    params: dict[str, Any],
+    class_balance: str | None,
+    min_per_class: int | None,
+    seed: int | None,
+    name: str,
+    tag: str,
+    store: str,
+    source: str | None,
+    *,
+    view: bool,
+    control: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Keep part of a scored source and build the version NAME@TAG of it.
+
+    What is not given comes from the recipe the scores were made with. Versions never change: the
+    same command again finds the version built, another one needs another tag.
+    """
+    from dataprune import flow
+    from dataprune.cli.output import emit_json, talk, warn
+    from dataprune.selection._quotas import parse_keep
+
+    with talk(quiet=as_json, labels="step"):
+        result = flow.prune(
+            scores,
+            name=name,
+            tag=tag,
+            keep=None if keep is None else parse_keep(keep),
+            by=by,
+            strategy=strategy,
+            params=params or None,
+            class_balance=class_balance,
+            min_per_class=min_per_class,
+            seed=seed,
+            extra=extra,
+            source=source,
+            store=store,
+            view=view,
+            control=control,
+            dry_run=dry_run,
+        )
+    warn(result.warnings)
+    if as_json:
+        emit_json(_summary(result))
+    else:
+        _show(result, f"{name}@{tag}", dry_run=dry_run)
+
+
+def _summary(result: Any) -> dict[str, Any]:
+    return {
+        "rows_in": result.rows_in,
+        "rows_out": result.rows_out,
+        "classes": result.classes,
+        "reasons": result.reasons,
+        "warnings": result.warnings,
+        "created": result.created,
+        "folder": result.folder,
+        "control": result.control.version if result.control else None,
+        "fingerprint": result.manifest.fingerprint if result.manifest else None,
+    }
+
+
+def _show(result: Any, version: str, *, dry_run: bool) -> None:
+    from dataprune.cli.output import emit_table
+
+    rows = [
+        [name, c["source"], c["kept"], c["dropped"], f"{c['kept'] / c['source']:.1%}"]
+        for name, c in result.classes.items()
+        if c["source"]
+    ]
+    rows.append(
+        ["all", result.rows_in, result.rows_out, result.rows_in - result.rows_out,
+         f"{result.rows_out / result.rows_in:.1%}"]
+    )  # fmt: skip
+    emit_table(version, ["class", "source", "kept", "dropped", "kept share"], rows)
+    reasons = ", ".join(f"{reason} {count}" for reason, count in result.reasons.items())
+    click.echo(f"reasons: {reasons}", err=True)
+    if dry_run:
+        click.echo("dry run: nothing was built", err=True)
+        return
+    click.echo(f"{version} {'built' if result.created else 'was there already'}", err=True)
+    if result.control:
+        click.echo(f"control: {result.control.version}", err=True)
+    click.echo(str(result.folder))

@@ -1,0 +1,110 @@
+"""`dataprune score`: train the probes, write one score table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dataprune.cli.options import address_option, json_option, runner_option, source_option
+
+
+def _epochs(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[int] | None:
+    if value is None:
+        return None
+    try:
+        return [int(part) for part in value.split(",")]
+    except ValueError as exc:
+        raise click.BadParameter(f"{value!r} is not a list of epochs such as 5,10") from exc
+
+
+@click.command("score")
+@click.argument("recipe", metavar="RECIPE|SOURCE")
+@source_option
+@click.option("--score", "scores", multiple=True, metavar="NAME", help="Score to compute; repeat.")
+@click.option("--at", callback=_epochs, metavar="EPOCH,...", help="Epochs to score at.")
+@click.option("--seeds", type=click.IntRange(min=1), help="Number of probe seeds.")
+@click.option("--work", type=click.Path(file_okay=False), help="Run folder; keeps finished units.")
+@click.option("--out", type=click.Path(dir_okay=False), help="Score table to write.")
+@runner_option
+@address_option
+@json_option
+def command(
+    recipe: str,
+    source: str | None,
+    scores: tuple[str, ...],
+    at: list[int] | None,
+    seeds: int | None,
+    work: str | None,
+    out: str | None,
+    runner: str | None,
+    address: str | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Train multi-seed probes on RECIPE's source and score every example.
+
+    RECIPE is a shipped recipe (digits, fashion_mnist), a YAML file, or data: a Parquet file, folder
+    or glob, scored with the default recipe. Run again to add seeds or to go on after a stop:
+    finished units are not trained again.
+    """
+    from dataprune import flow
+    from dataprune.cli.output import emit_json, talk, warn
+
+    with talk(quiet=as_json, labels="seed") as on_progress:
+        result = flow.score(
+            recipe,
+            source=source,
+            scores=scores or None,
+            at=at,
+            seeds=seeds,
+            work=work,
+            out=out,
+            runner=runner,
+            address=address,
+            on_progress=on_progress,
+        )
+    warn(result.warnings)
+    if as_json:
+        emit_json(_summary(result))
+    else:
+        _show(result)
+    warn([f"a unit failed: {o.error}" + (f" ({o.hint})" if o.hint else "") for o in result.failed])
+    if result.status == "partial":
+        warn([f"PARTIAL: {len(result.failed)} units are missing from {result.path}"])
+        return 3
+    return 0
+
+
+def _summary(result: Any) -> dict[str, Any]:
+    return {
+        "scores": str(result.path),
+        "work": str(result.work),
+        "status": result.status,
+        "source": result.source.uri,
+        "num_rows": result.source.num_rows,
+        "seeds": result.seeds,
+        "trained": result.trained,
+        "failed": [{"unit_id": o.unit_id, "error": o.error, "hint": o.hint} for o in result.failed],
+        "reliability": result.reliability,
+        "timing": [vars(t) for t in result.timing],
+        "notes": result.notes,
+        "warnings": result.warnings,
+    }
+
+
+def _show(result: Any) -> None:
+    from dataprune.cli.output import emit_table
+
+    rows = [
+        [name, r["split_half_spearman"], r["reliability"], r["kept_half_overlap"]]
+        for name, r in result.reliability.items()
+    ]
+    emit_table(
+        f"Seed reliability at epoch {result.recipe.checkpoints[-1]} ({len(result.seeds)} seeds)",
+        ["score", "split-half Spearman", "of all seeds (Spearman-Brown)", "hardest half in common"],
+        rows,
+    )
+    for t in result.timing:
+        click.echo(f"held-out accuracy at epoch {t.epoch}: {t.accuracy:.4f}", err=True)
+    click.echo(str(result.path))
