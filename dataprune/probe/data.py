@@ -54,9 +54,9 @@ class Normalise:
     std: torch.Tensor
 
     def __call__(self, gathered: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, C) or (B, D) as stored -> float32 (B, C, H, W) or (B, D)."""
+        """(B, H, W, C) or (B, D) as stored -> float32 (B, C, H, W), channels last, or (B, D)."""
         x = gathered.float().sub_(self.mean).div_(self.std)
-        return x.permute(0, 3, 1, 2).contiguous() if x.dim() == 4 else x
+        return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
 
 
 class ResidentBatches:
