@@ -19,20 +19,13 @@ from dataprune._version import __version__
 if TYPE_CHECKING:
     from dataprune.core.errors import DatapruneError
     from dataprune.core.recipe import Recipe, load_recipe
-    from dataprune.flow import (
-        EvaluationResult,
-        PruneResult,
-        ScoreResult,
-        evaluate,
-        load,
-        prune,
-        score,
-    )
+    from dataprune.evaluate.run import EvaluationResult
+    from dataprune.flow import PruneResult, ScoreResult, evaluate, load, prune, score
     from dataprune.versions.load import LoadedVersion
 
 _HOMES = {
     "DatapruneError": "dataprune.core.errors",
-    "EvaluationResult": "dataprune.flow",
+    "EvaluationResult": "dataprune.evaluate.run",
     "LoadedVersion": "dataprune.versions.load",
     "PruneResult": "dataprune.flow",
     "Recipe": "dataprune.core.recipe",

@@ -42,8 +42,8 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dataprune")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
-def cli(debug: bool) -> None:  # noqa: ARG001, FBT001 - read by run_and_exit, anywhere on the line
-    """Score training examples, decide what to keep, ship it as a tagged dataset version.
+def cli(debug: bool) -> None:  # noqa: FBT001 - read by run_and_exit, anywhere on the line
+    r"""Score training examples, decide what to keep, ship it as a tagged dataset version.
 
     \b
     dataprune score digits

@@ -47,7 +47,7 @@ def run_and_exit(group: click.Group, args: list[str]) -> NoReturn:
         where = f" ({exc.filename})" if exc.filename else ""
         say(f"Error: {exc.strerror or exc}{where}")
         sys.exit(1)
-    except Exception as exc:  # noqa: BLE001 - the outermost boundary: a defect of ours
+    except Exception as exc:
         if debug:
             raise
         say(f"Error: unexpected {type(exc).__name__}: {exc}")

@@ -27,7 +27,7 @@ def command(name: str, tag: str, store: str, source: str | None, *, as_json: boo
     if as_json:
         emit_json({"folder": str(version.folder), "manifest": manifest.model_dump(mode="json")})
         return
-    rows = [
+    rows: list[list[object]] = [
         ["rows", f"{selection.rows_out} of {selection.rows_in}"],
         ["kind", manifest.kind],
         ["decided by", f"{selection.strategy} of {selection.by}, seed {selection.seed}"],

@@ -19,7 +19,7 @@ def emit_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, sort_keys=True, default=str))
 
 
-def emit_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def emit_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; plain columns when stdout is no terminal."""
     from rich.console import Console
     from rich.table import Table

@@ -42,7 +42,9 @@ def _params(
     "--class-balance", type=click.Choice(["none", "proportional", "equal"]),
     help="Quotas per class.",
 )  # fmt: skip
-@click.option("--min-per-class", type=click.IntRange(min=0), help="Keep at least this many of each.")
+@click.option(
+    "--min-per-class", type=click.IntRange(min=0), help="Keep at least this many of each."
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of ties and random draws.")
 @click.option("--name", required=True, help="Name of the version.")
 @click.option("--tag", required=True, help="Tag of the version: v1, v2-el2n-keep0.5, ...")

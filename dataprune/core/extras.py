@@ -17,9 +17,9 @@ def require(module: str, *, extra: str, why: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as exc:
-        if exc.name is None or exc.name.split(".")[0] != module.split(".")[0]:
+        if exc.name is None or exc.name.split(".")[0] != module.split(".", maxsplit=1)[0]:
             raise
         raise MissingExtraError(
-            f"{why} needs {module.split('.')[0]}, which is not installed",
+            f"{why} needs {module.split('.', maxsplit=1)[0]}, which is not installed",
             hint=f"pip install 'dataprune[{extra}]'",
         ) from exc

@@ -26,6 +26,4 @@ def check_params(function: Callable[..., Any], params: Mapping[str, Any], *, wha
             raise UsageError(f"{what} has no parameter {name}", hint=hint)
     for name, parameter in known.items():
         if parameter.default is inspect.Parameter.empty and name not in params:
-            raise UsageError(
-                f"{what} needs the parameter {name}", hint=f"give it as {name}=VALUE"
-            )
+            raise UsageError(f"{what} needs the parameter {name}", hint=f"give it as {name}=VALUE")

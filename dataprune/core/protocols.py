@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from dataprune.core.recipe import RunRecipe
+
 Shared = Mapping[str, npt.NDArray[Any]]
 Report = Callable[[dict[str, Any]], None]
 OnProgress = Callable[[str, dict[str, Any]], None]
@@ -53,6 +55,11 @@ class Resources:
     num_gpus: float = 0
     max_retries: int = 3
     address: str | None = None
+
+    @classmethod
+    def of(cls, run: RunRecipe) -> Resources:
+        """What a recipe's `run` section asks for."""
+        return cls(run.num_cpus, run.num_gpus, run.max_retries, run.address)
 
 
 class UnitFunction(Protocol):

@@ -37,7 +37,9 @@ class Columns(Strict):
 class SourceRecipe(Strict):
     """Where the examples are."""
 
-    uri: str = Field(description="'digits', or a Parquet file, folder or glob; $DATAPRUNE_DATA/... ")
+    uri: str = Field(
+        description="'digits', or a Parquet file, folder or glob; $DATAPRUNE_DATA/... "
+    )
     format: str | None = Field(None, description="a source format; inferred from the uri if unset")
     split: str = Field("train", description="the split to score, where the files name splits")
     test_split: str | None = Field("test", description="held-out split, used when it is there")
@@ -168,7 +170,9 @@ class Recipe(Strict):
     scores: ScoresRecipe = ScoresRecipe()
     seeds: int = Field(10, ge=1, description="number of probe seeds")
     seed: int = Field(0, ge=0, description="root of every random draw")
-    folds: int = Field(10, ge=2, description="without a test split, seed s holds out fold s mod this")
+    folds: int = Field(
+        10, ge=2, description="without a test split, seed s holds out fold s mod this"
+    )
     run: RunRecipe = RunRecipe()
     prune: PruneRecipe = PruneRecipe()
 
@@ -211,7 +215,8 @@ def load_recipe(name_or_path: str) -> Recipe:
         path = recipe_folder() / f"{name_or_path}.yaml"
     if not path.is_file():
         raise RecipeError(
-            f"there is no recipe {name_or_path}", hint=nearest(Path(name_or_path).stem, recipe_names())
+            f"there is no recipe {name_or_path}",
+            hint=nearest(Path(name_or_path).stem, recipe_names()),
         )
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -267,5 +272,3 @@ def _models_in(annotation: Any) -> typing.Iterator[type[BaseModel]]:
     elif typing.get_origin(annotation) in {typing.Union, types.UnionType, Annotated}:
         for argument in typing.get_args(annotation):
             yield from _models_in(argument)
-
-

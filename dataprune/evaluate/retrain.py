@@ -1,4 +1,4 @@
-"""The retraining unit: one seed on one arm's rows, for a fixed number of steps, then test accuracy."""
+"""The retraining unit: one seed on one arm's rows, for a fixed number of steps, then a test."""
 
 from __future__ import annotations
 

@@ -94,7 +94,9 @@ class ResidentBatches:
             here = slice(start, start + self.batch_size)
             rows = self.rows[order[here]]
             gathered = self._gather(
-                rows, None if shifts is None else shifts[here], None if flips is None else flips[here]
+                rows,
+                None if shifts is None else shifts[here],
+                None if flips is None else flips[here],
             )
             yield Batch(rows, self.normalise(gathered), self.labels[rows])
 
@@ -141,8 +143,9 @@ def resident(
     generator: torch.Generator,
     device: torch.device,
 ) -> ResidentBatches:
-    """Batches over a split of a unit's shared arrays: "" for the source, "test_" for its test split.
+    """Batches over a split of a unit's shared arrays.
 
+    split: "" for the source, "test_" for its test split.
     rows: the rows to train on; None for all of them.
     """
     labels = tensor_of(shared[f"{split}labels"]).to(device)

@@ -1,4 +1,4 @@
-"""Two checks before a score is believed: had the probes learned enough, and how well they agree."""
+"""The timing gate: before a score is believed, had the probes learned enough at that epoch?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dataprune.core.errors import ProbeError
+from dataprune.core.recipe import Recipe
+from dataprune.probe.observe import Observed
 from dataprune.runs.ledger import Record
+from dataprune.sources._load import Loaded
 
 _Z95 = 1.959963984540054
 
@@ -24,6 +28,39 @@ class CheckpointAccuracy:
     accuracy: float
     low: float
     problem: str | None
+
+
+def timing_gate(
+    recipe: Recipe, loaded: Loaded, seen: Observed
+) -> tuple[list[CheckpointAccuracy], list[str]]:
+    """Judge every scored epoch; returns the judgements and warnings.
+
+    Raises:
+        ProbeError: an epoch should not be believed, and the recipe's gate is "error".
+    """
+    if not seen.records or recipe.scores.timing_gate == "off":
+        return [], []
+    labels = loaded.labels if loaded.test is None else loaded.test.labels
+    rows = len(labels)
+    if loaded.test is None:
+        rows = int((~np.all([t.in_sample for t in seen.traces.values()], axis=0)).sum())
+    chance = float(np.bincount(labels).max() / len(labels))
+    records = [seen.records[seed] for seed in sorted(seen.records)]
+    timing = check_timing(records, recipe.checkpoints, chance=chance, heldout_rows=rows)
+    problems = [
+        f"scores at epoch {t.epoch} come too early: held-out accuracy is {t.accuracy:.3f} and "
+        f"{t.problem}"
+        for t in timing
+        if t.problem
+    ]
+    if problems and recipe.scores.timing_gate == "error":
+        good = [str(t.epoch) for t in timing if not t.problem]
+        later = f"--at {good[0]}" if good else "a later epoch, or train a better probe"
+        raise ProbeError(
+            problems[0],
+            hint=f"score at {later}; or set scores.timing_gate to warn. The units are kept",
+        )
+    return timing, problems
 
 
 def wilson_low(share: float, count: int) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from dataprune.core.errors import UsageError
 from dataprune.core.fingerprint import HASH_VERSION, fingerprint
-from dataprune.core.protocols import Shared, Unit
+from dataprune.core.protocols import Unit
 from dataprune.core.recipe import Recipe
 from dataprune.probe.folds import stratified_folds
 from dataprune.runs.ledger import Record
@@ -150,8 +150,9 @@ def _check_augment(recipe: Recipe, loaded: Loaded) -> None:
 
 
 def _identifying(recipe: Recipe) -> dict[str, Any]:
-    """The probe without its stop: where training ends changes nothing before, and the checkpoints
-    say how far a trace reaches.
+    """The probe without its stop: where training ends changes nothing before it.
+
+    How far a trace reaches is told by its checkpoints.
     """
     return recipe.probe.model_dump(mode="json", exclude={"stop_epoch"})
 
@@ -230,5 +231,3 @@ def _why(unit: Unit, records: list[Record]) -> list[str]:
         else:
             reasons.append(f"{key} is {wanted}, was {have}")
     return [f"training again: {reason}" for reason in reasons]
-
-

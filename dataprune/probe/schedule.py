@@ -12,9 +12,7 @@ from dataprune.core.recipe import (
 )
 
 
-def lr_factor(
-    schedule: Schedule, num_steps: int, steps_per_epoch: int
-) -> Callable[[int], float]:
+def lr_factor(schedule: Schedule, num_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
     """The factor on the base rate at each step 0..num_steps-1."""
     match schedule:
         case StepSchedule():

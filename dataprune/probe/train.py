@@ -59,7 +59,8 @@ def seeded_model(build: Callable[[], nn.Module], *salt: int | str) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(*salt, "init"))
-        return build().to(memory_format=torch.channels_last)
+        model: nn.Module = build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
 
 
 def seeded_generator(*salt: int | str) -> torch.Generator:
@@ -108,7 +109,7 @@ def fit(
                 group["lr"] = plan.optimizer.lr * plan.lr_factor(step)
             loss = task.train_loss(model(batch.inputs), batch.labels)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.detach())
             step += 1
@@ -126,8 +127,9 @@ def _raise_if_diverged(losses: list[torch.Tensor], step: int) -> float:
     values = torch.stack(losses).double().cpu()
     if not bool(values.isfinite().all()):
         first = int((~values.isfinite()).nonzero()[0])
+        at = step - len(losses) + first + 1
         raise ProbeError(
-            f"training diverged: loss {values[first].item()} at step {step - len(losses) + first + 1}",
+            f"training diverged: loss {values[first].item()} at step {at}",
             hint="lower probe.optimizer.lr, or warm up longer",
         )
     return float(values.mean())
@@ -135,7 +137,10 @@ def _raise_if_diverged(losses: list[torch.Tensor], step: int) -> float:
 
 @torch.inference_mode()
 def accuracy(model: nn.Module, task: Task, batches: Batches, rows: torch.Tensor | None) -> float:
-    """Share of right predictions on clean inputs, on all rows or on the rows of a bool mask (N,)."""
+    """Share of right predictions on clean inputs.
+
+    rows: bool mask (N,) of the rows to measure; None for all.
+    """
     model.eval()
     right = count = 0.0
     for batch in batches.in_order(_SCORE_BATCH):
@@ -154,9 +159,7 @@ class Observer:
     def __init__(self, signals: list[Signal], num_rows: int, device: torch.device) -> None:
         self.signals = signals
         self.values = {s.name: torch.zeros(num_rows, device=device) for s in signals}
-        self.states = {
-            s.name: torch.zeros(num_rows, s.state_width, device=device) for s in signals
-        }
+        self.states = {s.name: torch.zeros(num_rows, s.state_width, device=device) for s in signals}
 
     @property
     def remembers(self) -> bool:

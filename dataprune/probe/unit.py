@@ -33,7 +33,9 @@ def model_shape(inputs_shape: tuple[int, ...]) -> tuple[int, ...]:
     return (inputs_shape[3], *inputs_shape[1:3]) if len(inputs_shape) == 4 else inputs_shape[1:]
 
 
-def probe_unit(spec: dict[str, Any], shared: Shared, folder: Path, report: Report) -> dict[str, Any]:
+def probe_unit(
+    spec: dict[str, Any], shared: Shared, folder: Path, report: Report
+) -> dict[str, Any]:
     """Train one probe and write `trace.parquet`.
 
     spec: `plan.unit_spec`. shared: inputs, labels, mean, std, and test_inputs and test_labels or
@@ -56,9 +58,7 @@ def _train_and_record(
     task = TASKS.get(spec["task"])
     in_sample = _in_sample(spec, shared)
     generator = seeded_generator(*salt)
-    batches = resident(
-        shared, "", tensor_of(np.flatnonzero(in_sample)), probe, generator, device
-    )
+    batches = resident(shared, "", tensor_of(np.flatnonzero(in_sample)), probe, generator, device)
     test = None
     if "test_inputs" in shared:
         test = resident(shared, "test_", None, probe, generator, device)

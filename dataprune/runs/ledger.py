@@ -79,9 +79,7 @@ class Ledger:
         for name, sha256 in data["files"].items():
             if not (folder / name).is_file() or sha256_file(folder / name) != sha256:
                 return None
-        return Record(
-            unit_id, data["identity"], data["files"], data["result"], data["run"], folder
-        )
+        return Record(unit_id, data["identity"], data["files"], data["result"], data["run"], folder)
 
     def records(self) -> list[Record]:
         """Every whole unit, sorted by id."""

@@ -1,4 +1,6 @@
-"""Scores: a number per example, computed from stored traces. One score a file, each defines `SCORE`.
+"""Scores: a number per example, computed from stored traces.
+
+One score a file, each defines `SCORE`.
 
 Every score is oriented so that higher means harder (or noisier, more uncertain, more memorized):
 `higher_is` says which. A score names the signals it needs, and is a pure function of what one seed

@@ -5,6 +5,8 @@ Shape suffixes: S seeds, N rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,67 @@ import numpy.typing as npt
 import polars as pl
 
 from dataprune.core.errors import PartialError
-from dataprune.scores import Score, Seen
+from dataprune.core.recipe import Recipe
+from dataprune.scores import Score, Seen, Values
 from dataprune.tables.trace import Trace
 
 _SPLITS = 20
+
+
+@dataclass(frozen=True)
+class ScoreColumns:
+    """What goes into a score table.
+
+    values: {column: float64 (n,)}: NAME@EPOCH, NAME and NAME_std.
+    specs: {column: how it was made}, spreads left out.
+    reliability: {NAME: how well the seeds agree}.
+    """
+
+    values: dict[str, Values]
+    specs: dict[str, Any]
+    reliability: dict[str, Any]
+
+
+def compute_scores(
+    recipe: Recipe, scores: Sequence[Score], traces: dict[int, Trace]
+) -> ScoreColumns:
+    """Every score at every checkpoint, and the reliability of each at the last one.
+
+    Raises:
+        PartialError: some row was held out by every seed there is.
+    """
+    values: dict[str, Values] = {}
+    specs: dict[str, Any] = {}
+    agreement: dict[str, Any] = {}
+    for score in scores:
+        for epoch in recipe.checkpoints:
+            values_SN = per_seed_values(score, traces, epoch, root_seed=recipe.seed)
+            mean, std = mean_and_std(values_SN)
+            values[f"{score.name}@{epoch}"] = mean
+            specs[f"{score.name}@{epoch}"] = _spec(score, recipe, sorted(traces), epoch)
+        values[score.name] = mean
+        values[f"{score.name}_std"] = std
+        specs[score.name] = specs[f"{score.name}@{recipe.checkpoints[-1]}"]
+        agreement[score.name] = reliability(values_SN, root_seed=recipe.seed)
+    return ScoreColumns(values, specs, agreement)
+
+
+def _spec(score: Score, recipe: Recipe, seeds: list[int], epoch: int) -> dict[str, Any]:
+    """What a silent variant of the score would change, written down."""
+    return {
+        "score": score.name,
+        "higher_is": score.higher_is,
+        "status": score.status,
+        "source": score.source,
+        "epoch": epoch,
+        "schedule_epochs": recipe.probe.schedule_epochs,
+        "seeds": seeds,
+        "mode": "eval",
+        "augmentation": "none",
+        "precision": "float32",
+        "model": recipe.probe.model.name,
+        **score.spec,
+    }
 
 
 def per_seed_values(
@@ -104,4 +163,4 @@ def _top_half_overlap(
     if size == 0:
         return float("nan")
     tops = [np.lexsort((generator.random(len(x)), -x))[:size] for x in (a, b)]
-    return len(np.intersect1d(*tops)) / size
+    return len(np.intersect1d(tops[0], tops[1])) / size

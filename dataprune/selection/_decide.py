@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dataprune.core.errors import UsageError
 from dataprune.core.fingerprint import mix64
 from dataprune.core.params import check_params
+from dataprune.core.recipe import PruneRecipe
 from dataprune.selection import STRATEGIES, Order, Pool, Strategy
 from dataprune.selection._quotas import budget_rows, check_floor, class_quotas
 from dataprune.tables import decisions
@@ -36,6 +38,35 @@ class Choice:
     min_per_class: int = 0
     seed: int = 0
     quotas: tuple[int, ...] | None = None
+
+
+def make_choice(
+    defaults: PruneRecipe,
+    *,
+    keep: float | int | None,
+    strategy: str | None,
+    params: dict[str, Any] | None,
+    balance: str | None,
+    min_per_class: int | None,
+    seed: int | None,
+) -> Choice:
+    """What was asked for, and the recipe's defaults for what was not.
+
+    Raises:
+        UsageError: neither says how much to keep.
+    """
+    wanted = defaults.keep if keep is None else keep
+    if wanted is None:
+        raise UsageError("nothing says how much to keep", hint="give --keep 0.5 or --keep 25000")
+    same_strategy = strategy in {None, defaults.strategy}
+    return Choice(
+        strategy=strategy or defaults.strategy,
+        keep=wanted,
+        params=params or (defaults.params if same_strategy else {}),
+        balance=balance or defaults.class_balance,
+        min_per_class=defaults.min_per_class if min_per_class is None else min_per_class,
+        seed=defaults.seed if seed is None else seed,
+    )
 
 
 def decide(

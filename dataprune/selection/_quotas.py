@@ -22,7 +22,8 @@ def parse_keep(text: str) -> float | int:
         return float(text) if any(c in text for c in ".eE") else int(text)
     except ValueError as exc:
         raise UsageError(
-            f"--keep is {text!r}", hint="give a count (25000), a fraction (0.5) or a percentage (50%)"
+            f"--keep is {text!r}",
+            hint="give a count (25000), a fraction (0.5) or a percentage (50%)",
         ) from exc
 
 
@@ -88,7 +89,7 @@ def check_floor(budget: int, sizes: Counts, floor: int, class_names: list[str]) 
     if len(short):
         name = class_names[short[0]]
         raise UsageError(
-            f"class {name} has {sizes[short[0]]} rows, fewer than the {floor} to keep of each class",
+            f"class {name} has {sizes[short[0]]} rows, fewer than the {floor} to keep of each",
             hint="lower --min-per-class",
         )
     present = int((sizes > 0).sum())
@@ -104,7 +105,7 @@ def _largest_remainder(total: int, weights: npt.NDArray[np.float64]) -> Counts:
     if total <= 0 or weights.sum() == 0:
         return np.zeros(len(weights), dtype=np.int64)
     exact = total * weights / weights.sum()
-    shares = np.floor(exact).astype(np.int64)
+    shares: Counts = np.floor(exact).astype(np.int64)
     rest = total - int(shares.sum())
     shares[np.argsort(-(exact - shares), kind="stable")[:rest]] += 1
     return shares

@@ -56,7 +56,7 @@ def class_names_of(schema: pa.Schema, label: str) -> list[str] | None:
 
 
 def _infer_label(schema: pa.Schema, asked: Columns, uri: str) -> str:
-    free = [n for n in schema.names if n not in {asked.input, asked.key}]
+    free: list[str] = [n for n in schema.names if n not in {asked.input, asked.key}]
     class_labels = [n for n in free if class_names_of(schema, n) is not None]
     named = [n for n in _LABEL_NAMES if n in free]
     if len(class_labels) == 1:
@@ -71,7 +71,9 @@ def _infer_label(schema: pa.Schema, asked: Columns, uri: str) -> str:
 
 
 def _infer_input(schema: pa.Schema, taken: set[str | None], uri: str) -> str:
-    kinds = {n: _kind(schema.field(n).type) for n in schema.names if n not in taken}
+    kinds: dict[str, Kind | None] = {
+        n: _kind(schema.field(n).type) for n in schema.names if n not in taken
+    }
     for kind in ("image", "features", "text"):
         candidates = [n for n, k in kinds.items() if k == kind]
         if len(candidates) > 1:

@@ -55,9 +55,7 @@ def load(source: Source) -> Loaded:
     return Loaded(train.ref, train.examples, train.inputs, train.labels, test)
 
 
-def _load_split(
-    source: Source, known: list[str] | None, shape: tuple[int, ...] | None
-) -> Loaded:
+def _load_split(source: Source, known: list[str] | None, shape: tuple[int, ...] | None) -> Loaded:
     columns = source.columns
     assert columns.input is not None
     assert columns.label is not None
@@ -118,7 +116,7 @@ def _features(
     _refuse_rows(np.flatnonzero(lengths != want), f"do not have {want} features", where)
     flat = pc.list_flatten(column)
     _refuse_rows(np.flatnonzero(flat.is_null().to_numpy()) // want, "have a null feature", where)
-    values = flat.to_numpy().reshape(len(column), want)
+    values: npt.NDArray[Any] = flat.to_numpy().reshape(len(column), want)
     if values.dtype.kind == "f":
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         _refuse_rows(bad, "have a NaN or infinite feature", where)

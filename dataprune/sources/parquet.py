@@ -92,15 +92,15 @@ def _check_shards(uri: str, split: str, paths: list[Path]) -> None:
         raise SourceError(f"split {split} of {uri} is not whole: {problem}")
 
 
-def _open_split(
-    recipe: SourceRecipe, split: str, paths: list[Path], test: Source | None
-) -> Source:
+def _open_split(recipe: SourceRecipe, split: str, paths: list[Path], test: Source | None) -> Source:
     schema: pa.Schema | None = None
     entries = []
     for path in paths:
         found, rows = _inspect(path)
         if schema is not None and not found.equals(schema):
-            raise SourceError(f"{path} has other columns than {paths[0]}: {_difference(schema, found)}")
+            raise SourceError(
+                f"{path} has other columns than {paths[0]}: {_difference(schema, found)}"
+            )
         schema = schema or found
         name = path.name if path == Path(recipe.uri) else _relative(path, recipe.uri)
         entries.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,29 @@ class ScoreTable:
                 hint="a score must be a number for every row; score again",
             )
         return values
+
+
+def join_tables(table: ScoreTable, path: Path, others: Sequence[Path]) -> ScoreTable:
+    """Add the columns of other tables of the same source: by row, content hashes checked.
+
+    Raises:
+        AlignmentError: another source or order; the first row that differs is named.
+        UsageError: a column is there already.
+    """
+    joined, specs = table.table, dict(table.meta["scores"])
+    for other_path in others:
+        other = read_scores(other_path)
+        examples.check_aligned(table.table, other.table, what=str(path), other=str(other_path))
+        for column in other.columns:
+            if column in specs:
+                raise UsageError(
+                    f"{other_path} has a column {column}, and so have the scores before it",
+                    hint="leave one of the tables out",
+                )
+            field = other.table.schema.field(column)
+            joined = joined.append_column(field, other.table.column(column))
+            specs[column] = other.meta["scores"][column]
+    return ScoreTable(joined, {**table.meta, "scores": specs})
 
 
 def write_scores(

@@ -90,9 +90,7 @@ def read_trace(path: Path, signals: Iterable[str]) -> Trace:
     """
     names = sorted(signals)
     columns = [*SCHEMA.names, *names]
-    table, _ = read_table(
-        path, format_name=FORMAT, format_version=FORMAT_VERSION, columns=columns
-    )
+    table, _ = read_table(path, format_name=FORMAT, format_version=FORMAT_VERSION, columns=columns)
     check_schema(table, SCHEMA, what=f"trace {path}")
     checkpoints = table.column("checkpoint").to_numpy()
     values = {name: table.column(name).to_numpy().astype(np.float64) for name in names}

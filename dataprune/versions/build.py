@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from dataprune._version import __version__
 from dataprune.core.errors import VersionExistsError
 from dataprune.core.files import sha256_file, write_text
 from dataprune.core.fingerprint import canonical_json, fingerprint
-from dataprune.selection._decide import TIE_BREAK, Choice
+from dataprune.selection._decide import TIE_BREAK, Choice, decide
 from dataprune.selection._quotas import budget_rows
 from dataprune.sources import Source
 from dataprune.tables.decisions import count_by_class, count_reasons, write_decisions
@@ -31,6 +31,7 @@ from dataprune.tables.manifest import (
     SelectionEntry,
     SourceRef,
     SplitEntry,
+    check_tag,
     render_manifest,
 )
 from dataprune.tables.scores import ScoreTable
@@ -85,6 +86,34 @@ def build_version(store: LocalStore, draft: Draft) -> tuple[Manifest, bool]:
         manifest = _fill(folder, draft, identity)
         write_text(folder / MANIFEST, render_manifest(manifest))
     return manifest, True
+
+
+def build_control(store: LocalStore, draft: Draft) -> Manifest:
+    """Build the version's control: random, with the same number of rows of each class."""
+    counts = count_by_class(draft.decisions, draft.ref.class_names)
+    quotas = tuple(count["kept"] for count in counts.values())
+    choice = Choice(
+        "random", sum(quotas), {}, balance="matched", seed=draft.choice.seed, quotas=quotas
+    )
+    scores = draft.scores.values(draft.by)
+    decisions = decide(draft.decisions, scores, draft.ref.class_names, choice)
+    control = replace(
+        draft,
+        tag=control_tag(draft.tag),
+        decisions=decisions,
+        choice=choice,
+        control_of=draft.tag,
+    )
+    return build_version(store, control)[0]
+
+
+def control_tag(tag: str) -> str:
+    """Tag of a version's control.
+
+    Raises:
+        UsageError: the tag leaves no room for it.
+    """
+    return check_tag(f"{tag}-control")
 
 
 def _identity(draft: Draft) -> dict[str, Any]:
@@ -201,9 +230,7 @@ def _scores_entry(draft: Draft, folder: Path) -> ScoresEntry:
 
 
 def _entry(path: Path, rows: int) -> FileEntry:
-    return FileEntry(
-        path=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows
-    )
+    return FileEntry(path=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
 
 
 def _rows_sha256(decisions: pa.Table, keep: npt.NDArray[np.bool_]) -> str:

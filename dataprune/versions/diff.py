@@ -50,9 +50,7 @@ def _kept(version: LoadedVersion) -> dict[tuple[int, int], str]:
     keep = table.column("keep").to_numpy(zero_copy_only=False)
     occurrence = _occurrences(hashes)
     names = version.manifest.source.class_names
-    return {
-        (int(hashes[i]), int(occurrence[i])): names[labels[i]] for i in np.flatnonzero(keep)
-    }
+    return {(int(hashes[i]), int(occurrence[i])): names[labels[i]] for i in np.flatnonzero(keep)}
 
 
 def _occurrences(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

@@ -17,7 +17,9 @@ from dataprune.core.errors import AlignmentError, VersionError
 from dataprune.core.files import sha256_file
 from dataprune.core.recipe import SourceRecipe
 from dataprune.sources import Source, open_source
+from dataprune.sources._load import load
 from dataprune.tables.decisions import read_decisions
+from dataprune.tables.examples import check_aligned
 from dataprune.tables.manifest import FileEntry, Manifest, SourceRef
 from dataprune.versions.store import LocalStore
 from dataprune.versions.write import kept_table
@@ -90,7 +92,9 @@ class LoadedVersion:
 
     def decisions(self) -> pl.DataFrame:
         """The decision on every row of the source, with its reason."""
-        return pl.DataFrame(pl.from_arrow(read_decisions(self.folder / self.manifest.decisions.path)))
+        return pl.DataFrame(
+            pl.from_arrow(read_decisions(self.folder / self.manifest.decisions.path))
+        )
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
@@ -145,10 +149,13 @@ def load_version(
     return loaded
 
 
-def open_pinned(ref: SourceRef, uri: str | None = None) -> Source:
-    """Open the source that `ref` pins, and check that it is the same.
+def open_pinned(
+    ref: SourceRef, uri: str | None = None, *, examples: pa.Table | None = None
+) -> Source:
+    """Open the source that `ref` pins, and prove that it is the same.
 
-    Files are compared by hash; a source without files by its fingerprint.
+    Equal files by hash are proof enough; otherwise its examples are read and compared.
+    examples: a table of the pinned rows; with it, the row that differs is named.
 
     Raises:
         AlignmentError: it is not the same source any more.
@@ -161,11 +168,13 @@ def open_pinned(ref: SourceRef, uri: str | None = None) -> Source:
         columns=ref.columns,
     )
     source = open_source(recipe)
-    if same_files(source, ref):
+    if _same_files(source, ref):
         return source
-    from dataprune.sources._load import load
-
-    if load(source).ref.fingerprint != ref.fingerprint:
+    found = load(source)
+    if examples is not None:
+        what, other = f"source {recipe.uri}", "the scores"
+        check_aligned(found.examples, examples, what=what, other=other)
+    if found.ref.fingerprint != ref.fingerprint:
         raise AlignmentError(
             f"source {recipe.uri} is not the one that was scored",
             hint="its rows, labels or order changed: score it again, or point to the original",
@@ -173,7 +182,7 @@ def open_pinned(ref: SourceRef, uri: str | None = None) -> Source:
     return source
 
 
-def same_files(source: Source, ref: SourceRef) -> bool:
+def _same_files(source: Source, ref: SourceRef) -> bool:
     """Whether an opened source consists of the very files that `ref` pins."""
     have, want = ([f.sha256 for f in files] for files in (source.files, ref.files))
     return bool(want) and have == want and source.columns == ref.columns

@@ -146,7 +146,9 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
     if pa.types.is_struct(kind):
         for i in range(kind.num_fields):
             yield from _leaves(f"{path}.{kind.field(i).name}", kind.field(i).type)
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    elif (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
         yield from _leaves(f"{path}.list.element", kind.value_type)
     elif pa.types.is_map(kind):
         yield from _leaves(f"{path}.key_value.key", kind.key_type)

@@ -1,4 +1,4 @@
-"""Forgetting events so far: epochs at which a correct example has become wrong (Toneva et al. 2019).
+"""Forgetting events so far: times a correct example has become wrong (Toneva et al. 2019).
 
 Counted once per epoch on the clean evaluation pass, not on augmented training batches.
 """

@@ -1,0 +1,107 @@
+"""version -> evaluate: retrain on every arm that the ledger lacks, then compare."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataprune.core.errors import PartialError, UsageError
+from dataprune.core.files import write_json
+from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
+from dataprune.core.recipe import Recipe
+from dataprune.evaluate.compare import compare, make_arms, retrain_units
+from dataprune.runs import get_runner
+from dataprune.runs.ledger import Ledger
+from dataprune.sources._load import Loaded
+from dataprune.tables.manifest import portable_recipe
+from dataprune.versions.load import LoadedVersion, load_version
+from dataprune.versions.store import LocalStore
+
+log = logging.getLogger("dataprune")
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Accuracy per arm.
+
+    rows: as `dataprune.evaluate.compare.compare` describes.
+    status: "complete", or "partial" when units failed.
+    """
+
+    name: str
+    rows: list[dict[str, Any]]
+    held_out: str
+    num_steps: int
+    status: str
+    failed: list[Outcome]
+
+
+def versions_to_evaluate(
+    store: LocalStore, name: str, tags: Sequence[str], source: str | None
+) -> list[LoadedVersion]:
+    """The versions named and the controls made with them, verified, all of one source.
+
+    Raises:
+        UsageError: they come from different sources.
+    """
+    controls = {
+        tag: [t for t in store.tags(name) if store.manifest(name, t).control_of == tag]
+        for tag in tags
+    }
+    wanted = dict.fromkeys(t for tag in tags for t in (tag, *controls[tag]))
+    versions = [load_version(store, name, tag, source_uri=source) for tag in wanted]
+    first = versions[0]
+    for version in versions:
+        if version.manifest.source.fingerprint != first.manifest.source.fingerprint:
+            raise UsageError(
+                f"{name}@{version.tag} and {name}@{first.tag} come from different sources",
+                hint="evaluate them one by one",
+            )
+    return versions
+
+
+def retrain_and_compare(
+    recipe: Recipe,
+    loaded: Loaded,
+    versions: list[LoadedVersion],
+    *,
+    num_seeds: int,
+    work: Path,
+    on_progress: OnProgress,
+) -> EvaluationResult:
+    """Retrain the recipe's probe on every arm, at equal steps, and compare accuracies.
+
+    Raises:
+        PartialError: every unit failed.
+        BusyError: another process works in the folder.
+    """
+    arms = make_arms(recipe, loaded, {v.tag: v.rows for v in versions})
+    units = retrain_units(recipe, loaded, arms, num_seeds)
+    log.info(
+        "%d arms x %d seeds of %d steps, tested on the %s",
+        len(arms.rows), num_seeds, arms.num_steps, arms.held_out,
+    )  # fmt: skip
+    ledger = Ledger(work)
+    with ledger.exclusive():
+        labels = {unit.unit_id: unit.label for unit in units}
+        write_json(work / "run.json", {"recipe": portable_recipe(recipe), "units": labels})
+        missing = [unit for unit in units if ledger.finished(unit.unit_id) is None]
+        outcomes: list[Outcome] = []
+        if missing:
+            job = Job(work, missing, arms.shared, Resources.of(recipe.run))
+            outcomes = get_runner(recipe.run.runner).run(job, on_progress)
+    found = {u.unit_id: r for u in units if (r := ledger.finished(u.unit_id)) is not None}
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if not found:
+        raise PartialError(f"every unit failed; the first: {failed[0].error}", hint=failed[0].hint)
+    return EvaluationResult(
+        versions[0].name,
+        compare(units, found, arms),
+        arms.held_out,
+        arms.num_steps,
+        "partial" if failed else "complete",
+        failed,
+    )

@@ -1,0 +1,88 @@
+"""source -> probe -> trace: run the units that the ledger lacks, and gather every trace."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dataprune.core.errors import ProbeError
+from dataprune.core.files import write_json
+from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
+from dataprune.core.recipe import Recipe
+from dataprune.probe.plan import check_trainable, plan_units, shared_arrays
+from dataprune.runs import get_runner
+from dataprune.runs.ledger import Ledger, Record
+from dataprune.sources._load import Loaded
+from dataprune.tables.manifest import portable_recipe
+from dataprune.tables.trace import Trace, read_trace
+
+log = logging.getLogger("dataprune")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the probes of a run have seen.
+
+    traces: by seed; only finished units. failed: outcomes of the others.
+    trained: seeds trained now, the rest were in the ledger. reasons: why some were trained again.
+    """
+
+    traces: dict[int, Trace]
+    records: dict[int, Record]
+    failed: list[Outcome]
+    trained: list[int]
+    reasons: list[str]
+
+
+def observe(
+    recipe: Recipe, loaded: Loaded, signals: Iterable[str], work: Path, on_progress: OnProgress
+) -> Observed:
+    """Train the probes that the ledger lacks; read every finished unit's trace.
+
+    Raises:
+        ProbeError: every unit failed.
+        BusyError: another process works in the folder.
+    """
+    from dataprune.probe.signals import ALWAYS_RECORDED
+
+    wanted = sorted(signals)
+    check_trainable(recipe, loaded)
+    ledger = Ledger(work)
+    with ledger.exclusive():
+        plan = plan_units(recipe, loaded, {*wanted, *ALWAYS_RECORDED}, ledger.records())
+        log.info("%d of %d seeds to train in %s", len(plan.units), recipe.seeds, work)
+        for reason in plan.reasons:
+            log.info(reason)
+        labels = {record.unit_id: f"seed {seed}" for seed, record in plan.done.items()}
+        labels |= {unit.unit_id: unit.label for unit in plan.units}
+        write_json(work / "run.json", {"recipe": portable_recipe(recipe), "units": labels})
+        outcomes: list[Outcome] = []
+        if plan.units:
+            resources = Resources.of(recipe.run)
+            job = Job(work, plan.units, shared_arrays(recipe, loaded), resources)
+            outcomes = get_runner(recipe.run.runner).run(job, on_progress)
+    records = dict(plan.done)
+    for unit in plan.units:
+        record = ledger.finished(unit.unit_id)
+        if record is not None:
+            records[unit.spec["seed"]] = record
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if not records:
+        raise ProbeError(f"every unit failed; the first: {failed[0].error}", hint=failed[0].hint)
+    traces = {
+        seed: read_trace(record.path("trace.parquet"), wanted)
+        for seed, record in sorted(records.items())
+    }
+    trained = sorted(seed for seed in records if seed not in plan.done)
+    return Observed(traces, records, failed, trained, plan.reasons)
+
+
+def observe_nothing(recipe: Recipe, loaded: Loaded) -> Observed:
+    """Traces without signals, for scores that need no probe."""
+    rows = np.ones(len(loaded.labels), dtype=np.bool_)
+    blank = Trace(rows, {epoch: {} for epoch in recipe.checkpoints})
+    return Observed(dict.fromkeys(range(recipe.seeds), blank), {}, [], [], [])

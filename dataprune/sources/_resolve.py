@@ -1,0 +1,51 @@
+"""From what the user named to one validated recipe: a recipe's name, its file, or plain data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dataprune.core.errors import UsageError, nearest
+from dataprune.core.recipe import Recipe, load_recipe, parse_recipe, recipe_names
+from dataprune.sources import open_source
+
+
+def resolve_recipe(recipe: str | Path | Recipe, changes: dict[str, Any]) -> Recipe:
+    """A recipe by name or path, or the default one for a source; with overrides, validated again.
+
+    changes: {"section.key": value}; None leaves the recipe's own value.
+
+    Raises:
+        UsageError: nothing of that name.
+        RecipeError: not valid.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = _find_recipe(str(recipe))
+    data = recipe.model_dump(mode="json")
+    for path, value in changes.items():
+        if value is not None:
+            *sections, key = path.split(".")
+            place = data
+            for section in sections:
+                place = place[section]
+            place[key] = value
+    return parse_recipe(data, where=f"recipe {recipe.name}")
+
+
+def _find_recipe(name: str) -> Recipe:
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or name in recipe_names():
+        return load_recipe(name)
+    if not (path.exists() or path.suffix == ".parquet" or any(c in name for c in "*?[")):
+        raise UsageError(
+            f"{name} is neither a recipe nor data that exists", hint=nearest(name, recipe_names())
+        )
+    recipe = parse_recipe({"name": _slug(path), "source": {"uri": name}}, where=name)
+    if open_source(recipe.source).kind == "features":
+        return resolve_recipe(recipe, {"probe.model": {"name": "mlp"}})
+    return recipe
+
+
+def _slug(path: Path) -> str:
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.stem)
+    return kept.lstrip("._-")[:64] or "source"

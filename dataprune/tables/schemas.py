@@ -1,0 +1,138 @@
+"""Writes `schemas/`: JSON Schemas and Parquet column tables of every contract, from the code.
+
+`python -m dataprune.tables.schemas` writes them; with `--check` it fails if they have drifted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dataprune.core.fingerprint import HASH_VERSION
+from dataprune.core.recipe import Recipe
+from dataprune.tables import decisions, examples, scores, trace
+from dataprune.tables.manifest import Manifest
+
+_FOLDER = Path(__file__).resolve().parents[2] / "schemas"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def render() -> dict[str, str]:
+    """Every schema file: {name: text}."""
+    documents = {
+        "recipe.v1.json": _json_schema(Recipe),
+        "manifest.v1.json": _json_schema(Manifest),
+        "scores.v1.json": _columns(
+            scores.FORMAT,
+            scores.FORMAT_VERSION,
+            examples.SCHEMA,
+            scores.DESCRIPTIONS,
+            "a row per example of the source, in source order",
+            {
+                "status": "complete, or partial when units failed",
+                "source": "the source, pinned: uri, files with sha256, columns, fingerprint",
+                "recipe": "the recipe, without where and how it ran",
+                "scores": "{column: score_spec}: epoch, seeds, mode, norm, source of the formula",
+                "seeds": "seeds that the scores are a mean of",
+                "unit_ids": "fingerprints of the finished units behind them",
+                "reliability": "{score: split_half_spearman, reliability, kept_half_overlap}",
+                "timing": "held-out accuracy at each scored epoch, with its lower 95 % bound",
+                "environment": "device class, threads and torch version the bits depend on",
+            },
+        ),
+        "trace.v1.json": _columns(
+            trace.FORMAT,
+            trace.FORMAT_VERSION,
+            trace.SCHEMA,
+            trace.DESCRIPTIONS,
+            "a row per (checkpoint, example), one row group per checkpoint",
+            {"mode": "eval: a clean pass at the end of the epoch"},
+        ),
+        "decisions.v1.json": _columns(
+            decisions.FORMAT,
+            decisions.FORMAT_VERSION,
+            decisions.SCHEMA,
+            decisions.DESCRIPTIONS,
+            "a row per example of the source, kept or dropped",
+            {
+                "class_names": "names of the labels",
+                "source_fingerprint": "the source the rows belong to",
+                "selection": "strategy, score column, parameters, budget, seed",
+            },
+        ),
+    }
+    return {name: json.dumps(d, indent=2) + "\n" for name, d in documents.items()}
+
+
+def drifted(folder: Path) -> list[str]:
+    """Names of schema files that are not what the code says."""
+    wanted = render()
+    have = {path.name for path in folder.glob("*.json")}
+    changed = {n for n in wanted if n not in have or (folder / n).read_text() != wanted[n]}
+    return sorted(changed | (have - wanted.keys()))
+
+
+def _json_schema(model: type[Recipe | Manifest]) -> dict[str, Any]:
+    return {"$schema": _DIALECT, **model.model_json_schema()}
+
+
+def _columns(
+    format_name: str,
+    version: int,
+    schema: pa.Schema,
+    descriptions: dict[str, str],
+    rows: str,
+    metadata: dict[str, str],
+) -> dict[str, Any]:
+    """A Parquet table described in JSON: its columns, and the keys of its metadata."""
+    fixed = [
+        {
+            "name": field.name,
+            "type": str(field.type),
+            "nullable": field.nullable,
+            "description": descriptions[field.name],
+        }
+        for field in schema
+    ]
+    named = [
+        {"name": name, "type": "float", "nullable": False, "description": text}
+        for name, text in descriptions.items()
+        if name not in schema.names
+    ]
+    return {
+        "format": format_name,
+        "format_version": version,
+        "rows": rows,
+        "columns": [*fixed, *named],
+        "metadata": {
+            "key": "dataprune",
+            "encoding": "canonical JSON in the Parquet schema metadata",
+            "keys": {
+                "format": format_name,
+                "format_version": str(version),
+                **({"hash_version": str(HASH_VERSION)} if format_name == scores.FORMAT else {}),
+                **metadata,
+            },
+        },
+    }
+
+
+def main(args: list[str]) -> int:
+    """Write the schemas, or check them."""
+    changed = drifted(_FOLDER)
+    if "--check" in args:
+        if changed:
+            sys.stderr.write(f"schemas drifted: {', '.join(changed)}; run make schemas\n")
+        return 1 if changed else 0
+    _FOLDER.mkdir(exist_ok=True)
+    for name, text in render().items():
+        (_FOLDER / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
