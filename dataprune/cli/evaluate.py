@@ -44,7 +44,7 @@ def command(
     from dataprune import flow
     from dataprune.cli.output import emit_json, emit_table, talk, warn
 
-    with talk(quiet=as_json, labels="unit") as on_progress:
+    with talk(quiet=as_json) as on_progress:
         result = flow.evaluate(
             name,
             *tags,

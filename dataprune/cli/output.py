@@ -55,11 +55,10 @@ def _cell(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def talk(*, quiet: bool, labels: str) -> Iterator[OnProgress]:
+def talk(*, quiet: bool) -> Iterator[OnProgress]:
     """Log lines to stderr, and on a terminal a live line per unit.
 
     quiet: for --json: no progress; warnings still show.
-    labels: what a unit is called before its own label is known.
     """
     if quiet or not sys.stderr.isatty():
         with _logging_to(_plain(quiet=quiet)):
@@ -82,11 +81,13 @@ def talk(*, quiet: bool, labels: str) -> Iterator[OnProgress]:
 
         def on_progress(unit_id: str, told: dict[str, Any]) -> None:
             if unit_id not in tasks:
-                name = f"{labels} {len(tasks) + 1}"
-                tasks[unit_id] = progress.add_task(name, total=None, told="")
+                tasks[unit_id] = progress.add_task(told["label"], total=None, told="")
             total = told.get("epochs")
             if total:
                 progress.update(tasks[unit_id], total=total, completed=told["epoch"])
+            elif told.get("state") == "finished":
+                bar = progress.tasks[tasks[unit_id]]
+                progress.update(tasks[unit_id], completed=bar.total)
             progress.update(tasks[unit_id], told=_told(told))
 
         yield on_progress

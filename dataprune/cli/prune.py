@@ -83,7 +83,7 @@ def command(
     from dataprune.cli.output import emit_json, talk, warn
     from dataprune.selection._quotas import parse_keep
 
-    with talk(quiet=as_json, labels="step"):
+    with talk(quiet=as_json):
         result = flow.prune(
             scores,
             name=name,

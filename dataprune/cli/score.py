@@ -51,7 +51,7 @@ def command(
     from dataprune import flow
     from dataprune.cli.output import emit_json, talk, warn
 
-    with talk(quiet=as_json, labels="seed") as on_progress:
+    with talk(quiet=as_json) as on_progress:
         result = flow.score(
             recipe,
             source=source,

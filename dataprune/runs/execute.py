@@ -37,7 +37,11 @@ def execute(
 
     def report(progress: dict[str, Any]) -> None:
         nonlocal last_write
-        progress = {**progress, "seconds": round(time.monotonic() - started, 1)}
+        progress = {
+            **progress,
+            "label": unit.label,
+            "seconds": round(time.monotonic() - started, 1),
+        }
         if listen is not None:
             listen(progress)
         if time.monotonic() - last_write >= _REPORT_EVERY_S:

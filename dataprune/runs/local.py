@@ -13,13 +13,14 @@ class LocalRunner:
         """Run every unit once; a failed unit does not stop the others."""
         outcomes = []
         for unit in job.units:
-            on_progress(unit.unit_id, {"state": "running"})
+            on_progress(unit.unit_id, {"label": unit.label, "state": "running"})
             outcome = execute(
                 unit,
                 job.shared,
                 job.folder,
                 listen=lambda progress, u=unit: on_progress(u.unit_id, progress),  # type: ignore[misc]
             )
-            on_progress(unit.unit_id, {"state": "failed" if outcome.error else "finished"})
+            state = "failed" if outcome.error else "finished"
+            on_progress(unit.unit_id, {"label": unit.label, "state": state})
             outcomes.append(outcome)
         return outcomes

@@ -108,7 +108,8 @@ def _collect(
             unit = pending.pop(ref)
             outcome = _outcome(ray, ref, unit, ledger, job.resources.max_retries)
             outcomes[unit.unit_id] = outcome
-            on_progress(unit.unit_id, {"state": "failed" if outcome.error else "finished"})
+            state = "failed" if outcome.error else "finished"
+            on_progress(unit.unit_id, {"label": unit.label, "state": state})
         for unit in pending.values():
             progress = ledger.progress(unit.unit_id)
             if progress is not None and progress != told.get(unit.unit_id):
