@@ -85,4 +85,4 @@ def _percent(row: dict[str, Any], key: str) -> str | None:
     half = row[f"{key}_half_width"]
     sign = "" if key == "accuracy" else "+"
     spread = "" if half is None else f" +- {100 * half:.2f}"
-    return f"{100 * row[key]:{sign}.2f}{spread}"
+    return f"{100 * row[key]:{sign}z.2f}{spread}"

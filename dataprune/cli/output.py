@@ -20,12 +20,13 @@ def emit_json(value: Any) -> None:
 
 
 def emit_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; plain columns when stdout is no terminal."""
+    """Print a title and a table, as wide as the terminal, or 200 columns into a pipe or file."""
     from rich.console import Console
     from rich.table import Table
 
     width = None if sys.stdout.isatty() else 200
-    table = Table(title=title, title_justify="left", header_style="bold")
+    click.echo(title)
+    table = Table(header_style="bold")
     for i, name in enumerate(header):
         numeric = bool(rows) and all(_is_number(row[i]) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")

@@ -98,7 +98,7 @@ def check_trainable(recipe: Recipe, loaded: Loaded) -> None:
     if loaded.inputs is None:
         raise UsageError(
             f"column {loaded.ref.columns.input} is text, and no probe model reads text yet",
-            hint="score images or numeric features; text sources can be pruned by random",
+            hint="score images or numeric features; only --score random takes text",
         )
     present = len(np.unique(loaded.labels))
     if present < 2:

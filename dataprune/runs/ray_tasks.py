@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from dataprune.runs.execute import execute
 from dataprune.runs.ledger import Ledger
 
 _POLL_S = 0.5
+_CONNECT_S = 5
 _STORE_SPARE_BYTES = 128 << 20
 _STORE_LEAST_BYTES = 256 << 20
 
@@ -61,6 +63,7 @@ def _connected(job: Job) -> Iterator[Any]:
         return
     options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
     address = job.resources.address or "local"
+    _check_reachable(address)
     if address == "local":
         data_bytes = sum(array.nbytes for array in job.shared.values())
         options["num_cpus"] = max(os.cpu_count() or 1, job.resources.num_cpus)
@@ -81,6 +84,20 @@ def _connected(job: Job) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray waits for minutes on an address where nothing listens: knock first."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as exc:
+        raise DatapruneError(
+            f"nothing answers at {address}: {exc}",
+            hint="check --address, or leave it out to run on this machine",
+        ) from exc
 
 
 def _check_feasible(ray: Any, job: Job) -> None:

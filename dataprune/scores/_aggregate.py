@@ -51,7 +51,7 @@ def compute_scores(
             values_SN = per_seed_values(score, traces, epoch, root_seed=recipe.seed)
             mean, std = mean_and_std(values_SN)
             values[f"{score.name}@{epoch}"] = mean
-            specs[f"{score.name}@{epoch}"] = _spec(score, recipe, sorted(traces), epoch)
+            specs[f"{score.name}@{epoch}"] = _spec(score, recipe, traces, epoch)
         values[score.name] = mean
         values[f"{score.name}_std"] = std
         specs[score.name] = specs[f"{score.name}@{recipe.checkpoints[-1]}"]
@@ -59,8 +59,9 @@ def compute_scores(
     return ScoreColumns(values, specs, agreement)
 
 
-def _spec(score: Score, recipe: Recipe, seeds: list[int], epoch: int) -> dict[str, Any]:
+def _spec(score: Score, recipe: Recipe, traces: dict[int, Trace], epoch: int) -> dict[str, Any]:
     """What a silent variant of the score would change, written down."""
+    held_out = any(not trace.in_sample.all() for trace in traces.values())
     return {
         "score": score.name,
         "higher_is": score.higher_is,
@@ -68,7 +69,8 @@ def _spec(score: Score, recipe: Recipe, seeds: list[int], epoch: int) -> dict[st
         "source": score.source,
         "epoch": epoch,
         "schedule_epochs": recipe.probe.schedule_epochs,
-        "seeds": seeds,
+        "seeds": sorted(traces),
+        "holdout": f"fold seed mod {recipe.folds}, in-sample seeds only" if held_out else "none",
         "mode": "eval",
         "augmentation": "none",
         "precision": "float32",

@@ -14,7 +14,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from dataprune.core.errors import SourceError, UsageError
+from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Columns, SourceRecipe
 from dataprune.core.registry import Registry
 from dataprune.tables.manifest import FileEntry
@@ -70,13 +70,10 @@ def open_source(recipe: SourceRecipe) -> Source:
 
     Raises:
         UsageError: no format takes the uri, or DATAPRUNE_DATA is needed and not set.
-        SourceError: the data is not there or not readable.
+        SourceError: the data is not there, not readable, or has no rows.
     """
     expanded = recipe.model_copy(update={"uri": _expand(recipe.uri)})
-    source = _format_of(expanded).open(expanded)
-    if source.num_rows == 0:
-        raise SourceError(f"source {recipe.uri} has no rows in split {source.split}")
-    return source
+    return _format_of(expanded).open(expanded)
 
 
 def _format_of(recipe: SourceRecipe) -> SourceFormat:

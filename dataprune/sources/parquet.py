@@ -107,6 +107,8 @@ def _open_split(recipe: SourceRecipe, split: str, paths: list[Path], test: Sourc
             FileEntry(path=name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
         )
     assert schema is not None
+    if not any(entry.rows for entry in entries):
+        raise SourceError(f"split {split} of {recipe.uri} has no rows")
     columns, kind = resolve_columns(schema, recipe.columns, uri=recipe.uri)
     assert columns.label is not None
 
