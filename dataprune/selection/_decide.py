@@ -16,6 +16,7 @@ from dataprune.core.recipe import PruneRecipe
 from dataprune.selection import STRATEGIES, Order, Pool, Strategy
 from dataprune.selection._quotas import budget_rows, check_floor, class_quotas
 from dataprune.tables import decisions
+from dataprune.tables.examples import occurrences
 
 TIE_BREAK = "splitmix64 of the row, seeded"
 _CROSSOVER = 0.4
@@ -129,21 +130,12 @@ def _global(
         return places, np.arange(len(places)) < budget, dropped, "kept"
     sizes = np.bincount(labels, minlength=len(class_names))
     check_floor(budget, sizes, floor, class_names)
-    by_floor = _rank_within(labels[places]) < floor
+    by_floor = occurrences(labels[places]) < floor
     rest = np.flatnonzero(~by_floor)[: budget - int(by_floor.sum())]
     kept = by_floor.copy()
     kept[rest] = True
     reasons = np.where(by_floor & (np.arange(len(places)) >= budget), "kept_for_floor", "kept")
     return places, kept, dropped, reasons
-
-
-def _rank_within(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """How many equal labels stand before each position."""
-    order = np.argsort(labels, kind="stable")
-    _, start, counts = np.unique(labels[order], return_index=True, return_counts=True)
-    ranks = np.empty(len(labels), dtype=np.int64)
-    ranks[order] = np.arange(len(labels)) - np.repeat(start, counts)
-    return ranks
 
 
 def _assemble(

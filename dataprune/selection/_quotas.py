@@ -60,7 +60,7 @@ def class_quotas(
         UsageError: a class is smaller than the floor, or the floors exceed the budget.
     """
     check_floor(budget, sizes, floor, class_names)
-    weights = sizes.astype(np.float64) if mode == "proportional" else (sizes > 0).astype(np.float64)
+    weights = sizes if mode == "proportional" else (sizes > 0).astype(np.int64)
     lower = np.where(sizes > 0, floor, 0)
     quotas = np.zeros_like(sizes)
     fixed = np.zeros(len(sizes), dtype=np.bool_)
@@ -100,12 +100,15 @@ def check_floor(budget: int, sizes: Counts, floor: int, class_names: list[str]) 
         )
 
 
-def _largest_remainder(total: int, weights: npt.NDArray[np.float64]) -> Counts:
-    """Whole shares of `total` in proportion to weights (Hamilton); ties go to the first class."""
-    if total <= 0 or weights.sum() == 0:
-        return np.zeros(len(weights), dtype=np.int64)
-    exact = total * weights / weights.sum()
-    shares: Counts = np.floor(exact).astype(np.int64)
+def _largest_remainder(total: int, weights: Counts) -> Counts:
+    """Whole shares of `total` in proportion to whole weights (Hamilton); ties to the first class.
+
+    In integers throughout: remainders that are equal must compare as equal.
+    """
+    whole = int(weights.sum())
+    if total <= 0 or whole == 0:
+        return np.zeros_like(weights)
+    shares, remainders = np.divmod(total * weights, whole)
     rest = total - int(shares.sum())
-    shares[np.argsort(-(exact - shares), kind="stable")[:rest]] += 1
+    shares[np.argsort(-remainders, kind="stable")[:rest]] += 1
     return shares

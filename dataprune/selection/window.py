@@ -19,7 +19,7 @@ def _order(pool: Pool, *, offset: object) -> Order:
         UsageError: offset is out of range, or offset and budget together exceed the pool.
     """
     num_rows = len(pool.scores)
-    if isinstance(offset, bool) or not isinstance(offset, int | float) or offset < 0:
+    if isinstance(offset, bool) or not isinstance(offset, int | float) or not offset >= 0:
         raise UsageError(f"offset is {offset!r}", hint="give a count, or a fraction in [0, 1)")
     if isinstance(offset, float) and offset >= 1:
         raise UsageError(f"offset is {offset}", hint="give a count without a point, or a fraction")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -39,6 +41,18 @@ def examples_table(
         ],
         schema=SCHEMA,
     )
+
+
+def occurrences(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """How many equal values stand before each position, int64 (n,).
+
+    Of content hashes it gives the occurrence number: the k-th copy of an example has k - 1.
+    """
+    order = np.argsort(values, kind="stable")
+    _, start, counts = np.unique(values[order], return_index=True, return_counts=True)
+    before = np.empty(len(values), dtype=np.int64)
+    before[order] = np.arange(len(values)) - np.repeat(start, counts)
+    return before
 
 
 def check_aligned(ours: pa.Table, theirs: pa.Table, *, what: str, other: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dataprune.tables.decisions import read_decisions
+from dataprune.tables.examples import occurrences
 from dataprune.versions.load import LoadedVersion
 
 _FIELDS = ("strategy", "by", "params", "keep", "class_balance", "min_per_class", "seed")
@@ -48,14 +48,6 @@ def _kept(version: LoadedVersion) -> dict[tuple[int, int], str]:
     hashes = table.column("content_hash").to_numpy()
     labels = table.column("label").to_numpy()
     keep = table.column("keep").to_numpy(zero_copy_only=False)
-    occurrence = _occurrences(hashes)
+    occurrence = occurrences(hashes)
     names = version.manifest.source.class_names
     return {(int(hashes[i]), int(occurrence[i])): names[labels[i]] for i in np.flatnonzero(keep)}
-
-
-def _occurrences(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    order = np.argsort(hashes, kind="stable")
-    _, start, counts = np.unique(hashes[order], return_index=True, return_counts=True)
-    occurrence = np.empty(len(hashes), dtype=np.int64)
-    occurrence[order] = np.arange(len(hashes)) - np.repeat(start, counts)
-    return occurrence

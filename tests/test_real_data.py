@@ -1,0 +1,67 @@
+"""The main job on real data sets, where a folder of them is at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import dataprune
+from dataprune.core.recipe import SourceRecipe, load_recipe
+from dataprune.sources import open_source
+from dataprune.sources._load import load
+
+pytestmark = pytest.mark.real_data
+
+
+def test_fashion_mnist_opens_as_a_hub_dataset_with_its_class_names(real_data: Path) -> None:
+    loaded = load(open_source(SourceRecipe(uri=str(real_data / "fashion_mnist"))))
+    assert loaded.inputs is not None
+    assert loaded.test is not None
+    assert loaded.inputs.shape == (60000, 28, 28, 1)
+    assert len(loaded.test.labels) == 10000
+    assert loaded.ref.class_names[0] == "T-shirt/top"
+    assert np.bincount(loaded.labels).tolist() == [6000] * 10
+    # Fashion-MNIST's published mean pixel, 0.2860.
+    assert loaded.inputs.mean() / 255 == pytest.approx(0.2860, abs=1e-4)
+
+
+def test_cifar10_opens_from_two_shards_with_its_published_statistics(real_data: Path) -> None:
+    loaded = load(open_source(SourceRecipe(uri=str(real_data / "cifar10"))))
+    assert loaded.inputs is not None
+    means = loaded.inputs.reshape(-1, 3).mean(axis=0) / 255
+    assert means == pytest.approx([0.491400, 0.482158, 0.446531], abs=1e-5)
+    assert len(loaded.ref.files) == 2
+    assert np.bincount(loaded.labels).tolist() == [5000] * 10
+
+
+@pytest.mark.parametrize(("name", "rows", "classes"), [("trec", 5452, 6), ("banking77", 10003, 77)])
+def test_text_sets_open_and_take_the_random_score(
+    real_data: Path, tmp_path: Path, name: str, rows: int, classes: int
+) -> None:
+    result = dataprune.score(str(real_data / name), scores=["random"], work=tmp_path)
+    assert (result.source.num_rows, len(result.source.class_names)) == (rows, classes)
+    pruned = dataprune.prune(
+        result.path, keep=0.3, strategy="random", name=name, tag="v1", store=tmp_path / "store"
+    )
+    assert pruned.rows_out == round(0.3 * rows)
+
+
+def test_a_short_fashion_mnist_run_scores_prunes_and_loads(real_data: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("fashion_mnist")
+    probe = recipe.probe.model_copy(update={"schedule_epochs": 1})
+    scores = recipe.scores.model_copy(update={"names": ("el2n",), "at": (1,)})
+    short = recipe.model_copy(update={"probe": probe, "scores": scores, "seeds": 1})
+    result = dataprune.score(short, source=str(real_data / "fashion_mnist"), work=tmp_path / "work")
+    assert result.timing[0].accuracy > 0.75
+    pruned = dataprune.prune(
+        result.path, keep=6000, class_balance="equal", name="f", tag="v1", store=tmp_path / "store"
+    )
+    assert {c["kept"] for c in pruned.classes.values()} == {600}
+    version = dataprune.load("f", "v1", store=tmp_path / "store")
+    table = version.arrow().to_table()
+    original = pq.read_table(real_data / "fashion_mnist/data/train-00000-of-00001.parquet")
+    assert table.schema.metadata[b"huggingface"] == original.schema.metadata[b"huggingface"]
+    assert table.equals(original.take(version.rows))
