@@ -19,13 +19,13 @@ from dataprune._version import __version__
 if TYPE_CHECKING:
     from dataprune.core.errors import DatapruneError
     from dataprune.core.recipe import Recipe, load_recipe
-    from dataprune.evaluate.run import EvaluationResult
+    from dataprune.evaluation.run import EvaluationResult
     from dataprune.flow import PruneResult, ScoreResult, evaluate, load, prune, score
     from dataprune.versions.load import LoadedVersion
 
 _HOMES = {
     "DatapruneError": "dataprune.core.errors",
-    "EvaluationResult": "dataprune.evaluate.run",
+    "EvaluationResult": "dataprune.evaluation.run",
     "LoadedVersion": "dataprune.versions.load",
     "PruneResult": "dataprune.flow",
     "Recipe": "dataprune.core.recipe",

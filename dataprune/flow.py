@@ -39,7 +39,7 @@ from dataprune.versions.load import LoadedVersion, load_version, open_pinned
 from dataprune.versions.store import DEFAULT_STORE, LocalStore
 
 if TYPE_CHECKING:
-    from dataprune.evaluate.run import EvaluationResult
+    from dataprune.evaluation.run import EvaluationResult
     from dataprune.probe.gate import CheckpointAccuracy
 
 DEFAULT_RUNS = Path(".dataprune/runs")
@@ -255,7 +255,7 @@ def prune(
     if dry_run:
         return result
     opened = open_pinned(ref, source, examples=table.table)
-    draft = Draft(name, tag, opened, ref, table, path, decisions, choice, column, view)
+    draft = Draft(name, tag, opened, ref, table, decisions, choice, column, view)
     local = LocalStore(Path(store))
     manifest, created = build_version(local, draft)
     control_manifest = build_control(local, draft) if control else None
@@ -308,7 +308,7 @@ def evaluate(
         UsageError: the versions come from different sources.
         PartialError: every unit failed.
     """
-    from dataprune.evaluate.run import retrain_and_compare, versions_to_evaluate
+    from dataprune.evaluation.run import retrain_and_compare, versions_to_evaluate
 
     versions = versions_to_evaluate(LocalStore(Path(store)), name, tags, source)
     first = versions[0].manifest

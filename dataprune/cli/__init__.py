@@ -39,17 +39,20 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="dataprune")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 def cli(debug: bool) -> None:  # noqa: FBT001 - read by run_and_exit, anywhere on the line
-    r"""Score training examples, decide what to keep, ship it as a tagged dataset version.
+    """Score training examples, decide what to keep, ship it as a tagged dataset version.
 
     \b
     dataprune score digits
     dataprune prune .dataprune/runs/digits-*/scores.parquet --keep 50% --name digits --tag v1
     dataprune load digits v1
-    """
+    """  # noqa: D301 - the backspace tells click to keep the lines
 
 
 def main() -> None:

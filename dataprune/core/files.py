@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from dataprune.core.errors import BusyError, TableError
 
 _CHUNK_BYTES = 1 << 20
+_LOCK_TRIES = 10
+_LOCK_WAIT_S = 0.02
 
 
 def sha256_file(path: Path) -> str:
@@ -62,7 +65,9 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write JSON atomically: sorted keys, two-space indent, a newline at the end."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n", durable=durable)
+    write_text(
+        path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", durable=durable
+    )
 
 
 def read_json(path: Path) -> Any:
@@ -98,11 +103,16 @@ def exclusive(lock: Path, *, what: str) -> Iterator[None]:
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise BusyError(
-                f"{what} is in use by another dataprune process",
-                hint="wait for it to end, or work in another folder",
-            ) from exc
+        for tries_left in reversed(range(_LOCK_TRIES)):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as exc:
+                if tries_left:  # it may only be `is_held`, asking for a moment
+                    time.sleep(_LOCK_WAIT_S)
+                    continue
+                raise BusyError(
+                    f"{what} is in use by another dataprune process",
+                    hint="wait for it to end, or work in another folder",
+                ) from exc
         yield

@@ -23,7 +23,7 @@ Params = dict[str, Any]
 class Strict(BaseModel):
     """Frozen, and no key that means nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Columns(Strict):
@@ -204,6 +204,23 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which lets a key given twice win silently; here it is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
+        """Refuse a repeated key."""
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key} is given twice", key_node.start_mark
+                )
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
 def load_recipe(name_or_path: str) -> Recipe:
     """Read a shipped recipe by name, or a recipe file by path.
 
@@ -219,7 +236,7 @@ def load_recipe(name_or_path: str) -> Recipe:
             hint=nearest(Path(name_or_path).stem, recipe_names()),
         )
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe one
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         problem = " ".join(str(exc).split())
         raise RecipeError(f"{path} is not YAML: {problem}") from exc

@@ -55,7 +55,8 @@ class Normalise:
 
     def __call__(self, gathered: torch.Tensor) -> torch.Tensor:
         """(B, H, W, C) or (B, D) as stored -> float32 (B, C, H, W), channels last, or (B, D)."""
-        x = gathered.float().sub_(self.mean).div_(self.std)
+        # A copy even of float32: a slice of the resident data shares its memory.
+        x = gathered.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
         return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
 
 
@@ -172,17 +173,15 @@ def statistics(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Mean and standard deviation per channel (images) or feature, summed in float64.
 
+    In two passes: a sum of squares would lose the spread of features that lie far from zero.
     A constant channel gets deviation 1, so that it normalises to 0.
     """
     axes = tuple(range(inputs.ndim - 1))
     count = inputs.size // inputs.shape[-1]
-    total = np.zeros(inputs.shape[-1])
-    squares = np.zeros(inputs.shape[-1])
-    for start in range(0, len(inputs), 4096):
-        part = inputs[start : start + 4096].astype(np.float64)
-        total += part.sum(axis=axes)
-        squares += np.square(part).sum(axis=axes)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    std[std < 1e-8] = 1
+    parts = [slice(start, start + 4096) for start in range(0, len(inputs), 4096)]
+    first = inputs.reshape(count, -1)[0].astype(np.float64)  # makes a constant channel's mean exact
+    mean = first + sum((inputs[p] - first).sum(axis=axes) for p in parts) / count
+    squares = sum(np.square(inputs[p] - mean).sum(axis=axes) for p in parts)
+    std = np.sqrt(squares / count)
+    std[std == 0] = 1
     return mean.astype(np.float32), std.astype(np.float32)

@@ -23,11 +23,13 @@ def stratified_order(
 def stratified_folds(
     hashes: UInt64, labels: npt.NDArray[np.int64], num_folds: int, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Fold of each row, 0..num_folds-1; in each class folds differ by one row at most.
+    """Fold of each row, 0..num_folds-1; folds differ by one row at most, in each class and in all.
 
-    Classes start at different folds, so that small classes do not all fall into fold 0.
+    A class goes on at the fold where the class before it ended.
     """
-    return (stratified_order(hashes, labels, seed) + labels) % num_folds
+    sizes = np.bincount(labels)
+    before = np.cumsum(sizes) - sizes
+    return (before[labels] + stratified_order(hashes, labels, seed)) % num_folds
 
 
 def stratified_holdout(

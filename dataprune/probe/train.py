@@ -43,12 +43,13 @@ def pinned_arithmetic(threads: int, device: str) -> Iterator[torch.device]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     threads_before = torch.get_num_threads()
     deterministic_before = torch.are_deterministic_algorithms_enabled()
+    warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True)
     try:
         yield torch.device(device)
     finally:
-        torch.use_deterministic_algorithms(mode=deterministic_before)
+        torch.use_deterministic_algorithms(mode=deterministic_before, warn_only=warn_only_before)
         torch.set_num_threads(threads_before)
 
 

@@ -66,7 +66,7 @@ def _connected(job: Job) -> Iterator[Any]:
     _check_reachable(address)
     if address == "local":
         data_bytes = sum(array.nbytes for array in job.shared.values())
-        options["num_cpus"] = max(os.cpu_count() or 1, job.resources.num_cpus)
+        options["num_cpus"] = len(os.sched_getaffinity(0))
         options["object_store_memory"] = max(
             _STORE_LEAST_BYTES, int(1.2 * data_bytes) + _STORE_SPARE_BYTES
         )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dataprune.core.errors import PartialError
+from dataprune.core.errors import PartialError, TableError
 from dataprune.core.recipe import Recipe
 from dataprune.scores import Score, Seen, Values
 from dataprune.tables.trace import Trace
@@ -82,12 +82,23 @@ def _spec(score: Score, recipe: Recipe, traces: dict[int, Trace], epoch: int) ->
 def per_seed_values(
     score: Score, traces: dict[int, Trace], epoch: int, *, root_seed: int
 ) -> npt.NDArray[np.float64]:
-    """Values (S, N), seeds in increasing order; NaN where the seed did not train on the row."""
+    """Values (S, N), seeds in increasing order; NaN where the seed did not train on the row.
+
+    Raises:
+        TableError: a value is not finite; score, row, epoch and seed are named.
+    """
     values_SN = []
     for seed, trace in sorted(traces.items()):
         signals = {name: trace.signals[epoch][name] for name in score.signals}
         seen = Seen(signals, epoch, seed, root_seed, len(trace.in_sample))
-        values_SN.append(np.where(trace.in_sample, score.compute(seen), np.nan))
+        values = score.compute(seen)
+        bad = np.flatnonzero(trace.in_sample & ~np.isfinite(values))
+        if len(bad):
+            raise TableError(
+                f"score {score.name} is {values[bad[0]]} for row {bad[0]} at epoch {epoch}, "
+                f"seed {seed}"
+            )
+        values_SN.append(np.where(trace.in_sample, values, np.nan))
     return np.stack(values_SN)
 
 

@@ -83,8 +83,14 @@ def _format_of(recipe: SourceRecipe) -> SourceFormat:
         source_format = FORMATS.get(name)
         if source_format.matches(recipe.uri):
             return source_format
+    there = Path(recipe.uri).exists()
+    problem = (
+        "is of no format that is known"
+        if there
+        else "is neither a known source nor a path that exists"
+    )
     raise UsageError(
-        f"{recipe.uri} is neither a known source nor a path that exists",
+        f"{recipe.uri} {problem}",
         hint=f"formats: {', '.join(FORMATS.names())}; set source.format if it is one of them",
     )
 

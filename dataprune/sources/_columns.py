@@ -16,11 +16,21 @@ _INPUT_NAMES = ("image", "img", "text", "sentence", "features", "x", "input")
 
 
 def features_of(schema: pa.Schema) -> dict[str, Any]:
-    """Hugging Face features from the schema's `huggingface` metadata; {} without it."""
+    """Hugging Face features from the schema's `huggingface` metadata; {} without it.
+
+    Raises:
+        SourceError: the metadata is there and damaged.
+    """
     raw = (schema.metadata or {}).get(b"huggingface")
     if not raw:
         return {}
-    features: dict[str, Any] = json.loads(raw).get("info", {}).get("features", {})
+    try:
+        features: dict[str, Any] = json.loads(raw).get("info", {}).get("features", {})
+    except (ValueError, AttributeError) as exc:
+        raise SourceError(
+            "the schema's huggingface metadata is damaged: it is not the JSON that datasets writes",
+            hint="write the file again, with its features or without that metadata key",
+        ) from exc
     return features
 
 
@@ -35,6 +45,9 @@ def resolve_columns(schema: pa.Schema, asked: Columns, *, uri: str) -> tuple[Col
             raise SourceError(
                 f"source {uri} has no column {name}", hint=nearest(name, schema.names)
             )
+    named = [name for name in (asked.input, asked.label) if name is not None]
+    if len(named) != len(set(named)):
+        raise SourceError(f"column {asked.label} of {uri} cannot be both input and label")
     label = asked.label or _infer_label(schema, asked, uri)
     column = asked.input or _infer_input(schema, {label, asked.key}, uri)
     kind = _kind(schema.field(column).type)

@@ -19,6 +19,7 @@ from dataprune.sources import Source
 from dataprune.tables.examples import examples_table
 from dataprune.tables.manifest import SourceRef
 
+_KEY_TYPES = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
 _MODES = {"L": 1, "RGB": 3}
 
 
@@ -145,7 +146,8 @@ class _Decoder:
             return
         try:
             image = self.pillow.open(io.BytesIO(data))
-            image = image.convert("RGB") if image.mode == "P" else image
+            if image.mode == "P" and "transparency" not in image.info:
+                image = image.convert("RGB")
             pixels = np.asarray(image)
         except (OSError, ValueError, SyntaxError, self.pillow.DecompressionBombError):
             self._problem("hold bytes that are no readable image")
@@ -210,12 +212,17 @@ def _labels(
 
 
 def _keys(parts: Iterable[Any], name: str, where: str) -> pa.Array:
-    column = pa.chunked_array(list(parts)).cast(pa.string())
+    raw = pa.chunked_array(list(parts))
+    if not any(check(raw.type) for check in _KEY_TYPES):
+        raise SourceError(
+            f"key column {name} of {where} is {raw.type}", hint="a key is a string or an integer"
+        )
+    column = raw.cast(pa.string())
     _refuse_rows(np.flatnonzero(column.is_null().to_numpy()), f"have no {name}", where)
-    _, first, counts = np.unique(
-        np.asarray(column.to_pylist(), dtype=object), return_index=True, return_counts=True
-    )
-    _refuse_rows(first[counts > 1], f"have a {name} that another row has too", where)
+    counts = pc.value_counts(column)
+    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    rows = np.flatnonzero(pc.is_in(column, value_set=repeated).to_numpy())
+    _refuse_rows(rows, f"have a {name} that another row has too", where)
     return column.combine_chunks()
 
 

@@ -36,7 +36,7 @@ def _find_recipe(name: str) -> Recipe:
     path = Path(name)
     if path.suffix in {".yaml", ".yml"} or name in recipe_names():
         return load_recipe(name)
-    if not (path.exists() or path.suffix == ".parquet" or any(c in name for c in "*?[")):
+    if not (path.exists() or path.suffix == ".parquet" or any(c in name for c in "*?[$")):
         raise UsageError(
             f"{name} is neither a recipe nor data that exists", hint=nearest(name, recipe_names())
         )

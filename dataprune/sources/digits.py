@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from dataprune.core.extras import require
-from dataprune.core.recipe import Columns, SourceRecipe
+from dataprune.core.recipe import SourceRecipe
 from dataprune.sources import Source, SourceFormat
+from dataprune.sources._columns import resolve_columns
 
 _NAMES = [str(digit) for digit in range(10)]
 _FEATURES = {"image": {"_type": "Image"}, "label": {"names": _NAMES, "_type": "ClassLabel"}}
@@ -23,6 +24,7 @@ _GREY = 15
 
 def _open(recipe: SourceRecipe) -> Source:
     table = _table()
+    columns, kind = resolve_columns(table.schema, recipe.columns, uri=recipe.uri)
 
     def batches(names: list[str] | None) -> Iterator[pa.RecordBatch]:
         yield from table.select(names or table.column_names).to_batches()
@@ -31,8 +33,8 @@ def _open(recipe: SourceRecipe) -> Source:
         uri=recipe.uri,
         format="digits",
         split="train",
-        columns=Columns(input="image", label="label"),
-        kind="image",
+        columns=columns,
+        kind=kind,
         class_names=_NAMES,
         files=(),
         paths=(),

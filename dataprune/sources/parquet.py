@@ -14,10 +14,10 @@ from dataprune.core.errors import SourceError
 from dataprune.core.files import sha256_file
 from dataprune.core.recipe import SourceRecipe
 from dataprune.sources import Source, SourceFormat
-from dataprune.sources._columns import class_names_of, resolve_columns
+from dataprune.sources._columns import class_names_of, features_of, resolve_columns
 from dataprune.tables.manifest import FileEntry
 
-_SHARD = re.compile(r"^(?P<split>\w+(?:\.\w+)*)-(?P<i>\d{5})-of-(?P<n>\d{5})$")
+_SHARD = re.compile(r"^(?P<split>\w+(?:\.\w+)*)-(?P<i>\d{5})-of-(?P<n>\d{5})(-[0-9a-f]{16})?$")
 _SPLITS = {"train", "test", "validation", "valid", "val", "dev"}
 _BATCH_ROWS = 4096
 
@@ -43,10 +43,15 @@ def _split_files(uri: str, split: str) -> dict[str, list[Path]]:
     paths = _find(uri)
     by_split: dict[str, list[Path]] = {}
     for path in paths:
-        by_split.setdefault(_split_of(path), []).append(path)
+        by_split.setdefault(_split_of(path, Path(uri)), []).append(path)
     named = sorted(set(by_split) - {""})
     if not named or Path(uri).is_file() or _is_glob(uri):
         return {split: paths}
+    if "" in by_split:
+        raise SourceError(
+            f"{by_split[''][0]} belongs to no split, and other files of {uri} do",
+            hint="name one file or a glob, or move the file away",
+        )
     if split not in named:
         raise SourceError(
             f"source {uri} has no split {split}",
@@ -75,10 +80,12 @@ def _find(uri: str) -> list[Path]:
     return paths
 
 
-def _split_of(path: Path) -> str:
+def _split_of(path: Path, root: Path) -> str:
+    """The split that a file's name says, or the nearest folder's name; "" if none does."""
     if shard := _SHARD.match(path.stem):
         return shard["split"]
-    return path.stem if path.stem in _SPLITS else ""
+    folders = path.relative_to(root).parts[:-1] if root in path.parents else ()
+    return next((name for name in (path.stem, *reversed(folders)) if name in _SPLITS), "")
 
 
 def _check_shards(uri: str, split: str, paths: list[Path]) -> None:
@@ -97,6 +104,8 @@ def _open_split(recipe: SourceRecipe, split: str, paths: list[Path], test: Sourc
     entries = []
     for path in paths:
         found, rows = _inspect(path)
+        if schema is not None and features_of(found) != features_of(schema):
+            raise SourceError(f"{path} declares other features or class names than {paths[0]}")
         if schema is not None and not found.equals(schema):
             raise SourceError(
                 f"{path} has other columns than {paths[0]}: {_difference(schema, found)}"

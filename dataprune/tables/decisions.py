@@ -57,9 +57,9 @@ def count_by_class(table: pa.Table, class_names: list[str]) -> dict[str, dict[st
     labels = table.column("label").to_numpy()
     keep = table.column("keep").to_numpy(zero_copy_only=False)
     source = np.bincount(labels, minlength=len(class_names))
-    kept = np.bincount(labels[keep], minlength=len(class_names))
-    dropped = np.bincount(labels[~keep], minlength=len(class_names))
-    if not np.array_equal(kept + dropped, source):
+    kept = np.bincount(labels[keep], minlength=len(source))
+    dropped = np.bincount(labels[~keep], minlength=len(source))
+    if len(source) > len(class_names) or not np.array_equal(kept + dropped, source):
         raise TableError("decisions do not reconcile: kept + dropped is not the source")
     return {
         name: {"source": int(source[i]), "kept": int(kept[i]), "dropped": int(dropped[i])}

@@ -51,24 +51,35 @@ def read_table(
         raise TableError(f"there is no {what} file at {path}")
     try:
         with pq.ParquetFile(path) as file:
-            raw = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
-            meta: dict[str, Any] = json.loads(raw) if raw else {}
+            meta = _metadata(file.schema_arrow)
             found = meta.get("format")
             if found != format_name:
                 raise TableError(
                     f"{path} is not a dataprune {what} table",
-                    hint=f"it is a {found.removeprefix('dataprune.')} table" if found else None,
+                    hint=f"it is a {str(found).removeprefix('dataprune.')} table"
+                    if found
+                    else None,
                 )
-            if meta["format_version"] != format_version:
+            if meta.get("format_version") != format_version:
                 raise TableError(
-                    f"{path} has {what} format {meta['format_version']}, this dataprune reads "
+                    f"{path} has {what} format {meta.get('format_version')}, this dataprune reads "
                     f"{format_version}",
                     hint="use the dataprune version that wrote it",
                 )
+            missing = [c for c in columns or () if c not in file.schema_arrow.names]
+            if missing:
+                raise TableError(f"{path} has no column {missing[0]}")
             return file.read(columns=columns), meta
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as exc:
+    except (pa.ArrowException, OSError, ValueError) as exc:
         problem = " ".join(str(exc).split())[:200]
         raise TableError(f"{path} cannot be read as Parquet: {problem}") from exc
+
+
+def _metadata(schema: pa.Schema) -> dict[str, Any]:
+    """Our metadata; {} where there is none, or something else under our key."""
+    raw = (schema.metadata or {}).get(METADATA_KEY, b"{}")
+    meta = json.loads(raw)
+    return meta if isinstance(meta, dict) else {}
 
 
 def check_schema(table: pa.Table, expected: pa.Schema, *, what: str) -> None:

@@ -96,11 +96,15 @@ def write_scores(
     """
     table = example_table
     for name, values in columns.items():
-        bad = np.flatnonzero(~np.isfinite(values))
+        with np.errstate(over="ignore"):
+            stored = values.astype(np.float32)
+        bad = np.flatnonzero(~np.isfinite(stored))
         if len(bad):
-            raise TableError(f"score {name} is {values[bad[0]]} for row {bad[0]}")
+            raise TableError(
+                f"score {name} is {values[bad[0]]} for row {bad[0]}, which float32 cannot hold"
+            )
         field = pa.field(name, pa.float32(), nullable=False)
-        table = table.append_column(field, pa.array(values.astype(np.float32)))
+        table = table.append_column(field, pa.array(stored))
     full = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

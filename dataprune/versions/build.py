@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from dataprune.core.fingerprint import canonical_json, fingerprint
 from dataprune.selection._decide import TIE_BREAK, Choice, decide
 from dataprune.selection._quotas import budget_rows
 from dataprune.sources import Source
+from dataprune.sources._columns import features_of
 from dataprune.tables.decisions import count_by_class, count_reasons, write_decisions
 from dataprune.tables.manifest import (
     ClassCounts,
@@ -34,9 +34,10 @@ from dataprune.tables.manifest import (
     check_tag,
     render_manifest,
 )
+from dataprune.tables.parquet import write_table
 from dataprune.tables.scores import ScoreTable
 from dataprune.versions.store import MANIFEST, LocalStore
-from dataprune.versions.write import features_json, write_shards
+from dataprune.versions.write import write_shards
 
 DATA_FOLDER = "data"
 DECISIONS = "decisions.parquet"
@@ -58,7 +59,6 @@ class Draft:
     source: Source
     ref: SourceRef
     scores: ScoreTable
-    scores_path: Path
     decisions: pa.Table
     choice: Choice
     by: str
@@ -183,7 +183,7 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
         "selection": identity["selection"],
     }
     write_decisions(folder / DECISIONS, draft.decisions, meta)
-    shutil.copyfile(draft.scores_path, folder / SCORES)
+    write_table(folder / SCORES, draft.scores.table, draft.scores.meta)
     selection = SelectionEntry.model_validate(identity["selection"])
     assert selection.rows_out == int(keep.sum())
     counts = count_by_class(draft.decisions, draft.ref.class_names)
@@ -199,7 +199,7 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
         classes={name: ClassCounts(**c) for name, c in counts.items()},
         reasons=count_reasons(draft.decisions),
         result=ResultEntry(
-            features=features_json(draft.source.schema),
+            features=features_of(draft.source.schema) or None,
             splits={draft.ref.split: SplitEntry(rows=selection.rows_out, files=files)},
             rows_sha256=_rows_sha256(draft.decisions, keep),
         ),

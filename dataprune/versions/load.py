@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from dataprune.core.errors import AlignmentError, VersionError
+from dataprune.core.errors import AlignmentError, SourceError, VersionError
 from dataprune.core.files import sha256_file
 from dataprune.core.recipe import SourceRecipe
 from dataprune.sources import Source, open_source
@@ -60,13 +61,13 @@ class LoadedVersion:
     def frame(self) -> pl.LazyFrame:
         """The kept rows as a polars LazyFrame."""
         if self.manifest.kind == "materialized":
-            return pl.scan_parquet(self._paths)
+            return pl.scan_parquet(self._paths, glob=False)
         source = self._source
         if not source.paths:
             return pl.LazyFrame(pl.from_arrow(self._view_table))
         rows = pl.Series("rows", np.flatnonzero(self._keep))
         return (
-            pl.scan_parquet(list(source.paths), row_index_name="__dataprune_row")
+            pl.scan_parquet(list(source.paths), glob=False, row_index_name="__dataprune_row")
             .filter(pl.col("__dataprune_row").cast(pl.Int64).is_in(rows.implode()))
             .drop("__dataprune_row")
         )
@@ -88,13 +89,13 @@ class LoadedVersion:
         require("torch", extra="probe", why="the torch view of a version")
         from dataprune.versions.torch_view import VersionDataset
 
-        return VersionDataset(self.arrow().to_table())
+        source = self.manifest.source
+        image = source.columns.input if source.kind == "image" else None
+        return VersionDataset(self.arrow().to_table(), image=image)
 
     def decisions(self) -> pl.DataFrame:
         """The decision on every row of the source, with its reason."""
-        return pl.DataFrame(
-            pl.from_arrow(read_decisions(self.folder / self.manifest.decisions.path))
-        )
+        return pl.DataFrame(pl.from_arrow(self._decisions))
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
@@ -107,14 +108,18 @@ class LoadedVersion:
         return [str(self.folder / f.path) for f in self.manifest.result.splits[split].files]
 
     @cached_property
+    def _decisions(self) -> pa.Table:
+        return read_decisions(self.folder / self.manifest.decisions.path)
+
+    @cached_property
     def _keep(self) -> npt.NDArray[np.bool_]:
-        table = read_decisions(self.folder / self.manifest.decisions.path)
-        keep: npt.NDArray[np.bool_] = table.column("keep").to_numpy(zero_copy_only=False)
+        keep: npt.NDArray[np.bool_] = self._decisions.column("keep").to_numpy(zero_copy_only=False)
         return keep
 
     @cached_property
     def _source(self) -> Source:
-        return open_pinned(self.manifest.source, self.source_uri)
+        """A view's source, proven to be the one that was scored."""
+        return open_pinned(self.manifest.source, self.source_uri, examples=self._decisions)
 
     @cached_property
     def _view_table(self) -> pa.Table:
@@ -145,7 +150,7 @@ def load_version(
         _verify(folder / entry.path, entry)
     loaded = LoadedVersion(manifest, folder, source_uri)
     if manifest.kind == "view":
-        open_pinned(manifest.source, source_uri)
+        _ = loaded._source  # noqa: SLF001 - our own class: prove the source before it is handed out
     return loaded
 
 
@@ -158,6 +163,7 @@ def open_pinned(
     examples: a table of the pinned rows; with it, the row that differs is named.
 
     Raises:
+        SourceError: it is not where it was.
         AlignmentError: it is not the same source any more.
     """
     recipe = SourceRecipe(
@@ -167,12 +173,18 @@ def open_pinned(
         test_split=ref.test_split,
         columns=ref.columns,
     )
+    is_there = Path(ref.uri).exists() or glob.glob(ref.uri)  # noqa: PTH207 - the uri may be one
+    if uri is None and ref.files and not is_there:
+        raise SourceError(
+            f"the source that was scored, {ref.uri}, is not there",
+            hint="say where it lies now with --source",
+        )
     source = open_source(recipe)
     if _same_files(source, ref):
         return source
     found = load(source)
     if examples is not None:
-        what, other = f"source {recipe.uri}", "the scores"
+        what, other = f"source {recipe.uri}", "what was scored"
         check_aligned(found.examples, examples, what=what, other=other)
     if found.ref.fingerprint != ref.fingerprint:
         raise AlignmentError(

@@ -14,11 +14,17 @@ from dataprune.core.extras import require
 
 
 class VersionDataset(Dataset[dict[str, Any]]):
-    """Rows as dicts: images uint8 tensors (channels, height, width), lists tensors, rest as is."""
+    """Rows as dicts: images uint8 tensors (channels, height, width), lists tensors, rest as is.
 
-    def __init__(self, table: pa.Table) -> None:
+    Images are the scored input, if it is one, and every struct with a field `bytes`; one that is
+    missing is None.
+    """
+
+    def __init__(self, table: pa.Table, *, image: str | None) -> None:
         self.table = table.combine_chunks()
-        self.images = {f.name for f in table.schema if _is_image(f.type)}
+        self.images = {f.name for f in table.schema if _has_bytes(f.type)}
+        if image is not None:
+            self.images.add(image)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -27,20 +33,26 @@ class VersionDataset(Dataset[dict[str, Any]]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} of a version with {len(self)} rows")
         row = self.table.slice(index % len(self), 1).to_pylist()[0]
-        return {name: self._value(name, value) for name, value in row.items()}
-
-    def _value(self, name: str, value: Any) -> Any:
-        if name in self.images:
-            data = value["bytes"] if isinstance(value, dict) else value
-            image = require("PIL.Image", extra="probe", why="decoding images")
-            pixels = np.asarray(image.open(io.BytesIO(data)))
-            pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-            return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
-        is_numbers = isinstance(value, list) and value and isinstance(value[0], int | float)
-        return torch.tensor(value) if is_numbers else value
+        return {
+            name: _pixels(value) if name in self.images else _plain(value)
+            for name, value in row.items()
+        }
 
 
-def _is_image(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-    return bool(pa.types.is_binary(kind))
+def _has_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+
+
+def _pixels(value: Any) -> torch.Tensor | None:
+    data = value["bytes"] if isinstance(value, dict) else value
+    if data is None:
+        return None
+    pillow = require("PIL.Image", extra="probe", why="decoding images")
+    pixels = np.asarray(pillow.open(io.BytesIO(data)))
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+
+def _plain(value: Any) -> Any:
+    is_numbers = isinstance(value, list) and value and isinstance(value[0], int | float)
+    return torch.tensor(value) if is_numbers else value

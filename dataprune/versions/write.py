@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,12 +128,6 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
         "write_page_index": True,
         "use_content_defined_chunking": _CHUNKING,
     }
-
-
-def features_json(schema: pa.Schema) -> dict[str, Any] | None:
-    """The Hugging Face features a schema carries, if any."""
-    raw = (schema.metadata or {}).get(b"huggingface")
-    return json.loads(raw).get("info", {}).get("features") if raw else None
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -38,8 +38,9 @@ class Classification:
     ) -> ClassificationObservation:
         """Per-example quantities of a batch.
 
-        The label's error is minus the sum of the other probabilities, not p - 1: near p = 1 the
-        difference would lose every digit in float32 and tie the easy examples.
+        Near p_label = 1 both p - 1 and z_label - logsumexp(z) lose every digit in float32 and tie
+        the easy examples. So the label's error is minus the sum of the other probabilities, and the
+        loss is softplus(logsumexp of the other logits - z_label): the same numbers, kept exact.
         """
         logits_BC = outputs_BC.float()
         at_label_BC = F.one_hot(labels_B, logits_BC.shape[1]).bool()
@@ -47,8 +48,10 @@ class Classification:
         others_BC = p_BC.masked_fill(at_label_BC, 0)
         error_BC = torch.where(at_label_BC, -others_BC.sum(dim=1, keepdim=True), others_BC)
         p_label = p_BC.masked_fill(~at_label_BC, 0).sum(dim=1)
+        z_label = logits_BC.masked_fill(~at_label_BC, 0).sum(dim=1)
+        z_others = logits_BC.masked_fill(at_label_BC, -torch.inf).logsumexp(dim=1)
         return ClassificationObservation(
-            loss=F.cross_entropy(logits_BC, labels_B, reduction="none"),
+            loss=F.softplus(z_others - z_label),
             error_BC=error_BC,
             margin=p_label - others_BC.max(dim=1).values,
             correct=(logits_BC.argmax(dim=1) == labels_B).float(),

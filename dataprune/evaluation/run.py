@@ -12,7 +12,7 @@ from dataprune.core.errors import PartialError, UsageError
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
-from dataprune.evaluate.compare import compare, make_arms, retrain_units
+from dataprune.evaluation.compare import compare, make_arms, retrain_units
 from dataprune.runs import get_runner
 from dataprune.runs.ledger import Ledger
 from dataprune.sources._load import Loaded
@@ -27,7 +27,7 @@ log = logging.getLogger("dataprune")
 class EvaluationResult:
     """Accuracy per arm.
 
-    rows: as `dataprune.evaluate.compare.compare` describes.
+    rows: as `dataprune.evaluation.compare.compare` describes.
     status: "complete", or "partial" when units failed.
     """
 

@@ -18,7 +18,7 @@ from dataprune.probe.folds import stratified_holdout
 from dataprune.runs.ledger import Record
 from dataprune.sources._load import Loaded
 
-ENTRYPOINT = "dataprune.evaluate.retrain:retrain_unit"
+ENTRYPOINT = "dataprune.evaluation.retrain:retrain_unit"
 FULL = "full"
 _HELD_OUT_FRAC = 0.2
 
