@@ -29,8 +29,8 @@ def run() -> dict[str, Any]:
     shared = {
         "inputs": rng.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8),
         "labels": rng.integers(0, 10, IMAGES),
-        "mean": np.full(3, 127, np.float32),
-        "std": np.full(3, 64, np.float32),
+        "mean": np.full(3, 127.0),
+        "std": np.full(3, 64.0),
         "folds": np.arange(IMAGES) % 10,
     }
     cores = os.cpu_count() or 1

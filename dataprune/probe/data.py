@@ -48,15 +48,17 @@ def tensor_of(array: npt.NDArray[Any]) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Normalise:
-    """Per-channel (or per-feature) standardisation, float32."""
+    """Standardisation per channel or feature: mean and std are float64, the result float32."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
     def __call__(self, gathered: torch.Tensor) -> torch.Tensor:
         """(B, H, W, C) or (B, D) as stored -> float32 (B, C, H, W), channels last, or (B, D)."""
-        # A copy even of float32: a slice of the resident data shares its memory.
-        x = gathered.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
+        if gathered.dtype == torch.uint8:
+            x = gathered.float().sub_(self.mean.float()).div_(self.std.float())
+        else:  # in float64: features far from zero have few digits left in float32
+            x = gathered.double().sub(self.mean).div(self.std).float()
         return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
 
 
@@ -170,8 +172,8 @@ def _reflect(index: torch.Tensor, size: int) -> torch.Tensor:
 
 def statistics(
     inputs: npt.NDArray[Any],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Mean and standard deviation per channel (images) or feature, summed in float64.
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and standard deviation per channel (images) or feature, float64.
 
     In two passes: a sum of squares would lose the spread of features that lie far from zero.
     A constant channel gets deviation 1, so that it normalises to 0.
@@ -184,4 +186,4 @@ def statistics(
     squares = sum(np.square(inputs[p] - mean).sum(axis=axes) for p in parts)
     std = np.sqrt(squares / count)
     std[std == 0] = 1
-    return mean.astype(np.float32), std.astype(np.float32)
+    return mean, std

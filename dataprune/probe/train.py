@@ -44,12 +44,15 @@ def pinned_arithmetic(threads: int, device: str) -> Iterator[torch.device]:
     threads_before = torch.get_num_threads()
     deterministic_before = torch.are_deterministic_algorithms_enabled()
     warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
+    tf32_before = torch.backends.cudnn.allow_tf32
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is what the score_spec says
     torch.use_deterministic_algorithms(mode=True)
     try:
         yield torch.device(device)
     finally:
         torch.use_deterministic_algorithms(mode=deterministic_before, warn_only=warn_only_before)
+        torch.backends.cudnn.allow_tf32 = tf32_before
         torch.set_num_threads(threads_before)
 
 

@@ -128,7 +128,8 @@ def reliability(values_SN: npt.NDArray[np.float64], *, root_seed: int) -> dict[s
     """How well halves of the seeds agree; None values where there are too few seeds to tell.
 
     split_half_spearman: mean rank correlation of two halves of the seeds, over random splits.
-    reliability: the same, corrected to all seeds (Spearman-Brown: 2r / (1 + r)).
+    reliability: the same, corrected from half of the seeds to all S of them (Spearman-Brown:
+        k r / (1 + (k - 1) r) with k = S / floor(S / 2), so 2 r / (1 + r) for even S).
     kept_half_overlap: share of the hardest half that both halves choose; chance is 0.5.
     """
     num_seeds = len(values_SN)
@@ -146,7 +147,8 @@ def reliability(values_SN: npt.NDArray[np.float64], *, root_seed: int) -> dict[s
     r = float(np.mean(correlations))
     if np.isnan(r):
         return {"split_half_spearman": None, "reliability": None, "kept_half_overlap": None}
-    corrected = 2 * r / (1 + r) if r > -1 else -1.0
+    length = num_seeds / (num_seeds // 2)
+    corrected = length * r / (1 + (length - 1) * r) if r > -1 / (length - 1) else -1.0
     return {
         "split_half_spearman": round(r, 6),
         "reliability": round(corrected, 6),

@@ -37,7 +37,8 @@ def budget_rows(keep: object, num_rows: int) -> int:
         raise UsageError(f"keep is {keep!r}", hint="give a count or a fraction in (0, 1]")
     if isinstance(keep, float):
         if not 0 < keep <= 1:
-            hint = f"{int(keep)} without a point is a count" if keep.is_integer() else None
+            whole = keep > 1 and keep.is_integer()
+            hint = f"{int(keep)} without a point is a count" if whole else None
             raise UsageError(f"keep is {keep}, a fraction must be in (0, 1]", hint=hint)
         budget = round(keep * num_rows)
         if budget == 0:
