@@ -111,8 +111,6 @@ def score(
         "run.address": address,
     }
     recipe = resolve_recipe(recipe, changes)
-    if recipe.run.address is not None and recipe.run.runner != "ray":
-        raise UsageError("an address was given and the runner is local", hint="add --runner ray")
     wanted = [SCORES.get(name) for name in dict.fromkeys(recipe.scores.names)]
     loaded = load_examples(open_source(recipe.source))
     log.info(describe(loaded))

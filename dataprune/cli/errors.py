@@ -21,9 +21,13 @@ def run_and_exit(group: click.Group, args: list[str]) -> NoReturn:
     debug = "--debug" in args
     args = [a for a in args if a != "--debug"]
     try:
-        code = group.main(args, prog_name="dataprune", standalone_mode=False)
+        # Not group.main: it would turn a closed pipe into exit code 1 before we see it.
+        with group.make_context("dataprune", args) as context:
+            code = group.invoke(context)
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)

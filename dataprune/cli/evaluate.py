@@ -18,7 +18,9 @@ from dataprune.cli.options import (
 @click.command("evaluate")
 @click.argument("name")
 @click.argument("tags", nargs=-1, required=True, metavar="TAG...")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Retrainings per arm."
+)
 @store_option
 @source_option
 @click.option("--work", type=click.Path(file_okay=False), help="Run folder; keeps finished units.")

@@ -146,6 +146,15 @@ class RunRecipe(Strict):
     num_gpus: float = Field(0, ge=0, description="GPU share per unit; above 0 trains on CUDA")
     max_retries: int = Field(3, ge=0, description="retries after a lost worker, not after an error")
 
+    @model_validator(mode="after")
+    def _address_has_an_effect(self) -> RunRecipe:
+        if self.address is not None and self.runner != "ray":
+            raise ValueError(
+                f"address {self.address} has no effect with the {self.runner} runner; "
+                "choose the ray runner (--runner ray)"
+            )
+        return self
+
 
 class PruneRecipe(Strict):
     """Defaults for turning these scores into a version."""

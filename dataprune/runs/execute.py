@@ -50,7 +50,17 @@ def execute(
 
     try:
         result = load_entrypoint(unit.entrypoint)(unit.spec, shared, folder, report)
+        device = result.pop("device", "cpu")
+        run = {
+            "seconds": round(time.monotonic() - started, 3),
+            "host": platform.node(),
+            "attempt": attempt,
+            "device": device,
+        }
+        ledger.commit(unit, folder, result, run)
     except Exception as exc:  # noqa: BLE001 - the boundary: any failure of a unit is its outcome
+        if ledger.finished(unit.unit_id) is not None:
+            return Outcome(unit.unit_id)  # another attempt at it was faster, and swept ours away
         if isinstance(exc, DatapruneError):
             message, hint = exc.message, exc.hint
         else:
@@ -59,12 +69,4 @@ def execute(
         failure = {"error": message, "hint": hint, "attempt": attempt, "traceback": trace}
         ledger.fail(unit, folder, failure)
         return Outcome(unit.unit_id, message, hint)
-    device = result.pop("device", "cpu")
-    run = {
-        "seconds": round(time.monotonic() - started, 3),
-        "host": platform.node(),
-        "attempt": attempt,
-        "device": device,
-    }
-    ledger.commit(unit, folder, result, run)
     return Outcome(unit.unit_id)

@@ -21,6 +21,7 @@ from dataprune.core.protocols import Unit
 FORMAT = "dataprune.unit"
 FORMAT_VERSION = 1
 _ATTEMPT = ".attempt-"
+_KEYS = {"format_version", "unit_id", "identity", "files", "result", "run"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ class Ledger:
             data = read_json(path)
         except TableError:
             return None
-        if data.get("format_version") != FORMAT_VERSION or data.get("unit_id") != unit_id:
+        if not isinstance(data, dict) or not data.keys() >= _KEYS:
+            return None
+        if data["format_version"] != FORMAT_VERSION or data["unit_id"] != unit_id:
             return None
         folder = path.parent
         for name, sha256 in data["files"].items():

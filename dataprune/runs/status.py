@@ -24,9 +24,13 @@ def run_status(folder: Path) -> dict[str, Any]:
         raise TableError(
             f"{folder} holds no run", hint="give a work folder, such as .dataprune/runs/digits-..."
         )
+    described = read_json(plan)
+    labels = described.get("units") if isinstance(described, dict) else None
+    if not isinstance(labels, dict):
+        raise TableError(f"{plan} is not the plan of a dataprune run")
     ledger = Ledger(folder)
     held = is_held(folder / "lock")
-    units = [_unit(ledger, i, label, held=held) for i, label in read_json(plan)["units"].items()]
+    units = [_unit(ledger, i, label, held=held) for i, label in labels.items()]
     states = [unit["state"] for unit in units]
     return {
         "work": str(folder),

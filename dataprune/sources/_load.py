@@ -114,6 +114,8 @@ def _features(
 ) -> npt.NDArray[Any]:
     lengths = np.asarray(pc.list_value_length(column).to_numpy())
     want = shape[0] if shape else int(lengths[0])
+    if want == 0:
+        raise SourceError(f"the features of {where} are empty lists")
     _refuse_rows(np.flatnonzero(lengths != want), f"do not have {want} features", where)
     flat = pc.list_flatten(column)
     _refuse_rows(np.flatnonzero(flat.is_null().to_numpy()) // want, "have a null feature", where)

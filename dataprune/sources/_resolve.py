@@ -36,9 +36,13 @@ def _find_recipe(name: str) -> Recipe:
     path = Path(name)
     if path.suffix in {".yaml", ".yml"} or name in recipe_names():
         return load_recipe(name)
-    if not (path.exists() or path.suffix == ".parquet" or any(c in name for c in "*?[$")):
+    is_data = name and (
+        path.exists() or path.suffix == ".parquet" or any(c in name for c in "*?[$")
+    )
+    if not is_data:
         raise UsageError(
-            f"{name} is neither a recipe nor data that exists", hint=nearest(name, recipe_names())
+            f"{name or repr(name)} is neither a recipe nor data that exists",
+            hint=nearest(name, recipe_names()),
         )
     recipe = parse_recipe({"name": _slug(path), "source": {"uri": name}}, where=name)
     if open_source(recipe.source).kind == "features":

@@ -1,0 +1,421 @@
+"""The flow from end to end in Python: score, prune, load, evaluate, and what happens in between."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import dataprune
+from dataprune import flow
+from dataprune.core.errors import (
+    AlignmentError,
+    BusyError,
+    PartialError,
+    ProbeError,
+    UsageError,
+)
+from dataprune.core.recipe import Recipe, parse_recipe
+from dataprune.flow import ScoreResult
+from dataprune.runs.ledger import Ledger
+from dataprune.tables.scores import read_scores
+
+# A model from outside the package: it is found by its entry point, and cannot be built for some
+# seeds as long as a file exists. A real cause of a partial run that goes away.
+FRAGILE = """
+import pathlib
+import torch
+from torch import nn
+from dataprune.core.fingerprint import derive_seed
+from dataprune.probe.models import Model
+
+def build(shape, num_outputs, *, fails_for, while_there):
+    refused = {derive_seed(0, s, *use, "init") for s in fails_for for use in ((), ("evaluate",))}
+    if torch.initial_seed() in refused and pathlib.Path(while_there).exists():
+        raise RuntimeError("this seed is out of luck")
+    return nn.Linear(shape[0], num_outputs)
+
+MODEL = Model("fragile", build)
+"""
+
+
+@pytest.fixture
+def blobs_recipe(recipe_data: dict[str, Any], blobs_path: Path) -> dict[str, Any]:
+    """The tiny recipe on 300 rows of features, which load and train faster than the digits."""
+    recipe_data["source"]["uri"] = str(blobs_path)
+    recipe_data["probe"]["batch_size"] = 16
+    return recipe_data
+
+
+@pytest.fixture
+def tiny(blobs_recipe: dict[str, Any], tmp_path: Path) -> Callable[..., ScoreResult]:
+    """Score with the tiny recipe, or what a test made of it, in one work folder."""
+
+    def score(**changes: Any) -> ScoreResult:
+        wanted = {"work": tmp_path / "work", **changes}
+        return flow.score(parse_recipe(blobs_recipe, where="tests"), **wanted)
+
+    return score
+
+
+@pytest.fixture
+def fragile(
+    blobs_recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Recipe, Path]:
+    """A recipe whose seed 1 fails for as long as a file is there; and that file."""
+    plugin = tmp_path / "plugin"
+    info = plugin / "fragile_model-1.0.dist-info"
+    info.mkdir(parents=True)
+    (plugin / "fragile_model.py").write_text(FRAGILE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile-model\nVersion: 1.0\n")
+    entry_points = "[dataprune.probe.models]\nfragile = fragile_model:MODEL\n"
+    (info / "entry_points.txt").write_text(entry_points)
+    monkeypatch.syspath_prepend(str(plugin))
+    obstacle = tmp_path / "obstacle"
+    obstacle.touch()
+    params = {"fails_for": [1], "while_there": str(obstacle)}
+    blobs_recipe["probe"]["model"] = {"name": "fragile", "params": params}
+    blobs_recipe["seeds"] = 3
+    return parse_recipe(blobs_recipe, where="tests"), obstacle
+
+
+def test_the_flow_from_source_to_evaluation(
+    recipe_data: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told: list[str] = []
+    result = dataprune.score(
+        parse_recipe(recipe_data, where="tests"),
+        on_progress=lambda unit_id, _progress: told.append(unit_id),
+    )
+    assert result.status == "complete"
+    assert result.seeds == result.trained == [0, 1]
+    assert len(set(told)) == 2
+    assert result.path == result.work / "scores.parquet"
+    assert result.work.parent == Path(".dataprune/runs")
+
+    pruned = dataprune.prune(
+        result.path, keep=0.5, by="el2n", name="digits", tag="v1", control=True
+    )
+    assert (pruned.rows_in, pruned.rows_out) == (1797, 898)
+    assert pruned.folder == Path(".dataprune/store/digits/v1")
+
+    version = dataprune.load("digits", "v1")
+    scores = pq.read_table(result.path).column("el2n").to_numpy()
+    hardest = np.sort(np.argsort(-scores, kind="stable")[:898])
+    assert np.array_equal(version.rows, hardest)
+    assert version.frame().collect().shape == (898, 2)
+
+    evaluation = dataprune.evaluate("digits", "v1", seeds=1)
+    assert evaluation.status == "complete"
+    by_arm = {row["arm"]: row for row in evaluation.rows}
+    assert list(by_arm) == ["full", "v1", "v1-control"]
+    sizes = [counts["source"] for counts in pruned.classes.values()]
+    assert by_arm["full"]["num_rows"] == sum(size - round(0.2 * size) for size in sizes)
+    assert all(row["accuracy"] > 0.8 for row in evaluation.rows)
+    gain = by_arm["v1"]["accuracy"] - by_arm["v1-control"]["accuracy"]
+    assert by_arm["v1"]["gain_over_control"] == pytest.approx(gain)
+
+
+def test_an_evaluation_again_trains_nothing_and_more_seeds_only_themselves(
+    tiny_scores: Path, tmp_path: Path
+) -> None:
+    flow.prune(tiny_scores, name="d", tag="v1", keep=0.5, by="el2n", store=tmp_path / "store")
+    work = tmp_path / "work"
+    runs: list[set[str]] = []
+    results = []
+    for seeds in (1, 1, 2):
+        seen: set[str] = set()
+        results.append(
+            flow.evaluate(
+                "d", "v1", seeds=seeds, store=tmp_path / "store", work=work,
+                on_progress=lambda unit_id, _progress, into=seen: into.add(unit_id),
+            )
+        )  # fmt: skip
+        runs.append(seen)
+    assert [len(seen) for seen in runs] == [2, 0, 2]
+    assert results[0].rows == results[1].rows
+    assert [row["seeds"] for row in results[2].rows] == [2, 2]
+    firsts = [[row["accuracies"][0] for row in result.rows] for result in results]
+    assert firsts[0] == firsts[2]
+
+
+def test_the_same_score_again_trains_nothing_and_writes_the_same_bytes(
+    tiny: Callable[..., ScoreResult],
+) -> None:
+    first = tiny()
+    before = first.path.read_bytes()
+    second = tiny()
+    assert second.trained == []
+    assert second.path.read_bytes() == before
+
+
+def test_more_seeds_train_only_themselves_and_equal_a_run_of_all(
+    tiny: Callable[..., ScoreResult], tmp_path: Path
+) -> None:
+    assert tiny(seeds=2).trained == [0, 1]
+    more = tiny(seeds=4)
+    assert more.trained == [2, 3]
+    assert more.seeds == [0, 1, 2, 3]
+    assert more.notes == []
+    at_once = tiny(seeds=4, work=tmp_path / "at once")
+    assert more.path.read_bytes() == at_once.path.read_bytes()
+
+
+def test_fewer_seeds_than_there_are_use_those_asked_for(
+    tiny: Callable[..., ScoreResult], tmp_path: Path
+) -> None:
+    few = tiny(seeds=2).path.read_bytes()
+    tiny(seeds=3)
+    again = tiny(seeds=2)
+    assert again.trained == []
+    assert again.path.read_bytes() == few
+
+
+def test_scores_of_signals_that_were_recorded_train_nothing(
+    tiny: Callable[..., ScoreResult],
+) -> None:
+    tiny()
+    other = tiny(scores=["margin", "loss", "random"])
+    assert other.trained == []
+    assert other.notes == []
+    assert list(other.reliability) == ["margin", "loss", "random"]
+
+
+def test_a_score_whose_signals_were_not_recorded_trains_again_and_says_why(
+    tiny: Callable[..., ScoreResult], caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny()
+    with caplog.at_level(logging.INFO, logger="dataprune"):
+        other = tiny(scores=["forgetting"])
+    assert other.trained == [0, 1]
+    assert other.notes == ["training again: signals forget_events, learned were not recorded"]
+    assert other.notes[0] in caplog.messages
+
+
+def test_an_epoch_that_was_not_recorded_trains_again_and_says_why(
+    tiny: Callable[..., ScoreResult],
+) -> None:
+    tiny()
+    assert tiny(at=[4]).trained == []
+    other = tiny(at=[3])
+    assert other.trained == [0, 1]
+    assert other.notes == ["training again: checkpoints 3 were not recorded"]
+
+
+def test_a_run_folder_of_another_recipe_trains_again_and_says_why(
+    tiny: Callable[..., ScoreResult], blobs_recipe: dict[str, Any]
+) -> None:
+    tiny()
+    blobs_recipe["probe"]["batch_size"] = 32
+    other = tiny()
+    assert other.trained == [0, 1]
+    assert other.notes == ["training again: the probe recipe is another"]
+
+
+def test_a_damaged_trace_is_trained_again_and_the_table_is_the_same(
+    tiny: Callable[..., ScoreResult],
+) -> None:
+    first = tiny()
+    before = first.path.read_bytes()
+    trace = Ledger(first.work).records()[0].path("trace.parquet")
+    trace.write_bytes(trace.read_bytes()[:-10])
+    again = tiny()
+    assert len(again.trained) == 1
+    assert again.path.read_bytes() == before
+
+
+def test_a_busy_run_folder_is_refused(tiny: Callable[..., ScoreResult], tmp_path: Path) -> None:
+    with Ledger(tmp_path / "work").exclusive(), pytest.raises(BusyError, match="in use"):
+        tiny()
+
+
+def test_a_run_short_of_a_seed_is_partial_says_so_and_is_completed_later(
+    fragile: tuple[Recipe, Path], tmp_path: Path
+) -> None:
+    recipe, obstacle = fragile
+    result = flow.score(recipe, work=tmp_path / "work")
+    assert result.status == "partial"
+    assert result.seeds == result.trained == [0, 2]
+    assert [o.error for o in result.failed] == ["RuntimeError: this seed is out of luck"]
+    meta = read_scores(result.path).meta
+    assert meta["status"] == "partial"
+    assert meta["seeds"] == [0, 2]
+    assert len(meta["unit_ids"]) == 2
+
+    pruned = flow.prune(result.path, name="d", tag="v1", keep=0.5, store=tmp_path / "store")
+    assert any("partial" in warning for warning in pruned.warnings)
+
+    obstacle.unlink()
+    completed = flow.score(recipe, work=tmp_path / "work")
+    assert completed.status == "complete"
+    assert completed.trained == [1]
+    assert read_scores(completed.path).meta["status"] == "complete"
+    undisturbed = flow.score(recipe, work=tmp_path / "undisturbed")
+    assert completed.path.read_bytes() == undisturbed.path.read_bytes()
+
+
+def test_a_run_whose_every_seed_fails_writes_no_table(
+    fragile: tuple[Recipe, Path], tmp_path: Path
+) -> None:
+    data = fragile[0].model_dump(mode="json")
+    data["probe"]["model"]["params"]["fails_for"] = [0, 1, 2]
+    with pytest.raises(ProbeError, match="every unit failed; the first: RuntimeError: this seed"):
+        flow.score(parse_recipe(data, where="tests"), work=tmp_path / "work")
+    assert not (tmp_path / "work" / "scores.parquet").exists()
+
+
+def test_rows_that_no_seed_trained_on_are_an_error_not_a_low_score(
+    fragile: tuple[Recipe, Path], tmp_path: Path
+) -> None:
+    recipe = fragile[0].model_copy(update={"seeds": 2})
+    with pytest.raises(PartialError, match="30 rows have no seed that trained on them") as caught:
+        flow.score(recipe, work=tmp_path / "work")
+    assert caught.value.exit_code == 3
+    assert "run again" in (caught.value.hint or "")
+
+
+def test_an_evaluation_short_of_a_unit_is_partial_and_completed_later(
+    fragile: tuple[Recipe, Path], tmp_path: Path
+) -> None:
+    recipe, obstacle = fragile
+    obstacle.unlink()
+    scores = flow.score(recipe, work=tmp_path / "work")
+    store, work = tmp_path / "store", tmp_path / "evaluate"
+    flow.prune(scores.path, name="d", tag="v1", keep=0.5, store=store)
+    obstacle.touch()
+    result = flow.evaluate("d", "v1", seeds=2, store=store, work=work)
+    assert result.status == "partial"
+    assert [o.error for o in result.failed] == ["RuntimeError: this seed is out of luck"] * 2
+    assert [row["seeds"] for row in result.rows] == [1, 1]
+    obstacle.unlink()
+    completed = flow.evaluate("d", "v1", seeds=2, store=store, work=work)
+    assert completed.status == "complete"
+    assert [row["seeds"] for row in completed.rows] == [2, 2]
+
+
+def test_pruning_can_go_by_a_column_of_another_table(
+    tiny: Callable[..., ScoreResult], tmp_path: Path
+) -> None:
+    first = tiny(scores=["el2n"])
+    second = tiny(scores=["margin"], out=tmp_path / "margin.parquet")
+    joined = flow.prune(
+        first.path, name="d", tag="v1", keep=0.5, by="margin@4", extra=[second.path],
+        store=tmp_path / "store",
+    )  # fmt: skip
+    alone = flow.prune(
+        second.path, name="d", tag="v2", keep=0.5, by="margin@4", store=tmp_path / "store"
+    )
+    assert joined.manifest is not None
+    assert alone.manifest is not None
+    assert joined.manifest.selection == alone.manifest.selection
+    version = flow.load("d", "v1", store=tmp_path / "store")
+    stored = read_scores(version.folder / version.manifest.scores.file.path)
+    assert {"el2n", "el2n@4", "margin", "margin@4"} <= set(stored.columns)
+    assert joined.manifest.scores.spec["score"] == "margin"
+
+
+def test_tables_that_share_a_column_are_not_joined(
+    tiny: Callable[..., ScoreResult], tmp_path: Path
+) -> None:
+    first = tiny()
+    with pytest.raises(UsageError, match="has a column el2n"):
+        flow.prune(first.path, name="d", tag="v1", keep=0.5, extra=[first.path], store=tmp_path)
+
+
+def test_tables_of_different_sources_are_not_joined(
+    tiny: Callable[..., ScoreResult], blobs_path: Path, tmp_path: Path
+) -> None:
+    ours = tiny()
+    half = tmp_path / "half.parquet"
+    pq.write_table(pq.read_table(blobs_path).slice(0, 150), half)
+    other = flow.score(half, scores=["random"], work=tmp_path / "other")
+    with pytest.raises(AlignmentError, match=r"300 rows, .* has 150"):
+        flow.prune(ours.path, name="d", tag="v1", keep=0.5, extra=[other.path], store=tmp_path)
+
+
+def test_scores_do_not_prune_another_source(
+    tiny: Callable[..., ScoreResult], blobs_path: Path, tmp_path: Path
+) -> None:
+    other = flow.score(blobs_path, scores=["random"], work=tmp_path / "other")
+    with pytest.raises(AlignmentError):
+        flow.prune(
+            other.path, name="d", tag="v1", keep=0.5, store=tmp_path / "store",
+            source=_altered(blobs_path),
+        )  # fmt: skip
+    assert not list((tmp_path / "store").rglob("manifest.json"))
+
+
+def _altered(path: Path) -> str:
+    other = path.with_name("altered.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.take([1, 0, *range(2, len(table))]), other)
+    return str(other)
+
+
+def test_versions_of_different_sources_are_not_evaluated_together(
+    tiny_scores: Path, blobs_path: Path, tmp_path: Path
+) -> None:
+    other = flow.score(blobs_path, scores=["random"], work=tmp_path / "other").path
+    for tag, scores in (("v1", tiny_scores), ("v2", other)):
+        flow.prune(scores, name="d", tag=tag, keep=0.5, store=tmp_path / "store")
+    with pytest.raises(UsageError, match="d@v2 and d@v1 come from different sources"):
+        flow.evaluate("d", "v1", "v2", seeds=1, store=tmp_path / "store", work=tmp_path / "e")
+
+
+def test_pruning_takes_the_recipe_s_defaults_where_nothing_else_is_said(
+    blobs_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    blobs_recipe["scores"]["names"] = ["el2n", "margin", "random"]
+    blobs_recipe["prune"] = {
+        "keep": 0.3, "by": "margin", "strategy": "window", "params": {"offset": 0.1},
+        "class_balance": "equal", "min_per_class": 5, "seed": 3,
+    }  # fmt: skip
+    recipe = parse_recipe(blobs_recipe, where="tests")
+    scores = flow.score(recipe, work=tmp_path / "work").path
+    first = flow.prune(scores, name="d", tag="v1", store=tmp_path / "store").manifest
+    assert first is not None
+    selection = first.selection
+    assert (selection.keep, selection.by, selection.strategy) == (0.3, "margin", "window")
+    assert (selection.params, selection.class_balance) == ({"offset": 0.1}, "equal")
+    assert (selection.min_per_class, selection.seed, selection.rows_out) == (5, 3, 90)
+    other = flow.prune(
+        scores, name="d", tag="v2", keep=100, by="el2n", strategy="easiest",
+        class_balance="none", min_per_class=0, seed=0, store=tmp_path / "store",
+    ).manifest  # fmt: skip
+    assert other is not None
+    assert other.selection.params == {}
+    assert other.selection.rows_out == 100
+
+
+def test_a_strategy_without_scores_refuses_a_column(tiny_scores: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="strategy random uses no score, and --by names el2n"):
+        flow.prune(tiny_scores, name="d", tag="v1", keep=0.5, strategy="random", by="el2n")
+
+
+def test_an_address_without_ray_is_refused(tiny: Callable[..., ScoreResult]) -> None:
+    with pytest.raises(UsageError, match="has no effect with the local runner"):
+        tiny(address="127.0.0.1:1")
+
+
+def test_a_score_table_tells_what_it_is_made_of(
+    tiny: Callable[..., ScoreResult], blobs_path: Path
+) -> None:
+    result = tiny()
+    meta = json.loads(pq.read_schema(result.path).metadata[b"dataprune"])
+    assert meta["source"]["uri"] == str(blobs_path)
+    assert meta["source"]["fingerprint"] == result.source.fingerprint
+    assert meta["seeds"] == [0, 1]
+    records = {r.unit_id for r in Ledger(result.work).records()}
+    assert set(meta["unit_ids"]) == records
+    assert meta["scores"]["el2n@2"]["epoch"] == 2
+    assert [t["epoch"] for t in meta["timing"]] == [2, 4]
+    assert "run" not in meta["recipe"]
