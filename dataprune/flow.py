@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataprune.core.errors import UsageError
+from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress, Outcome
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.scores import SCORES
@@ -118,16 +119,12 @@ def score(
     folder = Path(work) if work is not None else DEFAULT_RUNS / f"{recipe.name}-{run_id}"
     signals = {signal for s in wanted for signal in s.signals}
     if signals:
+        require("torch", extra="probe", why="training probes")
         seen = observe(recipe, loaded, signals, folder, on_progress)
     else:
         seen = observe_nothing(recipe, loaded)
     timing, warnings = timing_gate(recipe, loaded, seen)
     columns = compute_scores(recipe, wanted, seen.traces)
-    environment = {
-        "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
-        "threads": recipe.run.num_cpus,
-        "torch": importlib.metadata.version("torch"),
-    }
     meta: dict[str, Any] = {
         "status": "partial" if seen.failed else "complete",
         "source": loaded.ref.model_dump(mode="json"),
@@ -137,7 +134,7 @@ def score(
         "unit_ids": [seen.records[seed].unit_id for seed in sorted(seen.records)],
         "reliability": columns.reliability,
         "timing": [{"epoch": t.epoch, "accuracy": t.accuracy, "low": t.low} for t in timing],
-        "environment": environment if seen.records else {},
+        "environment": _environment(recipe) if seen.records else {},
     }
     path = Path(out) if out is not None else folder / "scores.parquet"
     write_scores(path, loaded.examples, columns.values, meta)
@@ -155,6 +152,15 @@ def score(
         notes=seen.reasons,
         warnings=warnings,
     )
+
+
+def _environment(recipe: Recipe) -> dict[str, Any]:
+    """What the bits of a trace depend on besides the recipe."""
+    return {
+        "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
+        "threads": recipe.run.num_cpus,
+        "torch": importlib.metadata.version("torch"),
+    }
 
 
 def describe(loaded: Loaded) -> str:
@@ -306,6 +312,7 @@ def evaluate(
         UsageError: the versions come from different sources.
         PartialError: every unit failed.
     """
+    require("torch", extra="probe", why="retraining on versions")
     from dataprune.evaluation.run import retrain_and_compare, versions_to_evaluate
 
     versions = versions_to_evaluate(LocalStore(Path(store)), name, tags, source)

@@ -55,7 +55,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the run folder; attempts left by a killed process are swept away.
+        """Hold the run folder; attempts and half writes of a killed process are swept away.
 
         Raises:
             BusyError: another process works in it.
@@ -63,6 +63,8 @@ class Ledger:
         with exclusive(self.folder / "lock", what=f"run folder {self.folder}"):
             for leftover in self.units.glob(f"*/{_ATTEMPT}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
+            for unfinished in self.units.glob("*/.*.tmp"):
+                unfinished.unlink(missing_ok=True)
             yield
 
     def finished(self, unit_id: str) -> Record | None:

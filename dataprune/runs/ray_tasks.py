@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ class RayRunner:
             DatapruneError: no node can ever give what a unit asks for, or there is no cluster.
             MissingExtraError: Ray is not installed.
         """
-        with _connected(job) as ray:
+        # Ray prints what it sees of dying workers to stdout, which is for data.
+        with contextlib.redirect_stdout(sys.stderr), _connected(job) as ray:
             _check_feasible(ray, job)
             shared = ray.put(dict(job.shared))
             task = ray.remote(_run_in_worker).options(

@@ -162,7 +162,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_equal(
     names = [json.loads(path.read_text())["identity"]["seed"] for path in before]
     assert sorted([*names, *printed["trained"]]) == list(range(SEEDS))
     assert filecmp.cmp(work / "scores.parquet", undisturbed.table, shallow=False)
-    assert not list(work.rglob(".*")), "temporary files or attempts were left behind"
+    assert not list(work.rglob(".attempt-*")), "an attempt was left behind"
 
 
 def test_killed_at_random_moments_until_done_it_ends_equal(

@@ -184,6 +184,17 @@ def test_taking_the_folder_sweeps_leftover_attempts_and_nothing_else(tmp_path: P
         assert ledger.open_attempt(unit())[1] == 1
 
 
+def test_taking_the_folder_sweeps_the_temporary_files_of_writes_that_were_killed(
+    tmp_path: Path,
+) -> None:
+    ledger = Ledger(tmp_path)
+    folder = finish(ledger, unit())
+    (folder / ".unit.json.4711.00ff00ff.tmp").write_text('{"half')
+    with ledger.exclusive():
+        assert sorted(p.name for p in folder.iterdir()) == ["trace.parquet", "unit.json"]
+    assert ledger.finished("id-one") is not None
+
+
 def test_a_failure_is_kept_until_the_unit_finishes(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     attempt, number = ledger.open_attempt(unit())
