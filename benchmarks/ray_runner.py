@@ -5,6 +5,7 @@ byte at equal threads; the shared images read without a copy.
 """
 
 import hashlib
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -63,6 +64,7 @@ def _units() -> list[Unit]:
         "checkpoints": [EPOCHS],
         "threads": 1,
         "device": "cpu",
+        "torch": importlib.metadata.version("torch"),
     }
     specs = [{**common, "seed": seed, "fold": seed % 10} for seed in range(SEEDS)]
     return [Unit(f"seed-{s['seed']}", ENTRYPOINT, s, s, f"seed {s['seed']}") for s in specs]

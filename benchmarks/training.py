@@ -58,7 +58,7 @@ def run() -> dict[str, Any]:
     mean, std = channel_statistics(images)
     shared = {"inputs": images, "labels": labels, "mean": mean, "std": std}
     dataset = PerSample(images, labels, mean, std)
-    with pinned_arithmetic(THREADS, "cpu"):
+    with pinned_arithmetic(THREADS, "cpu", torch.__version__):
         arms: dict[str, Callable[[], None]] = {
             "resident": lambda: _resident(shared),
             "limit": lambda: _limit(images, mean, std, labels),

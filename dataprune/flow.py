@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataprune.core.errors import UsageError
+from dataprune.core.errors import AlignmentError, UsageError, nearest
 from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress, Outcome
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.scores import SCORES
 from dataprune.selection import STRATEGIES
-from dataprune.selection._decide import decide, make_choice, warnings_for
+from dataprune.selection._decide import check_strategy, decide, make_choice, warnings_for
 from dataprune.sources import open_source
 from dataprune.sources._load import Loaded
 from dataprune.sources._load import load as load_examples
@@ -99,7 +99,7 @@ def score(
         DatapruneError: one of its subclasses, with what to do next.
     """
     from dataprune.probe.gate import timing_gate
-    from dataprune.probe.observe import observe, observe_nothing
+    from dataprune.probe.observe import Observed, observe
     from dataprune.probe.plan import run_fingerprint
     from dataprune.scores._aggregate import compute_scores
 
@@ -113,24 +113,24 @@ def score(
     }
     recipe = resolve_recipe(recipe, changes)
     wanted = [SCORES.get(name) for name in dict.fromkeys(recipe.scores.names)]
+    check_strategy(recipe.prune.strategy, recipe.prune.params)
     loaded = load_examples(open_source(recipe.source))
     log.info(describe(loaded))
     run_id = run_fingerprint(recipe, loaded)[:12]
     folder = Path(work) if work is not None else DEFAULT_RUNS / f"{recipe.name}-{run_id}"
     signals = {signal for s in wanted for signal in s.signals}
+    seen = Observed({}, {}, [], [], [])
     if signals:
         require("torch", extra="probe", why="training probes")
         seen = observe(recipe, loaded, signals, folder, on_progress)
-    else:
-        seen = observe_nothing(recipe, loaded)
     timing, warnings = timing_gate(recipe, loaded, seen)
-    columns = compute_scores(recipe, wanted, seen.traces)
+    columns = compute_scores(recipe, wanted, seen.traces, len(loaded.labels))
     meta: dict[str, Any] = {
         "status": "partial" if seen.failed else "complete",
         "source": loaded.ref.model_dump(mode="json"),
         "recipe": portable_recipe(recipe),
         "scores": columns.specs,
-        "seeds": sorted(seen.traces),
+        "seeds": sorted(seen.traces) if signals else list(range(recipe.seeds)),
         "unit_ids": [seen.records[seed].unit_id for seed in sorted(seen.records)],
         "reliability": columns.reliability,
         "timing": [{"epoch": t.epoch, "accuracy": t.accuracy, "low": t.low} for t in timing],
@@ -167,13 +167,21 @@ def describe(loaded: Loaded) -> str:
     """One line: what was found, and which columns play which part."""
     ref = loaded.ref
     shape = "" if loaded.inputs is None else f" {'x'.join(map(str, loaded.inputs.shape[1:]))}"
-    test = f", {len(loaded.test.labels)} held out in {ref.test_split}" if loaded.test else ""
+    test = (
+        f", {len(loaded.test.labels)} held out in {ref.test.split}"
+        if loaded.test and ref.test
+        else ""
+    )
     key = f", key column {ref.columns.key}" if ref.columns.key else ""
     return (
         f"source {ref.uri}: {ref.num_rows} rows in {ref.split}{test}; {ref.kind} column "
         f"{ref.columns.input}{shape}, label column {ref.columns.label} with "
         f"{len(ref.class_names)} classes{key}"
     )
+
+
+def _fingerprint(ref: SourceRef) -> str | None:
+    return ref.test.fingerprint if ref.test else None
 
 
 @dataclass(frozen=True)
@@ -231,9 +239,9 @@ def prune(
     path = Path(scores)
     table = join_tables(read_scores(path), path, [Path(other) for other in extra])
     ref = SourceRef.model_validate(table.meta["source"])
-    defaults = parse_recipe(table.meta["recipe"], where=str(scores)).prune
+    recipe = parse_recipe(table.meta["recipe"], where=str(scores))
     choice = make_choice(
-        defaults,
+        recipe.prune,
         keep=keep,
         strategy=strategy,
         params=params,
@@ -243,11 +251,11 @@ def prune(
     )
     if by is not None and not STRATEGIES.get(choice.strategy).needs_score:
         raise UsageError(f"strategy {choice.strategy} uses no score, and --by names {by}")
-    column = by or _default_column(table, defaults.by)
+    column = by or _default_column(table, recipe)
     decisions = decide(table.table, table.values(column), ref.class_names, choice)
     classes = count_by_class(decisions, ref.class_names)
     warnings = warnings_for(decisions, choice, ref.class_names)
-    if table.meta["status"] == "partial":
+    if table.origin(column)["status"] == "partial":
         warnings.append("the score table is partial: some units failed; score again to complete it")
     result = PruneResult(
         rows_in=len(decisions),
@@ -272,11 +280,19 @@ def prune(
     )
 
 
-def _default_column(table: ScoreTable, preferred: str | None) -> str:
-    """The recipe's column if the table has it, else the first score at its last checkpoint."""
-    if preferred in table.columns:
-        return preferred
-    return next(column for column in table.columns if "@" not in column)
+def _default_column(table: ScoreTable, recipe: Recipe) -> str:
+    """The column that the recipe decides by, else its first score.
+
+    Raises:
+        UsageError: the recipe names a column that the table lacks.
+    """
+    column = recipe.prune.by or recipe.scores.names[0]
+    if column not in table.columns:
+        raise UsageError(
+            f"recipe {recipe.name} decides by {column}, and the score table has no such column",
+            hint=f"choose with --by; {nearest(column, table.columns)}",
+        )
+    return column
 
 
 def load(
@@ -315,12 +331,17 @@ def evaluate(
     require("torch", extra="probe", why="retraining on versions")
     from dataprune.evaluation.run import retrain_and_compare, versions_to_evaluate
 
-    versions = versions_to_evaluate(LocalStore(Path(store)), name, tags, source)
+    versions = versions_to_evaluate(LocalStore(Path(store)), name, tags)
     first = versions[0].manifest
     recorded = parse_recipe(first.recipe, where=f"{name}@{first.version}")
     changes = {"run.runner": runner, "run.address": address}
     recipe = resolve_recipe(recorded, changes)
     loaded = load_examples(open_pinned(first.source, source))
+    if _fingerprint(loaded.ref) != _fingerprint(first.source):
+        raise AlignmentError(
+            f"the held-out split of {loaded.ref.uri} is not the one that was there at scoring",
+            hint="restore it, or score and prune again with this one",
+        )
     folder = Path(work) if work else DEFAULT_EVALUATIONS / f"{name}-{first.source.fingerprint[:12]}"
     return retrain_and_compare(
         recipe, loaded, versions, num_seeds=seeds, work=folder, on_progress=on_progress

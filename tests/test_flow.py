@@ -418,4 +418,4 @@ def test_a_score_table_tells_what_it_is_made_of(
     assert set(meta["unit_ids"]) == records
     assert meta["scores"]["el2n@2"]["epoch"] == 2
     assert [t["epoch"] for t in meta["timing"]] == [2, 4]
-    assert "run" not in meta["recipe"]
+    assert meta["recipe"]["run"] == {"num_cpus": 1, "num_gpus": 0}

@@ -15,11 +15,15 @@ from dataprune.cli.options import json_option, store_option
 @json_option
 def command(name: str, tag1: str, tag2: str, store: str, *, as_json: bool) -> None:
     """Compare NAME@TAG1 with NAME@TAG2: rows added and removed, settings that differ."""
-    from dataprune import flow
+    from pathlib import Path
+
     from dataprune.cli.output import emit_json, emit_table
     from dataprune.versions.diff import diff_versions
+    from dataprune.versions.load import load_version
+    from dataprune.versions.store import LocalStore
 
-    old, new = (flow.load(name, tag, store=store) for tag in (tag1, tag2))
+    local = LocalStore(Path(store))
+    old, new = (load_version(local, name, tag, prove_source=False) for tag in (tag1, tag2))
     told = diff_versions(old, new)
     if as_json:
         emit_json(told)

@@ -18,11 +18,11 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
     from pathlib import Path
 
     from dataprune.cli.output import emit_json, emit_table
-    from dataprune.versions.load import explain_row
-    from dataprune.versions.load import load_version as load
+    from dataprune.versions.load import explain_row, load_version
     from dataprune.versions.store import LocalStore
 
-    told = explain_row(load(LocalStore(Path(store)), name, tag), row)
+    version = load_version(LocalStore(Path(store)), name, tag, prove_source=False)
+    told = explain_row(version, row)
     if as_json:
         emit_json(told)
         return

@@ -33,7 +33,7 @@ def _params(
 )  # fmt: skip
 @click.option("--keep", metavar="FRACTION|COUNT", help="25000 is a count; 0.5 or 50% a fraction.")
 @click.option("--by", metavar="NAME", help="Score column, such as el2n or el2n@10.")
-@click.option("--strategy", metavar="NAME", help="hardest, easiest, random or window.")
+@click.option("--strategy", metavar="NAME", help="How to choose; a wrong name lists them all.")
 @click.option(
     "--param", "params", multiple=True, callback=_params, metavar="NAME=VALUE",
     help="Parameter of the strategy, such as offset=500 for window. Repeat.",

@@ -69,7 +69,6 @@ def command(
         emit_json(_summary(result))
     else:
         _show(result)
-    warn([f"a unit failed: {o.error}" + (f" ({o.hint})" if o.hint else "") for o in result.failed])
     if result.status == "partial":
         warn([f"PARTIAL: {len(result.failed)} units are missing from {result.path}"])
         return 3
@@ -85,7 +84,7 @@ def _summary(result: Any) -> dict[str, Any]:
         "num_rows": result.source.num_rows,
         "seeds": result.seeds,
         "trained": result.trained,
-        "failed": [{"unit_id": o.unit_id, "error": o.error, "hint": o.hint} for o in result.failed],
+        "failed": [vars(outcome) for outcome in result.failed],
         "reliability": result.reliability,
         "timing": [vars(t) for t in result.timing],
         "notes": result.notes,

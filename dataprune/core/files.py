@@ -45,6 +45,7 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     `durable` syncs the bytes and the folder; turn it off only for what may be lost (progress).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
@@ -55,6 +56,16 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of the same file left when they were killed on this machine."""
+    prefix = f".{path.name}."
+    for entry in path.parent.iterdir():
+        if entry.name.startswith(prefix) and entry.suffix == ".tmp":
+            pid = entry.name.removeprefix(prefix).split(".")[0]
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").is_dir():
+                entry.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:

@@ -43,6 +43,7 @@ class Outcome:
     """
 
     unit_id: str
+    label: str = ""
     error: str | None = None
     hint: str | None = None
 

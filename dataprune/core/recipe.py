@@ -42,7 +42,9 @@ class SourceRecipe(Strict):
     )
     format: str | None = Field(None, description="a source format; inferred from the uri if unset")
     split: str = Field("train", description="the split to score, where the files name splits")
-    test_split: str | None = Field("test", description="held-out split, used when it is there")
+    test_split: str | None = Field(
+        None, description="held-out split; default: test, where there is one"
+    )
     columns: Columns = Columns()
 
 
@@ -62,10 +64,13 @@ class Optimizer(Strict):
 
 
 class StepSchedule(Strict):
-    """Multiply the rate by `factor` at each milestone (epochs, may be fractional)."""
+    """Multiply the rate by `factor` at each milestone, given as a share of the schedule.
+
+    The default is Data Diet's: epochs 60, 120 and 160 of 200.
+    """
 
     name: Literal["step"] = "step"
-    milestones: tuple[float, ...] = (60, 120, 160)
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.3, 0.6, 0.8)
     factor: float = Field(0.2, gt=0, le=1)
 
 
@@ -131,19 +136,21 @@ class ScoresRecipe(Strict):
     """What to compute from the probes."""
 
     names: tuple[str, ...] = Field(("el2n", "loss", "margin"), min_length=1)
-    at: tuple[int, ...] | None = Field(None, description="epochs to score at; default: the last")
+    at: tuple[int, ...] | None = Field(
+        None, min_length=1, description="epochs to score at; default: the last"
+    )
     timing_gate: Literal["error", "warn", "off"] = Field(
         "error", description="what to do when a scored epoch is too early to be believed"
     )
 
 
 class RunRecipe(Strict):
-    """How units run. None of this but the thread count (num_cpus) changes a result."""
+    """How units run. Threads (num_cpus) and device (num_gpus) are part of what a unit is."""
 
     runner: Literal["local", "ray"] = "local"
     address: str | None = Field(None, description="Ray cluster; default: a local one")
     num_cpus: int = Field(1, ge=1, description="CPU threads per unit")
-    num_gpus: float = Field(0, ge=0, description="GPU share per unit; above 0 trains on CUDA")
+    num_gpus: float = Field(0, ge=0, le=1, description="GPU share; above 0 trains on CUDA")
     max_retries: int = Field(3, ge=0, description="retries after a lost worker, not after an error")
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from dataprune.core.protocols import Shared, Unit
 from dataprune.core.recipe import Recipe
 from dataprune.probe.data import statistics
 from dataprune.probe.folds import stratified_holdout
+from dataprune.probe.plan import PROBE_VERSION
 from dataprune.runs.ledger import Record
 from dataprune.sources._load import Loaded
 
@@ -39,7 +41,6 @@ class Arms:
     shared: Shared
     held_out: str
     num_steps: int
-    steps_per_epoch: int
 
 
 def make_arms(recipe: Recipe, loaded: Loaded, kept: dict[str, Rows]) -> Arms:
@@ -79,14 +80,17 @@ def make_arms(recipe: Recipe, loaded: Loaded, kept: dict[str, Rows]) -> Arms:
     batch_size = min(recipe.probe.batch_size, len(rows[FULL]))
     steps_per_epoch = len(rows[FULL]) // batch_size
     num_steps = recipe.probe.schedule_epochs * steps_per_epoch
-    return Arms(rows, shared, told, num_steps, steps_per_epoch)
+    return Arms(rows, shared, told, num_steps)
 
 
 def retrain_units(recipe: Recipe, loaded: Loaded, arms: Arms, num_seeds: int) -> list[Unit]:
     """One unit per arm and seed."""
     units = []
+    rows_sha256 = {
+        arm: hashlib.sha256(rows.tobytes()).hexdigest() for arm, rows in arms.rows.items()
+    }
     for seed in range(num_seeds):
-        for arm, rows in arms.rows.items():
+        for arm in arms.rows:
             spec = {
                 "probe": recipe.probe.model_dump(mode="json", exclude={"stop_epoch"}),
                 "task": recipe.task,
@@ -95,17 +99,17 @@ def retrain_units(recipe: Recipe, loaded: Loaded, arms: Arms, num_seeds: int) ->
                 "seed": seed,
                 "arm": arm,
                 "num_steps": arms.num_steps,
-                "steps_per_epoch": arms.steps_per_epoch,
                 "threads": recipe.run.num_cpus,
                 "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
+                "torch": importlib.metadata.version("torch"),
             }
             identity = {
                 **{k: v for k, v in spec.items() if k != "arm"},
                 "entrypoint": ENTRYPOINT,
                 "source": loaded.ref.fingerprint,
                 "test": loaded.test.ref.fingerprint if loaded.test else arms.held_out,
-                "rows": fingerprint(rows.tolist()),
-                "torch": importlib.metadata.version("torch"),
+                "rows": rows_sha256[arm],
+                "probe_version": PROBE_VERSION,
             }
             unit_id = fingerprint(identity)[:32]
             units.append(Unit(unit_id, ENTRYPOINT, identity, spec, f"{arm} seed {seed}"))

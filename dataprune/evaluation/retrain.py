@@ -36,7 +36,7 @@ def retrain_unit(
     shared: inputs, labels, mean, std, test_inputs, test_labels, and `rows/<arm>`.
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
-    with pinned_arithmetic(spec["threads"], spec["device"]) as device:
+    with pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device:
         test_accuracy = _train_and_test(spec, probe, shared, report, device)
     write_json(folder / "accuracy.json", {"accuracy": test_accuracy})
     return {"accuracy": test_accuracy, "num_rows": len(shared[f"rows/{spec['arm']}"])}
@@ -68,7 +68,7 @@ def _train_and_test(
             {"epoch": epoch, "epochs": epochs, "train_loss": train_loss, "left_s": round(left_s, 1)}
         )
 
-    factor = lr_factor(probe.schedule, spec["num_steps"], spec["steps_per_epoch"])
+    factor = lr_factor(probe.schedule, spec["num_steps"])
     plan = FitPlan(probe.optimizer, factor, spec["num_steps"])
     report({"epoch": 0, "epochs": epochs})
     fit(model, task, batches, plan, after_epoch)

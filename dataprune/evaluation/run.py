@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataprune.core.errors import PartialError, UsageError
+from dataprune.core.errors import ProbeError, UsageError
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
 from dataprune.evaluation.compare import compare, make_arms, retrain_units
-from dataprune.runs import get_runner
+from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger
 from dataprune.sources._load import Loaded
 from dataprune.tables.manifest import portable_recipe
@@ -39,9 +39,7 @@ class EvaluationResult:
     failed: list[Outcome]
 
 
-def versions_to_evaluate(
-    store: LocalStore, name: str, tags: Sequence[str], source: str | None
-) -> list[LoadedVersion]:
+def versions_to_evaluate(store: LocalStore, name: str, tags: Sequence[str]) -> list[LoadedVersion]:
     """The versions named and the controls made with them, verified, all of one source.
 
     Raises:
@@ -52,7 +50,7 @@ def versions_to_evaluate(
         for tag in tags
     }
     wanted = dict.fromkeys(t for tag in tags for t in (tag, *controls[tag]))
-    versions = [load_version(store, name, tag, source_uri=source) for tag in wanted]
+    versions = [load_version(store, name, tag, prove_source=False) for tag in wanted]
     first = versions[0]
     for version in versions:
         if version.manifest.source.fingerprint != first.manifest.source.fingerprint:
@@ -75,7 +73,7 @@ def retrain_and_compare(
     """Retrain the recipe's probe on every arm, at equal steps, and compare accuracies.
 
     Raises:
-        PartialError: every unit failed.
+        ProbeError: every unit failed.
         BusyError: another process works in the folder.
     """
     arms = make_arms(recipe, loaded, {v.tag: v.rows for v in versions})
@@ -88,15 +86,14 @@ def retrain_and_compare(
     with ledger.exclusive():
         labels = {unit.unit_id: unit.label for unit in units}
         write_json(work / "run.json", {"recipe": portable_recipe(recipe), "units": labels})
-        missing = [unit for unit in units if ledger.finished(unit.unit_id) is None]
-        outcomes: list[Outcome] = []
-        if missing:
-            job = Job(work, missing, arms.shared, Resources.of(recipe.run))
-            outcomes = get_runner(recipe.run.runner).run(job, on_progress)
-    found = {u.unit_id: r for u in units if (r := ledger.finished(u.unit_id)) is not None}
-    failed = [outcome for outcome in outcomes if outcome.error]
+        unique = {unit.unit_id: unit for unit in units}  # arms with the same rows share units
+        found = {i: r for i in unique if (r := ledger.finished(i)) is not None}
+        missing = [unit for unit_id, unit in unique.items() if unit_id not in found]
+        job = Job(work, missing, arms.shared, Resources.of(recipe.run))
+        new, failed = run_job(recipe.run.runner, job, on_progress)
+    found |= new
     if not found:
-        raise PartialError(f"every unit failed; the first: {failed[0].error}", hint=failed[0].hint)
+        raise ProbeError(f"every unit failed; the first: {failed[0].error}", hint=failed[0].hint)
     return EvaluationResult(
         versions[0].name,
         compare(units, found, arms),

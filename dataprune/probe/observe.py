@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from dataprune.core.errors import ProbeError
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
 from dataprune.probe.plan import check_trainable, plan_units, shared_arrays
-from dataprune.runs import get_runner
+from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger, Record
 from dataprune.sources._load import Loaded
 from dataprune.tables.manifest import portable_recipe
@@ -60,29 +58,15 @@ def observe(
         labels = {record.unit_id: f"seed {seed}" for seed, record in plan.done.items()}
         labels |= {unit.unit_id: unit.label for unit in plan.units}
         write_json(work / "run.json", {"recipe": portable_recipe(recipe), "units": labels})
-        outcomes: list[Outcome] = []
-        if plan.units:
-            resources = Resources.of(recipe.run)
-            job = Job(work, plan.units, shared_arrays(recipe, loaded), resources)
-            outcomes = get_runner(recipe.run.runner).run(job, on_progress)
-    records = dict(plan.done)
-    for unit in plan.units:
-        record = ledger.finished(unit.unit_id)
-        if record is not None:
-            records[unit.spec["seed"]] = record
-    failed = [outcome for outcome in outcomes if outcome.error]
+        shared = shared_arrays(recipe, loaded) if plan.units else {}
+        job = Job(work, plan.units, shared, Resources.of(recipe.run))
+        finished, failed = run_job(recipe.run.runner, job, on_progress)
+    new = {u.spec["seed"]: finished[u.unit_id] for u in plan.units if u.unit_id in finished}
+    records = plan.done | new
     if not records:
         raise ProbeError(f"every unit failed; the first: {failed[0].error}", hint=failed[0].hint)
     traces = {
-        seed: read_trace(record.path("trace.parquet"), wanted)
+        seed: read_trace(record.path("trace.parquet"), wanted, recipe.checkpoints)
         for seed, record in sorted(records.items())
     }
-    trained = sorted(seed for seed in records if seed not in plan.done)
-    return Observed(traces, records, failed, trained, plan.reasons)
-
-
-def observe_nothing(recipe: Recipe, loaded: Loaded) -> Observed:
-    """Traces without signals, for scores that need no probe."""
-    rows = np.ones(len(loaded.labels), dtype=np.bool_)
-    blank = Trace(rows, {epoch: {} for epoch in recipe.checkpoints})
-    return Observed(dict.fromkeys(range(recipe.seeds), blank), {}, [], [], [])
+    return Observed(traces, records, failed, sorted(new), plan.reasons)

@@ -23,6 +23,8 @@ from dataprune.sources._load import Loaded
 from dataprune.tables.trace import FORMAT_VERSION as TRACE_VERSION
 
 ENTRYPOINT = "dataprune.probe.unit:probe_unit"
+# Raise it with any change to what a probe computes: data, training, tasks, signals, models.
+PROBE_VERSION = 1
 _GROWING = ("signals", "checkpoints")
 
 
@@ -176,6 +178,7 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         "checkpoints": list(recipe.checkpoints),
         "threads": recipe.run.num_cpus,
         "device": device,
+        "torch": importlib.metadata.version("torch"),
     }
     identity = {
         **spec,
@@ -185,7 +188,7 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         "holdout": _holdout(recipe, loaded),
         "mode": "eval",
         "dtype": "float32",
-        "torch": importlib.metadata.version("torch"),
+        "probe_version": PROBE_VERSION,
         "world_size": 1,
         "hash_version": HASH_VERSION,
         "trace_version": TRACE_VERSION,

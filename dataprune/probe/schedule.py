@@ -12,11 +12,11 @@ from dataprune.core.recipe import (
 )
 
 
-def lr_factor(schedule: Schedule, num_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
+def lr_factor(schedule: Schedule, num_steps: int) -> Callable[[int], float]:
     """The factor on the base rate at each step 0..num_steps-1."""
     match schedule:
         case StepSchedule():
-            milestones = [round(epoch * steps_per_epoch) for epoch in schedule.milestones]
+            milestones = [round(share * num_steps) for share in schedule.milestones]
             return lambda step: schedule.factor ** sum(step >= m for m in milestones)
         case OneCycleSchedule():
             warmup, decay = schedule.warmup, 1 - schedule.warmup

@@ -28,14 +28,20 @@ _DIVERGENCE_CHECK_STEPS = 50
 
 
 @contextlib.contextmanager
-def pinned_arithmetic(threads: int, device: str) -> Iterator[torch.device]:
-    """Same bits each time: fixed thread count, deterministic kernels; restored on the way out.
+def pinned_arithmetic(threads: int, device: str, version: str) -> Iterator[torch.device]:
+    """Same bits each time: torch version, thread count, deterministic float32 kernels.
 
-    device: "cpu" or "cuda".
+    What is changed is restored on the way out.
+    device: "cpu" or "cuda". version: the torch that the unit was planned with.
 
     Raises:
-        ProbeError: CUDA was asked for and there is none.
+        ProbeError: this worker has another torch, or CUDA was asked for and there is none.
     """
+    if torch.__version__ != version:
+        raise ProbeError(
+            f"this unit was planned with torch {version} and its worker has {torch.__version__}",
+            hint="install the same torch on every node",
+        )
     if device == "cuda" and not torch.cuda.is_available():
         raise ProbeError(
             "this unit wants a GPU and torch sees none", hint="set run.num_gpus to 0 for the CPU"
@@ -45,14 +51,17 @@ def pinned_arithmetic(threads: int, device: str) -> Iterator[torch.device]:
     deterministic_before = torch.are_deterministic_algorithms_enabled()
     warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
     tf32_before = torch.backends.cudnn.allow_tf32
+    precision_before = torch.get_float32_matmul_precision()
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False  # float32 is what the score_spec says
+    torch.set_float32_matmul_precision("highest")
     torch.use_deterministic_algorithms(mode=True)
     try:
         yield torch.device(device)
     finally:
         torch.use_deterministic_algorithms(mode=deterministic_before, warn_only=warn_only_before)
         torch.backends.cudnn.allow_tf32 = tf32_before
+        torch.set_float32_matmul_precision(precision_before)
         torch.set_num_threads(threads_before)
 
 

@@ -42,7 +42,7 @@ def probe_unit(
     folds. Returns the history of losses and held-out accuracies.
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
-    with pinned_arithmetic(spec["threads"], spec["device"]) as device:
+    with pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device:
         return _train_and_record(spec, probe, shared, folder, report, device)
 
 
@@ -86,7 +86,7 @@ def _train_and_record(
         report({**history[-1], "epochs": probe.last_epoch, "left_s": round(left_s, 1)})
 
     steps = batches.steps_per_epoch
-    factor = lr_factor(probe.schedule, probe.schedule_epochs * steps, steps)
+    factor = lr_factor(probe.schedule, probe.schedule_epochs * steps)
     plan = FitPlan(probe.optimizer, factor, probe.last_epoch * steps)
     report({"epoch": 0, "epochs": probe.last_epoch})
     fit(model, task, batches, plan, after_epoch)

@@ -60,7 +60,9 @@ def execute(
         ledger.commit(unit, folder, result, run)
     except Exception as exc:  # noqa: BLE001 - the boundary: any failure of a unit is its outcome
         if ledger.finished(unit.unit_id) is not None:
-            return Outcome(unit.unit_id)  # another attempt at it was faster, and swept ours away
+            return Outcome(
+                unit.unit_id, unit.label
+            )  # another attempt at it was faster, and swept ours away
         if isinstance(exc, DatapruneError):
             message, hint = exc.message, exc.hint
         else:
@@ -68,5 +70,5 @@ def execute(
         trace = traceback.format_exc()
         failure = {"error": message, "hint": hint, "attempt": attempt, "traceback": trace}
         ledger.fail(unit, folder, failure)
-        return Outcome(unit.unit_id, message, hint)
-    return Outcome(unit.unit_id)
+        return Outcome(unit.unit_id, unit.label, message, hint)
+    return Outcome(unit.unit_id, unit.label)

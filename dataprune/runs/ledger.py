@@ -108,15 +108,21 @@ class Ledger:
         """Leave progress for whoever watches the folder; may be lost."""
         write_json(self.units / unit_id / "progress.json", progress, durable=False)
 
+    def attempts(self, unit_id: str) -> int:
+        """Attempts at a unit that are under way or were cut off in this run."""
+        return len(list((self.units / unit_id).glob(f"{_ATTEMPT}*")))
+
     def open_attempt(self, unit: Unit) -> tuple[Path, int]:
         """A fresh folder for one attempt at a unit, and which attempt of this run it is.
 
         A worker that dies leaves its folder behind, so leftovers count the attempts before.
         """
         home = self.units / unit.unit_id
-        attempt = 1 + len(list(home.glob(f"{_ATTEMPT}*")))
+        attempt = 1 + self.attempts(unit.unit_id)
         folder = home / f"{_ATTEMPT}{secrets.token_hex(8)}"
         folder.mkdir(parents=True)
+        for stale in ("failed.json", "progress.json"):
+            (home / stale).unlink(missing_ok=True)
         return folder, attempt
 
     def commit(

@@ -56,15 +56,23 @@ def _run_in_worker(unit: Unit, shared: Shared, folder: str) -> Outcome:
 
 @contextlib.contextmanager
 def _connected(job: Job) -> Iterator[Any]:
-    # Both are read when ray is first imported: no token file in the user's home, no phoning home.
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    address = job.resources.address or "local"
+    # Read when ray is first imported: no phoning home; on a Ray of our own no token file in the
+    # user's home, and no endless retries of a unit that does not fit in memory.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address == "local":
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        os.environ.setdefault("RAY_task_oom_retries", str(job.resources.max_retries))
     ray = require("ray", extra="ray", why="the ray runner")
     if ray.is_initialized():
+        if job.resources.address is not None:
+            raise DatapruneError(
+                f"Ray is connected in this process already, so address {address} has no effect",
+                hint="leave the address out, or call ray.shutdown() first",
+            )
         yield ray
         return
     options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
-    address = job.resources.address or "local"
     _check_reachable(address)
     if address == "local":
         data_bytes = sum(array.nbytes for array in job.shared.values())
@@ -125,7 +133,7 @@ def _collect(
         done, _ = ray.wait(list(pending), timeout=_POLL_S)
         for ref in done:
             unit = pending.pop(ref)
-            outcome = _outcome(ray, ref, unit, ledger, job.resources.max_retries)
+            outcome = _outcome(ray, ref, unit, ledger)
             outcomes[unit.unit_id] = outcome
             state = "failed" if outcome.error else "finished"
             on_progress(unit.unit_id, {"label": unit.label, "state": state})
@@ -137,13 +145,20 @@ def _collect(
     return [outcomes[unit.unit_id] for unit in job.units]
 
 
-def _outcome(ray: Any, ref: Any, unit: Unit, ledger: Ledger, max_retries: int) -> Outcome:
+def _outcome(ray: Any, ref: Any, unit: Unit, ledger: Ledger) -> Outcome:
     try:
         outcome: Outcome = ray.get(ref)
+    except ray.exceptions.RayTaskError as exc:
+        # An error outside the unit, before or after it: dataprune is missing there, say.
+        message = f"{type(exc.cause).__name__}: {exc.cause}"
+        hint = "workers need the same dataprune installed, and the run folder"
     except ray.exceptions.RayError as exc:
         reason = str(exc).strip().splitlines()[0]
-        message = f"worker lost {max_retries + 1} times: {type(exc).__name__}: {reason}"
+        lost = ledger.attempts(unit.unit_id)
+        message = f"worker lost {lost} times: {type(exc).__name__}: {reason}"
         hint = "look at the node's memory and logs, then run again: finished units are kept"
-        ledger.fail(unit, None, {"error": message, "hint": hint, "attempt": max_retries + 1})
-        return Outcome(unit.unit_id, message, hint)
-    return outcome
+    else:
+        return outcome
+    attempt = ledger.attempts(unit.unit_id)
+    ledger.fail(unit, None, {"error": message, "hint": hint, "attempt": attempt})
+    return Outcome(unit.unit_id, unit.label, message, hint)

@@ -19,6 +19,7 @@ from dataprune.scores import Score, Seen, Values
 from dataprune.tables.trace import Trace
 
 _SPLITS = 20
+_MOST_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,11 @@ class ScoreColumns:
 
 
 def compute_scores(
-    recipe: Recipe, scores: Sequence[Score], traces: dict[int, Trace]
+    recipe: Recipe, scores: Sequence[Score], traces: dict[int, Trace], num_rows: int
 ) -> ScoreColumns:
     """Every score at every checkpoint, and the reliability of each at the last one.
+
+    A score that reads no signal is computed for every row and seed, whatever probes there are.
 
     Raises:
         PartialError: some row was held out by every seed there is.
@@ -46,12 +49,16 @@ def compute_scores(
     values: dict[str, Values] = {}
     specs: dict[str, Any] = {}
     agreement: dict[str, Any] = {}
+    every_row = np.ones(num_rows, dtype=np.bool_)
+    blank = Trace(every_row, {epoch: {} for epoch in recipe.checkpoints})
+    no_traces = dict.fromkeys(range(recipe.seeds), blank)
     for score in scores:
+        used = traces if score.signals else no_traces
         for epoch in recipe.checkpoints:
-            values_SN = per_seed_values(score, traces, epoch, root_seed=recipe.seed)
+            values_SN = per_seed_values(score, used, epoch, root_seed=recipe.seed)
             mean, std = mean_and_std(values_SN)
             values[f"{score.name}@{epoch}"] = mean
-            specs[f"{score.name}@{epoch}"] = _spec(score, recipe, traces, epoch)
+            specs[f"{score.name}@{epoch}"] = _spec(score, recipe, used, epoch)
         values[score.name] = mean
         values[f"{score.name}_std"] = std
         specs[score.name] = specs[f"{score.name}@{recipe.checkpoints[-1]}"]
@@ -61,21 +68,26 @@ def compute_scores(
 
 def _spec(score: Score, recipe: Recipe, traces: dict[int, Trace], epoch: int) -> dict[str, Any]:
     """What a silent variant of the score would change, written down."""
-    held_out = any(not trace.in_sample.all() for trace in traces.values())
-    return {
+    about = {
         "score": score.name,
         "higher_is": score.higher_is,
         "status": score.status,
         "source": score.source,
+        "seeds": sorted(traces),
+        **score.spec,
+    }
+    if not score.signals:
+        return about
+    held_out = any(not trace.in_sample.all() for trace in traces.values())
+    return {
+        **about,
         "epoch": epoch,
         "schedule_epochs": recipe.probe.schedule_epochs,
-        "seeds": sorted(traces),
         "holdout": f"fold seed mod {recipe.folds}, in-sample seeds only" if held_out else "none",
         "mode": "eval",
         "augmentation": "none",
         "precision": "float32",
         "model": recipe.probe.model.name,
-        **score.spec,
     }
 
 
@@ -131,17 +143,23 @@ def reliability(values_SN: npt.NDArray[np.float64], *, root_seed: int) -> dict[s
     reliability: the same, corrected from half of the seeds to all S of them (Spearman-Brown:
         k r / (1 + (k - 1) r) with k = S / floor(S / 2), so 2 r / (1 + r) for even S).
     kept_half_overlap: share of the hardest half that both halves choose; chance is 0.5.
+    Of more than 100,000 rows a seeded sample of so many is taken.
     """
     num_seeds = len(values_SN)
     if num_seeds < 2:
         return {"split_half_spearman": None, "reliability": None, "kept_half_overlap": None}
     generator = np.random.default_rng([root_seed, num_seeds])
+    if values_SN.shape[1] > _MOST_ROWS:
+        rows = generator.choice(values_SN.shape[1], _MOST_ROWS, replace=False)
+        values_SN = values_SN[:, np.sort(rows)]
     correlations, overlaps = [], []
     for _ in range(_SPLITS if num_seeds > 2 else 1):
         order = generator.permutation(num_seeds)
         half = num_seeds // 2
         a, b = (_mean_seen(values_SN[order[p]]) for p in (slice(half), slice(half, 2 * half)))
         both = ~np.isnan(a) & ~np.isnan(b)
+        if not both.any():  # two seeds that hold out everything the other trains on
+            return {"split_half_spearman": None, "reliability": None, "kept_half_overlap": None}
         correlations.append(spearman(a[both], b[both]))
         overlaps.append(_top_half_overlap(a[both], b[both], generator))
     r = float(np.mean(correlations))

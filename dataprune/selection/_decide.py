@@ -70,6 +70,17 @@ def make_choice(
     )
 
 
+def check_strategy(name: str, params: dict[str, Any]) -> Strategy:
+    """The strategy of that name, if it takes these parameters.
+
+    Raises:
+        UsageError: no such strategy, or an unknown or missing parameter.
+    """
+    strategy = STRATEGIES.get(name)
+    check_params(strategy.order, params, what=f"strategy {name}")
+    return strategy
+
+
 def decide(
     examples: pa.Table,
     scores: npt.NDArray[np.float64],
@@ -84,8 +95,7 @@ def decide(
     Raises:
         UsageError: the budget, quotas, floors or parameters cannot be met.
     """
-    strategy = STRATEGIES.get(choice.strategy)
-    check_params(strategy.order, choice.params, what=f"strategy {strategy.name}")
+    strategy = check_strategy(choice.strategy, choice.params)
     labels = examples.column("label").to_numpy().astype(np.int64)
     ties = mix64(examples.column("row").to_numpy(), "ties", strategy.name, choice.seed)
     budget = budget_rows(choice.keep, len(labels))
@@ -134,8 +144,9 @@ def _global(
     rest = np.flatnonzero(~by_floor)[: budget - int(by_floor.sum())]
     kept = by_floor.copy()
     kept[rest] = True
-    reasons = np.where(by_floor & (np.arange(len(places)) >= budget), "kept_for_floor", "kept")
-    return places, kept, dropped, reasons
+    within = np.arange(len(places)) < budget
+    reasons = np.where(by_floor & ~within, "kept_for_floor", "kept")
+    return places, kept, np.where(within, "displaced_by_floor", dropped), reasons
 
 
 def _assemble(

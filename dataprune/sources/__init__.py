@@ -1,7 +1,8 @@
 """Sources: datasets at a pinned revision, with a fixed row order. One format a file.
 
 A format module defines `FORMAT`: a `SourceFormat` that says whether a uri is its own and opens it.
-Opening is cheap and reads no examples; `load` (in `_load`) decodes, hashes and fingerprints them.
+Opening reads schemas and hashes files; `load` (in `_load`) decodes, hashes and fingerprints the
+examples.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataprune.core.registry import Registry
 from dataprune.tables.manifest import FileEntry
 
 Kind = Literal["image", "features", "text"]
+DEFAULT_TEST_SPLIT = "test"
 DATA_VARIABLE = "DATAPRUNE_DATA"
 
 

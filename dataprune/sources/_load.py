@@ -17,7 +17,7 @@ from dataprune.core.extras import require
 from dataprune.core.fingerprint import UInt64, content_hashes, source_fingerprint, text_hashes
 from dataprune.sources import Source
 from dataprune.tables.examples import examples_table
-from dataprune.tables.manifest import SourceRef
+from dataprune.tables.manifest import HeldOutRef, SourceRef
 
 _KEY_TYPES = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
 _MODES = {"L": 1, "RGB": 3}
@@ -53,7 +53,14 @@ def load(source: Source) -> Loaded:
         return train
     shape = None if train.inputs is None else train.inputs.shape[1:]
     test = _load_split(source.test, train.ref.class_names, shape)
-    return Loaded(train.ref, train.examples, train.inputs, train.labels, test)
+    held_out = HeldOutRef(
+        split=test.ref.split,
+        num_rows=test.ref.num_rows,
+        fingerprint=test.ref.fingerprint,
+        files=test.ref.files,
+    )
+    ref = train.ref.model_copy(update={"test": held_out})
+    return Loaded(ref, train.examples, train.inputs, train.labels, test)
 
 
 def _load_split(source: Source, known: list[str] | None, shape: tuple[int, ...] | None) -> Loaded:
@@ -80,7 +87,6 @@ def _load_split(source: Source, known: list[str] | None, shape: tuple[int, ...] 
         uri=source.uri,
         format=source.format,
         split=source.split,
-        test_split=source.test.split if source.test else None,
         columns=columns,
         kind=source.kind,
         class_names=class_names,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from dataprune.core.errors import SourceError
 from dataprune.core.extras import require
 from dataprune.core.recipe import SourceRecipe
 from dataprune.sources import Source, SourceFormat
@@ -23,6 +24,11 @@ _GREY = 15
 
 
 def _open(recipe: SourceRecipe) -> Source:
+    if recipe.split != "train" or recipe.test_split is not None:
+        raise SourceError(
+            "the digits have one split, train, and none to hold out",
+            hint="leave source.split and source.test_split out",
+        )
     table = _table()
     columns, kind = resolve_columns(table.schema, recipe.columns, uri=recipe.uri)
 

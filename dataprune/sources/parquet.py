@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from dataprune.core.errors import SourceError
 from dataprune.core.files import sha256_file
 from dataprune.core.recipe import SourceRecipe
-from dataprune.sources import Source, SourceFormat
+from dataprune.sources import DEFAULT_TEST_SPLIT, Source, SourceFormat
 from dataprune.sources._columns import class_names_of, features_of, resolve_columns
 from dataprune.tables.manifest import FileEntry
 
@@ -32,9 +32,14 @@ def _is_glob(uri: str) -> bool:
 
 def _open(recipe: SourceRecipe) -> Source:
     splits = _split_files(recipe.uri, recipe.split)
-    test = None
-    if recipe.test_split in splits and recipe.test_split != recipe.split:
-        test = _open_split(recipe, recipe.test_split, splits[recipe.test_split], None)
+    if recipe.test_split is not None and recipe.test_split not in splits:
+        raise SourceError(
+            f"source {recipe.uri} has no split {recipe.test_split} to hold out",
+            hint=f"set source.test_split to one of {', '.join(sorted(splits))}, or leave it out",
+        )
+    test, test_split = None, recipe.test_split or DEFAULT_TEST_SPLIT
+    if test_split in splits and test_split != recipe.split:
+        test = _open_split(recipe, test_split, splits[test_split], None)
     return _open_split(recipe, recipe.split, splits[recipe.split], test)
 
 

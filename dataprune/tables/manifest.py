@@ -27,13 +27,22 @@ class FileEntry(Strict):
     rows: int | None = Field(None, ge=0)
 
 
+class HeldOutRef(Strict):
+    """A source's held-out split, pinned."""
+
+    split: str
+    num_rows: int = Field(ge=1)
+    fingerprint: str = _Sha256
+    files: list[FileEntry]
+
+
 class SourceRef(Strict):
     """A source, pinned: enough to open it again and to know it is the same."""
 
     uri: str
     format: str
     split: str
-    test_split: str | None = None
+    test: HeldOutRef | None = None
     columns: Columns
     kind: Literal["image", "features", "text"]
     class_names: list[str]
@@ -125,7 +134,7 @@ def check_tag(tag: str) -> str:
     Raises:
         UsageError: it is not; the hint shows the form.
     """
-    if not re.fullmatch(TAG_PATTERN, tag) or len(tag) > 63:
+    if not re.fullmatch(TAG_PATTERN, tag) or len(tag) > 63 or tag.endswith(".lock"):
         raise UsageError(
             f"{tag!r} is not a version tag",
             hint="tags are v<N> with an optional slug, lower case, 63 characters at most: "
@@ -175,6 +184,7 @@ def render_manifest(manifest: Manifest) -> str:
 
 
 def portable_recipe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe without where and how it ran: the part that can change a result."""
-    data: dict[str, Any] = recipe.model_dump(mode="json", exclude={"run"})
+    """A recipe without where it ran: the part that can change a result."""
+    elsewhere = {"run": {"runner", "address", "max_retries"}}
+    data: dict[str, Any] = recipe.model_dump(mode="json", exclude=elsewhere)
     return data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprune.core.errors import TableError, UsageError, nearest
+from dataprune.core.errors import AlignmentError, TableError, UsageError, nearest
 from dataprune.core.fingerprint import HASH_VERSION
 from dataprune.tables import examples
 from dataprune.tables.parquet import check_schema, read_table, write_table
@@ -28,10 +28,18 @@ DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """A score table in memory: `table` as stored, `meta` the JSON that travels with it."""
+    """A score table in memory: `table` as stored, `meta` the JSON that travels with it.
+
+    origins: metadata of the tables that joined columns came from.
+    """
 
     table: pa.Table
     meta: dict[str, Any]
+    origins: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def origin(self, column: str) -> dict[str, Any]:
+        """Metadata of the table that a column came from."""
+        return self.origins.get(column, self.meta)
 
     @property
     def columns(self) -> list[str]:
@@ -61,26 +69,28 @@ class ScoreTable:
 
 
 def join_tables(table: ScoreTable, path: Path, others: Sequence[Path]) -> ScoreTable:
-    """Add the columns of other tables of the same source: by row, content hashes checked.
+    """Add every column of other tables of the same source: by row, content hashes checked.
 
     Raises:
         AlignmentError: another source or order; the first row that differs is named.
         UsageError: a column is there already.
     """
-    joined, specs = table.table, dict(table.meta["scores"])
+    joined, specs, origins = table.table, dict(table.meta["scores"]), dict(table.origins)
     for other_path in others:
         other = read_scores(other_path)
         examples.check_aligned(table.table, other.table, what=str(path), other=str(other_path))
-        for column in other.columns:
-            if column in specs:
+        if other.meta["source"]["class_names"] != table.meta["source"]["class_names"]:
+            raise AlignmentError(f"{other_path} has other class names than {path}")
+        for name in other.table.schema.names[len(examples.SCHEMA) :]:
+            if name in joined.schema.names:
                 raise UsageError(
-                    f"{other_path} has a column {column}, and so have the scores before it",
+                    f"{other_path} has a column {name}, and so have the scores before it",
                     hint="leave one of the tables out",
                 )
-            field = other.table.schema.field(column)
-            joined = joined.append_column(field, other.table.column(column))
-            specs[column] = other.meta["scores"][column]
-    return ScoreTable(joined, {**table.meta, "scores": specs})
+            joined = joined.append_column(other.table.schema.field(name), other.table.column(name))
+            origins[name] = other.meta
+        specs |= other.meta["scores"]
+    return ScoreTable(joined, {**table.meta, "scores": specs}, origins)
 
 
 def write_scores(
@@ -103,8 +113,8 @@ def write_scores(
             raise TableError(
                 f"score {name} is {values[bad[0]]} for row {bad[0]}, which float32 cannot hold"
             )
-        field = pa.field(name, pa.float32(), nullable=False)
-        table = table.append_column(field, pa.array(stored))
+        column = pa.field(name, pa.float32(), nullable=False)
+        table = table.append_column(column, pa.array(stored))
     full = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

@@ -82,8 +82,8 @@ def write_trace(
     write_table(path, table, full, row_group_rows=n)
 
 
-def read_trace(path: Path, signals: Iterable[str]) -> Trace:
-    """Read some signals of a unit's trace back, at every checkpoint.
+def read_trace(path: Path, signals: Iterable[str], at: Iterable[int] | None = None) -> Trace:
+    """Read some signals of a unit's trace back, at some checkpoints (default: at all).
 
     Raises:
         TableError: not a trace, or damaged.
@@ -93,10 +93,11 @@ def read_trace(path: Path, signals: Iterable[str]) -> Trace:
     table, _ = read_table(path, format_name=FORMAT, format_version=FORMAT_VERSION, columns=columns)
     check_schema(table, SCHEMA, what=f"trace {path}")
     checkpoints = table.column("checkpoint").to_numpy()
-    values = {name: table.column(name).to_numpy().astype(np.float64) for name in names}
     by_checkpoint = {}
-    for checkpoint in np.unique(checkpoints):
-        at = checkpoints == checkpoint
-        by_checkpoint[int(checkpoint)] = {name: column[at] for name, column in values.items()}
+    for checkpoint in np.unique(checkpoints) if at is None else sorted(at):
+        here = checkpoints == checkpoint
+        by_checkpoint[int(checkpoint)] = {
+            name: table.column(name).to_numpy()[here].astype(np.float64) for name in names
+        }
     first = checkpoints == checkpoints[0]
     return Trace(table.column("in_sample").to_numpy()[first], by_checkpoint)

@@ -218,7 +218,7 @@ def _located(ref: SourceRef) -> SourceRef:
 
 
 def _scores_entry(draft: Draft, folder: Path) -> ScoresEntry:
-    meta = draft.scores.meta
+    meta = draft.scores.origin(draft.by)
     return ScoresEntry(
         file=_entry(folder / SCORES, len(draft.scores.table)),
         column=draft.by,

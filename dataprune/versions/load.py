@@ -127,11 +127,17 @@ class LoadedVersion:
 
 
 def load_version(
-    store: LocalStore, name: str, tag: str, *, source_uri: str | None = None
+    store: LocalStore,
+    name: str,
+    tag: str,
+    *,
+    source_uri: str | None = None,
+    prove_source: bool = True,
 ) -> LoadedVersion:
     """Find a version and verify every file it names.
 
     source_uri: where a view's source lies now, if it has moved.
+    prove_source: check a view's source now, not when its rows are first asked for.
 
     Raises:
         VersionNotFoundError: no such name or tag; the hint lists the tags there are.
@@ -149,7 +155,7 @@ def load_version(
     for entry in [*data, manifest.decisions, manifest.scores.file]:
         _verify(folder / entry.path, entry)
     loaded = LoadedVersion(manifest, folder, source_uri)
-    if manifest.kind == "view":
+    if manifest.kind == "view" and prove_source:
         _ = loaded._source  # noqa: SLF001 - our own class: prove the source before it is handed out
     return loaded
 
@@ -170,10 +176,10 @@ def open_pinned(
         uri=uri or ref.uri,
         format=ref.format,
         split=ref.split,
-        test_split=ref.test_split,
+        test_split=ref.test.split if ref.test else None,
         columns=ref.columns,
     )
-    is_there = Path(ref.uri).exists() or glob.glob(ref.uri)  # noqa: PTH207 - the uri may be one
+    is_there = Path(ref.uri).exists() or glob.glob(ref.uri, recursive=True)  # noqa: PTH207 - the uri may be one
     if uri is None and ref.files and not is_there:
         raise SourceError(
             f"the source that was scored, {ref.uri}, is not there",

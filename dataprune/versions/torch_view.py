@@ -21,7 +21,7 @@ class VersionDataset(Dataset[dict[str, Any]]):
     """
 
     def __init__(self, table: pa.Table, *, image: str | None) -> None:
-        self.table = table.combine_chunks()
+        self.table = table  # not combined: 2 GiB of bytes would not fit one chunk
         self.images = {f.name for f in table.schema if _has_bytes(f.type)}
         if image is not None:
             self.images.add(image)

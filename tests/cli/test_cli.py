@@ -265,7 +265,7 @@ def test_a_partial_run_exits_3_with_its_table_written(
     args = ("score", tmp_path / "recipe.yaml", "--work", tmp_path / "work")
     done = cli(*args)
     assert done.code == 3
-    assert "a unit failed: RuntimeError: this seed is out of luck" in done.err
+    assert "failed: RuntimeError: this seed is out of luck" in done.err
     assert f"PARTIAL: 1 units are missing from {tmp_path / 'work' / 'scores.parquet'}" in done.err
     assert (tmp_path / "work" / "scores.parquet").is_file()
     printed = cli(*args, "--json")

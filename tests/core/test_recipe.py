@@ -205,7 +205,7 @@ def test_a_number_must_be_finite(recipe_data: dict[str, Any], path: str, value: 
 
 
 def test_milestones_must_be_finite(recipe_data: dict[str, Any]) -> None:
-    steps = {"name": "step", "milestones": [1.0, float("nan")]}
+    steps = {"name": "step", "milestones": [0.5, float("nan")]}
     assert "milestones" in mistake(put(recipe_data, "probe.schedule", steps)).message
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 from dataprune.core.errors import ProbeError
 from dataprune.core.recipe import Recipe
 from dataprune.probe.gate import check_timing, timing_gate, wilson_low
-from dataprune.probe.observe import Observed, observe_nothing
+from dataprune.probe.observe import Observed
 from dataprune.runs.ledger import Record
 from dataprune.sources._load import Loaded
 from dataprune.tables.trace import Trace
@@ -112,11 +112,8 @@ def test_warn_returns_the_problem_as_a_warning_and_off_judges_nothing(
 def test_scores_that_need_no_probe_are_not_judged(
     make_recipe: MakeRecipe, features_loaded: Loaded
 ) -> None:
-    recipe = make_recipe()
-    assert timing_gate(recipe, features_loaded, observe_nothing(recipe, features_loaded)) == (
-        [],
-        [],
-    )
+    nothing = Observed({}, {}, [], [], [])
+    assert timing_gate(make_recipe(), features_loaded, nothing) == ([], [])
 
 
 @pytest.mark.parametrize(("num_seeds", "rows"), [(1, 20), (2, 40), (3, 60), (4, 60)])

@@ -66,7 +66,6 @@ SAME: list[dict[str, Any]] = [
     {"probe__stop_epoch": 2},
     {"run__runner": "ray"},
     {"run__max_retries": 7},
-    {"run__address": "auto"},
     {"scores__timing_gate": "off"},
     {"scores__names": ["margin"]},
     {"prune__keep": 0.5},

@@ -16,13 +16,13 @@ from dataprune.core.recipe import (
 from dataprune.probe.schedule import lr_factor
 
 
-def factors(schedule: Schedule, num_steps: int, steps_per_epoch: int = 10) -> list[float]:
-    factor = lr_factor(schedule, num_steps, steps_per_epoch)
+def factors(schedule: Schedule, num_steps: int) -> list[float]:
+    factor = lr_factor(schedule, num_steps)
     return [factor(step) for step in range(num_steps)]
 
 
-def test_step_falls_exactly_at_its_milestones_given_in_epochs() -> None:
-    found = factors(StepSchedule(milestones=(2, 3.5), factor=0.2), 50)
+def test_step_falls_exactly_at_its_milestones_given_as_shares_of_the_run() -> None:
+    found = factors(StepSchedule(milestones=(0.4, 0.7), factor=0.2), 50)
     assert found[:20] == [1.0] * 20
     assert found[20:35] == [0.2] * 15
     assert found[35:] == pytest.approx([0.04] * 15)
@@ -32,8 +32,15 @@ def test_step_without_milestones_is_constant() -> None:
     assert factors(StepSchedule(milestones=()), 12) == [1.0] * 12
 
 
-def test_step_milestones_after_the_end_change_nothing() -> None:
-    assert factors(StepSchedule(milestones=(60, 120)), 30) == [1.0] * 30
+def test_the_default_steps_are_those_of_data_diet() -> None:
+    found = factors(StepSchedule(), 200)
+    assert [step for step in range(1, 200) if found[step] < found[step - 1]] == [60, 120, 160]
+
+
+@pytest.mark.parametrize("milestone", [0, 1, 60])
+def test_a_milestone_that_no_step_could_reach_is_refused(milestone: float) -> None:
+    with pytest.raises(ValidationError):
+        StepSchedule(milestones=(milestone,))
 
 
 def test_one_cycle_rises_to_1_at_the_end_of_warmup_and_falls_to_one_step_above_0() -> None:
@@ -69,7 +76,7 @@ ramps = st.tuples(st.floats(0, 0.99), st.floats(0, 1)).filter(lambda w: sum(w) <
 schedules = st.one_of(
     st.builds(
         StepSchedule,
-        milestones=st.lists(st.floats(0, 300), max_size=4).map(tuple),
+        milestones=st.lists(st.floats(0.01, 0.99), max_size=4).map(tuple),
         factor=st.floats(0.01, 1),
     ),
     st.builds(OneCycleSchedule, warmup=warmups),
@@ -78,11 +85,9 @@ schedules = st.one_of(
 
 
 @settings(max_examples=150, deadline=None)
-@given(schedules, st.integers(1, 300), st.integers(1, 50))
-def test_a_factor_is_always_above_0_and_at_most_1(
-    schedule: Schedule, num_steps: int, steps_per_epoch: int
-) -> None:
-    assert all(0 < f <= 1 for f in factors(schedule, num_steps, steps_per_epoch))
+@given(schedules, st.integers(1, 300))
+def test_a_factor_is_always_above_0_and_at_most_1(schedule: Schedule, num_steps: int) -> None:
+    assert all(0 < f <= 1 for f in factors(schedule, num_steps))
 
 
 @settings(max_examples=100, deadline=None)

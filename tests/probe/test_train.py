@@ -288,7 +288,10 @@ def test_a_huge_learning_rate_fails_the_unit_and_leaves_no_trace(
 def test_pinned_arithmetic_pins_threads_and_kernels_and_restores_both(*, fails: bool) -> None:
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
-    with contextlib.suppress(KeyError), pinned_arithmetic(threads + 1, "cpu") as device:
+    with (
+        contextlib.suppress(KeyError),
+        pinned_arithmetic(threads + 1, "cpu", torch.__version__) as device,
+    ):
         assert device.type == "cpu"
         assert torch.get_num_threads() == threads + 1
         assert torch.are_deterministic_algorithms_enabled()
@@ -301,7 +304,7 @@ def test_pinned_arithmetic_pins_threads_and_kernels_and_restores_both(*, fails: 
 def test_pinned_arithmetic_restores_a_callers_warn_only_mode() -> None:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     try:
-        with pinned_arithmetic(1, "cpu"):
+        with pinned_arithmetic(1, "cpu", torch.__version__):
             assert not torch.is_deterministic_algorithms_warn_only_enabled()
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.is_deterministic_algorithms_warn_only_enabled()
@@ -311,8 +314,29 @@ def test_pinned_arithmetic_restores_a_callers_warn_only_mode() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="wants a machine without a GPU")
 def test_a_unit_that_wants_a_gpu_where_there_is_none_says_so() -> None:
-    with pytest.raises(ProbeError, match="wants a GPU"), pinned_arithmetic(1, "cuda"):
+    with (
+        pytest.raises(ProbeError, match="wants a GPU"),
+        pinned_arithmetic(1, "cuda", torch.__version__),
+    ):
         pass
+
+
+def test_a_worker_with_another_torch_than_the_plans_refuses_the_unit() -> None:
+    with (
+        pytest.raises(ProbeError, match=r"planned with torch 1\.0"),
+        pinned_arithmetic(1, "cpu", "1.0"),
+    ):
+        pass
+
+
+def test_pinned_arithmetic_computes_in_full_float32_whatever_the_caller_chose() -> None:
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with pinned_arithmetic(1, "cpu", torch.__version__):
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_initial_weights_come_from_the_salt_alone() -> None:

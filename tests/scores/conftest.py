@@ -74,7 +74,7 @@ def _logits_by_epoch(spec: dict[str, Any], shared: dict[str, Any], recipe: Recip
     """Train the same probe again and keep its raw outputs: {epoch: float64 (N, C)}."""
     probe, salt = recipe.probe, (spec["root_seed"], spec["seed"])
     task, kept = TASKS.get("classification"), {}
-    with pinned_arithmetic(1, "cpu") as device:
+    with pinned_arithmetic(1, "cpu", torch.__version__) as device:
         rows = torch.from_numpy(np.flatnonzero(shared["folds"] != spec["fold"]))
         batches = resident(shared, "", rows, probe, seeded_generator(*salt), device)
         build = MODELS.get("mlp").build
@@ -87,7 +87,7 @@ def _logits_by_epoch(spec: dict[str, Any], shared: dict[str, Any], recipe: Recip
             kept[epoch] = torch.cat(parts).double().numpy()
 
         steps = batches.steps_per_epoch
-        factor = lr_factor(probe.schedule, NUM_EPOCHS * steps, steps)
+        factor = lr_factor(probe.schedule, NUM_EPOCHS * steps)
         fit(model, task, batches, FitPlan(probe.optimizer, factor, NUM_EPOCHS * steps), after_epoch)
     return kept
 

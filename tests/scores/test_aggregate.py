@@ -67,7 +67,7 @@ MASKS = [[True, True, False, True], [True, False, True, False], [True, True, Tru
 
 
 def test_a_column_is_the_mean_over_in_sample_seeds_and_its_spread_has_ddof_0() -> None:
-    columns = compute_scores(recipe_at(2), [SCORES.get("el2n")], el2n_traces(VALUES, MASKS))
+    columns = compute_scores(recipe_at(2), [SCORES.get("el2n")], el2n_traces(VALUES, MASKS), 4)
     for row in range(4):
         seen = [VALUES[s][row] for s in range(3) if MASKS[s][row]]
         assert columns.values["el2n"][row] == pytest.approx(statistics.fmean(seen), rel=1e-12)
@@ -82,8 +82,8 @@ def test_what_a_seed_recorded_for_its_held_out_rows_changes_nothing() -> None:
         for row, mask in zip(VALUES, MASKS, strict=True)
     ]
     score = [SCORES.get("el2n")]
-    ours = compute_scores(recipe_at(2), score, el2n_traces(VALUES, MASKS))
-    theirs = compute_scores(recipe_at(2), score, el2n_traces(other, MASKS))
+    ours = compute_scores(recipe_at(2), score, el2n_traces(VALUES, MASKS), 4)
+    theirs = compute_scores(recipe_at(2), score, el2n_traces(other, MASKS), 4)
     assert ours.reliability == theirs.reliability
     for name, values in ours.values.items():
         assert np.array_equal(values, theirs.values[name])
@@ -101,7 +101,9 @@ def test_el2n_is_the_mean_of_norms_and_not_the_norm_of_the_mean_error(
     watched: SimpleNamespace,
 ) -> None:
     epoch = watched.epochs[-1]
-    columns = compute_scores(watched.recipe, [SCORES.get("el2n")], watched.traces)
+    columns = compute_scores(
+        watched.recipe, [SCORES.get("el2n")], watched.traces, len(watched.labels)
+    )
     errors, norms = [], []
     for row, label in enumerate(watched.labels):
         seen = []
@@ -119,7 +121,7 @@ def test_the_order_in_which_seeds_finished_changes_nothing() -> None:
     traces = el2n_traces(VALUES, MASKS)
     backwards = dict(reversed(traces.items()))
     ours, theirs = (
-        compute_scores(recipe_at(2), [SCORES.get("el2n")], t) for t in (traces, backwards)
+        compute_scores(recipe_at(2), [SCORES.get("el2n")], t, 4) for t in (traces, backwards)
     )
     assert ours.specs == theirs.specs
     assert ours.reliability == theirs.reliability
@@ -129,7 +131,7 @@ def test_the_order_in_which_seeds_finished_changes_nothing() -> None:
 def test_a_row_that_every_seed_held_out_is_partial_and_named() -> None:
     masks = [[True, False, True, False], [True, False, True, True]]
     with pytest.raises(PartialError, match=r"1 rows .*row 1\b") as caught:
-        compute_scores(recipe_at(2), [SCORES.get("el2n")], el2n_traces(VALUES[:2], masks))
+        compute_scores(recipe_at(2), [SCORES.get("el2n")], el2n_traces(VALUES[:2], masks), 4)
     assert caught.value.exit_code == 3
     assert caught.value.hint
 
@@ -168,7 +170,7 @@ def test_a_score_that_is_nan_for_a_row_it_trained_on_is_an_error_that_names_the_
     score = Score("broken", ("el2n",), broken, "harder", "experimental", "any", "a test")
     traces = el2n_traces(VALUES[:num_seeds], [[True] * 4] * num_seeds)
     with pytest.raises(DatapruneError, match=r"nan.*row 3") as caught:
-        compute_scores(recipe_at(2), [score], traces)
+        compute_scores(recipe_at(2), [score], traces, 4)
     assert not isinstance(caught.value, PartialError)
 
 
@@ -274,7 +276,7 @@ def test_reliability_depends_on_the_root_seed_alone() -> None:
 @pytest.fixture(scope="module")
 def all_columns(watched: SimpleNamespace) -> Any:
     scores = [SCORES.get(name) for name in SCORES.names()]
-    return compute_scores(watched.recipe, scores, watched.traces)
+    return compute_scores(watched.recipe, scores, watched.traces, len(watched.labels))
 
 
 @pytest.mark.parametrize("name", SCORES.names())
@@ -302,13 +304,16 @@ def test_every_registered_score_says_what_it_is_and_how_it_was_made(
     assert score.source
     for epoch in watched.epochs:
         spec = all_columns.specs[f"{name}@{epoch}"]
-        assert spec.keys() >= SPEC_KEYS
         assert all(
             value not in (None, "") for value in spec.values() if not isinstance(value, list)
         )
-        assert spec["epoch"] == epoch
         assert spec["seeds"] == [0, 1, 2]
-        assert spec["schedule_epochs"] == watched.recipe.probe.schedule_epochs
+        if score.signals:
+            assert spec.keys() >= SPEC_KEYS
+            assert spec["epoch"] == epoch
+            assert spec["schedule_epochs"] == watched.recipe.probe.schedule_epochs
+        else:
+            assert "model" not in spec
     assert all_columns.specs[name] == all_columns.specs[f"{name}@{watched.epochs[-1]}"]
     assert f"{name}_std" not in all_columns.specs
     assert all(value is not None for value in all_columns.reliability[name].values())

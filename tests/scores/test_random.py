@@ -56,15 +56,27 @@ def test_seeds_and_root_seeds_draw_independently() -> None:
 
 
 def test_random_needs_no_probe_and_its_seeds_do_not_agree() -> None:
-    blank = Trace(np.ones(3000, dtype=np.bool_), {2: {}})
     recipe = parse_recipe(
         {"name": "r", "source": {"uri": "digits"}, "probe": {"schedule_epochs": 2}, "seeds": 6},
         where="tests",
     )
-    columns = compute_scores(recipe, [SCORES.get("random")], dict.fromkeys(range(6), blank))
+    columns = compute_scores(recipe, [SCORES.get("random")], {}, 3000)
     assert abs(columns.reliability["random"]["split_half_spearman"]) < 0.06
     assert columns.values["random"] == pytest.approx(
         np.mean([draw(3000, seed=seed) for seed in range(6)], axis=0)
     )
     seeds_SN = np.stack([draw(3000, seed=seed) for seed in range(6)])
     assert reliability(seeds_SN, root_seed=0) == columns.reliability["random"]
+
+
+def test_random_is_the_same_whichever_probes_ran() -> None:
+    recipe = parse_recipe({"name": "r", "source": {"uri": "digits"}, "seeds": 3}, where="tests")
+    mask = np.arange(50) % 2 == 0
+    traces = {
+        0: Trace(mask, {20: {"el2n": np.linspace(0, 1, 50)}}),
+        1: Trace(~mask, {20: {"el2n": np.linspace(0, 1, 50)}}),
+    }
+    alone = compute_scores(recipe, [SCORES.get("random")], {}, 50)
+    beside = compute_scores(recipe, [SCORES.get("el2n"), SCORES.get("random")], traces, 50)
+    assert np.array_equal(alone.values["random"], beside.values["random"])
+    assert "model" not in alone.specs["random"]

@@ -79,7 +79,12 @@ def test_in_one_pool_a_floor_replaces_the_last_of_the_rest_and_says_so() -> None
     values = np.concatenate([np.arange(60) + 200, np.arange(30) + 100, np.arange(10)])
     table = decided(Choice("hardest", 40, {}, min_per_class=4), values=values)
     assert kept_per_class(table) == [32, 4, 4]
-    assert count_reasons(table) == {"kept": 32, "kept_for_floor": 8, "too_easy": 60}
+    assert count_reasons(table) == {
+        "displaced_by_floor": 8,
+        "kept": 32,
+        "kept_for_floor": 8,
+        "too_easy": 52,
+    }
     for_floor = [r["value"] for r in table.to_pylist() if r["reason"] == "kept_for_floor"]
     assert sorted(for_floor) == [6, 7, 8, 9, 126, 127, 128, 129]
     kept = sorted(r["value"] for r in table.to_pylist() if r["reason"] == "kept")

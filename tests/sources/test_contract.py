@@ -268,6 +268,7 @@ def test_a_test_split_is_read_like_the_training_split(source: Source, loaded: Lo
     assert (source.test is None) == (loaded.test is None)
     if source.test is not None and loaded.test is not None:
         assert source.test.kind == source.kind
-        assert loaded.ref.test_split == source.test.split != source.split
+        assert loaded.ref.test is not None
+        assert loaded.ref.test.split == source.test.split != source.split
         assert loaded.test.ref.class_names == loaded.ref.class_names
         assert len(loaded.test.labels) == source.test.num_rows

@@ -237,11 +237,9 @@ def test_another_split_can_be_held_out(hub: Path) -> None:
     assert source.test.num_rows == 6
 
 
-@pytest.mark.parametrize("name", [None, "validation"])
-def test_a_held_out_split_that_is_not_wanted_or_not_there_is_none(
-    hub: Path, name: str | None
-) -> None:
-    assert opened(hub, test_split=name).test is None
+def test_a_held_out_split_that_is_named_and_not_there_is_refused(hub: Path) -> None:
+    with pytest.raises(SourceError, match="no split validation to hold out"):
+        opened(hub, test_split="validation")
 
 
 def test_a_split_there_is_not_names_those_there_are(hub: Path) -> None:

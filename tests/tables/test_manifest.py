@@ -223,11 +223,14 @@ def test_a_tag_that_passes_is_one_the_manifest_takes_and_no_other(tag: str) -> N
 # --- the recipe inside
 
 
-def test_where_and_how_a_recipe_ran_is_not_part_of_it(recipe_data: dict[str, Any]) -> None:
-    here = parse_recipe(recipe_data, where="tests")
-    there = parse_recipe({**recipe_data, "run": {"runner": "ray", "num_cpus": 2}}, where="tests")
+def test_where_a_recipe_ran_is_not_part_of_it_and_threads_and_device_are(
+    recipe_data: dict[str, Any],
+) -> None:
+    here = parse_recipe({**recipe_data, "run": {"num_cpus": 2}}, where="tests")
+    elsewhere = {"runner": "ray", "address": "auto", "max_retries": 7, "num_cpus": 2}
+    there = parse_recipe({**recipe_data, "run": elsewhere}, where="tests")
     assert portable_recipe(here) == portable_recipe(there)
-    assert "run" not in portable_recipe(here)
+    assert portable_recipe(here)["run"] == {"num_cpus": 2, "num_gpus": 0}
 
 
 def test_what_can_change_a_result_is(recipe_data: dict[str, Any]) -> None:

@@ -41,7 +41,8 @@ def example_rows(
 
 def write(path: Path, columns: dict[str, Any], rows: pa.Table | None = None) -> Path:
     """Write scores; each column is a score of its own, `_std` ones are spreads."""
-    meta = {"scores": {c: {"score": c} for c in columns if not c.endswith("_std")}}
+    scores = {c: {"score": c} for c in columns if not c.endswith("_std")}
+    meta = {"scores": scores, "source": {"class_names": ["a", "b"]}}
     arrays = {name: np.asarray(values, np.float64) for name, values in columns.items()}
     write_scores(path, example_rows() if rows is None else rows, arrays, meta)
     return path
