@@ -419,3 +419,72 @@ def test_a_score_table_tells_what_it_is_made_of(
     assert meta["scores"]["el2n@2"]["epoch"] == 2
     assert [t["epoch"] for t in meta["timing"]] == [2, 4]
     assert meta["recipe"]["run"] == {"num_cpus": 1, "num_gpus": 0}
+
+
+def test_a_recipe_that_decides_by_a_column_it_never_made_is_refused(
+    blobs_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    blobs_recipe["prune"] = {"by": "forgeting", "keep": 0.5}
+    recipe = parse_recipe(blobs_recipe, where="tests")
+    result = dataprune.score(recipe, scores=["el2n", "forgetting"], work=tmp_path / "work")
+    with pytest.raises(UsageError, match="decides by forgeting") as caught:
+        dataprune.prune(result.path, name="d", tag="v1", store=tmp_path / "store")
+    assert "did you mean forgetting?" in str(caught.value.hint)
+
+
+def test_without_a_column_the_recipes_first_score_decides(
+    tiny: Callable[..., ScoreResult], tmp_path: Path
+) -> None:
+    result = tiny(scores=["margin", "el2n"])
+    pruned = dataprune.prune(
+        result.path, keep=0.5, name="d", tag="v1", store=tmp_path / "store", view=True
+    )
+    assert pruned.manifest is not None
+    assert pruned.manifest.selection.by == "margin"
+
+
+def test_a_strategy_that_there_is_not_is_refused_before_any_probe_is_trained(
+    blobs_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    blobs_recipe["prune"] = {"strategy": "hardets"}
+    with pytest.raises(UsageError, match="no strategy named hardets"):
+        dataprune.score(parse_recipe(blobs_recipe, where="tests"), work=tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_held_out_split_that_changed_after_scoring_is_not_evaluated_on(
+    blobs_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    source = tmp_path / "split"
+    source.mkdir()
+    table = pq.read_table(blobs_recipe["source"]["uri"])
+    pq.write_table(table.slice(0, 200), source / "train.parquet")
+    pq.write_table(table.slice(200), source / "test.parquet")
+    blobs_recipe["source"]["uri"] = str(source)
+    result = dataprune.score(parse_recipe(blobs_recipe, where="tests"), work=tmp_path / "work")
+    store = tmp_path / "store"
+    dataprune.prune(result.path, keep=0.5, name="d", tag="v1", store=store)
+    turned = table.slice(200).column("label").to_pylist()[::-1]
+    changed = table.slice(200).set_column(1, "label", [turned])
+    pq.write_table(changed, source / "test.parquet")
+    with pytest.raises(AlignmentError, match="held-out split"):
+        dataprune.evaluate("d", "v1", seeds=1, store=store, work=tmp_path / "evaluation")
+
+
+def test_a_version_decided_by_a_joined_column_keeps_that_tables_account(
+    tiny: Callable[..., ScoreResult], tmp_path: Path
+) -> None:
+    first = tiny(scores=["el2n"], out=tmp_path / "a.parquet")
+    second = tiny(scores=["forgetting"], seeds=3, out=tmp_path / "b.parquet")
+    pruned = dataprune.prune(
+        first.path,
+        extra=[second.path],
+        by="forgetting",
+        keep=0.5,
+        name="d",
+        tag="v1",
+        store=tmp_path / "store",
+    )
+    assert pruned.manifest is not None
+    assert len(pruned.manifest.scores.unit_ids) == 3
+    assert pruned.manifest.scores.reliability == second.reliability["forgetting"]
