@@ -19,13 +19,19 @@ from dataprune.core.errors import AlignmentError, UsageError, nearest
 from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress, Outcome
 from dataprune.core.recipe import Recipe, parse_recipe
-from dataprune.scores import SCORES
+from dataprune.scores import SCORES, Score
 from dataprune.selection import STRATEGIES
-from dataprune.selection._decide import check_strategy, decide, make_choice, warnings_for
+from dataprune.selection._decide import (
+    Choice,
+    check_strategy,
+    decide,
+    make_choice,
+    warnings_for,
+)
 from dataprune.sources import open_source
 from dataprune.sources._load import Loaded
 from dataprune.sources._load import load as load_examples
-from dataprune.sources._resolve import resolve_recipe
+from dataprune.sources._resolve import resolve_recipe, with_default_model
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.manifest import (
     Manifest,
@@ -116,8 +122,10 @@ def score(
     check_strategy(recipe.prune.strategy, recipe.prune.params)
     loaded = load_examples(open_source(recipe.source))
     log.info(describe(loaded))
+    recipe = with_default_model(recipe, loaded.ref.kind)
     run_id = run_fingerprint(recipe, loaded)[:12]
     folder = Path(work) if work is not None else DEFAULT_RUNS / f"{recipe.name}-{run_id}"
+    path = Path(out) if out is not None else _table_path(folder, loaded, wanted)
     signals = {signal for s in wanted for signal in s.signals}
     seen = Observed({}, {}, [], [], [])
     if signals:
@@ -136,7 +144,6 @@ def score(
         "timing": [{"epoch": t.epoch, "accuracy": t.accuracy, "low": t.low} for t in timing],
         "environment": _environment(recipe) if seen.records else {},
     }
-    path = Path(out) if out is not None else folder / "scores.parquet"
     write_scores(path, loaded.examples, columns.values, meta)
     return ScoreResult(
         path=path,
@@ -152,6 +159,28 @@ def score(
         notes=seen.reasons,
         warnings=warnings,
     )
+
+
+def _table_path(folder: Path, loaded: Loaded, wanted: Sequence[Score]) -> Path:
+    """The run folder's own table; it may be made anew, but not taken from another source.
+
+    Raises:
+        UsageError: the folder holds scores of another source.
+    """
+    path = folder / "scores.parquet"
+    if path.is_file():
+        before = read_scores(path).meta
+        if before["source"]["fingerprint"] != loaded.ref.fingerprint:
+            raise UsageError(
+                f"{path} holds scores of another source, {before['source']['uri']}",
+                hint="choose another --work, or name the new table with --out",
+            )
+        lost = sorted(
+            {spec["score"] for spec in before["scores"].values()} - {s.name for s in wanted}
+        )
+        if lost:
+            log.info("%s will no longer hold %s; use --out to keep both", path, ", ".join(lost))
+    return path
 
 
 def _environment(recipe: Recipe) -> dict[str, Any]:
@@ -188,11 +217,14 @@ def _fingerprint(ref: SourceRef) -> str | None:
 class PruneResult:
     """What `prune` decided and made.
 
+    choice, by: the strategy with its budget, and the score column, if the strategy reads one.
     classes: per class, rows in the source, kept and dropped. reasons: rows per reason.
     manifest: None on a dry run. created: False if the same version was there already.
     control: the random control's manifest, if one was asked for.
     """
 
+    choice: Choice
+    by: str | None
     rows_in: int
     rows_out: int
     classes: dict[str, dict[str, int]]
@@ -249,7 +281,8 @@ def prune(
         min_per_class=min_per_class,
         seed=seed,
     )
-    if by is not None and not STRATEGIES.get(choice.strategy).needs_score:
+    needs_score = STRATEGIES.get(choice.strategy).needs_score
+    if by is not None and not needs_score:
         raise UsageError(f"strategy {choice.strategy} uses no score, and --by names {by}")
     column = by or _default_column(table, recipe)
     decisions = decide(table.table, table.values(column), ref.class_names, choice)
@@ -258,6 +291,8 @@ def prune(
     if table.origin(column)["status"] == "partial":
         warnings.append("the score table is partial: some units failed; score again to complete it")
     result = PruneResult(
+        choice=choice,
+        by=column if needs_score else None,
         rows_in=len(decisions),
         rows_out=sum(count["kept"] for count in classes.values()),
         classes=classes,
@@ -266,7 +301,7 @@ def prune(
     )
     if dry_run:
         return result
-    opened = open_pinned(ref, source, examples=table.table)
+    opened = open_pinned(ref, source, examples=table.table, near=path)
     draft = Draft(name, tag, opened, ref, table, decisions, choice, column, view)
     local = LocalStore(Path(store))
     manifest, created = build_version(local, draft)
@@ -336,7 +371,9 @@ def evaluate(
     recorded = parse_recipe(first.recipe, where=f"{name}@{first.version}")
     changes = {"run.runner": runner, "run.address": address}
     recipe = resolve_recipe(recorded, changes)
-    loaded = load_examples(open_pinned(first.source, source))
+    local = LocalStore(Path(store))
+    near = local.path(name, first.version)
+    loaded = load_examples(open_pinned(first.source, source, near=near))
     if _fingerprint(loaded.ref) != _fingerprint(first.source):
         raise AlignmentError(
             f"the held-out split of {loaded.ref.uri} is not the one that was there at scoring",

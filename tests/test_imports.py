@@ -60,7 +60,7 @@ def test_the_command_prints_help() -> None:
 def test_the_examples_in_the_help_stand_one_a_line() -> None:
     command = [sys.executable, "-m", "dataprune", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "\n  dataprune score digits\n" in done.stdout
+    assert "\n  dataprune score digits --out scores.parquet\n" in done.stdout
 
 
 def test_all_names_what_dir_gives() -> None:

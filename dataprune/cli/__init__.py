@@ -49,8 +49,8 @@ def cli(debug: bool) -> None:  # noqa: FBT001 - read by run_and_exit, anywhere o
     """Score training examples, decide what to keep, ship it as a tagged dataset version.
 
     \b
-    dataprune score digits
-    dataprune prune .dataprune/runs/digits-*/scores.parquet --keep 50% --name digits --tag v1
+    dataprune score digits --out scores.parquet
+    dataprune prune scores.parquet --keep 50% --name digits --tag v1
     dataprune load digits v1
     """  # noqa: D301 - the backspace tells click to keep the lines
 

@@ -64,6 +64,7 @@ def command(
                 "name": name,
                 "status": result.status,
                 "held_out": result.held_out,
+                "num_test_rows": result.num_test_rows,
                 "num_steps": result.num_steps,
                 "arms": result.rows,
             }
@@ -75,7 +76,10 @@ def command(
              ("accuracy", "gain_over_full", "gain_over_control"))]
             for r in result.rows
         ]  # fmt: skip
-        title = f"{name}: accuracy in %, 95 % interval, {result.num_steps} steps, {result.held_out}"
+        title = (
+            f"{name}: accuracy in % after {result.num_steps} steps, on {result.num_test_rows} rows "
+            f"({result.held_out}); 95 % intervals over seeds, not over test rows"
+        )
         emit_table(title, header, rows)
     if result.status == "partial":
         warn([f"PARTIAL: {len(result.failed)} units are missing from these figures"])

@@ -26,9 +26,11 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
     if as_json:
         emit_json(told)
         return
-    verdict = "kept" if told["keep"] else "dropped"
+    verdict = "kept" if told["keep"] else f"dropped, {told['reason']}"
+    pool = "all rows" if told["class_balance"] == "none" else "its class"
+    by = f", {told['by']} = {told['value']:.4f}" if told["by"] else ""
     click.echo(
-        f"row {row} (class {told['class_name']}) was {verdict}: {told['reason']}, by rule "
-        f"{told['rule']} at rank {told['rank']} with {told['by']} = {told['value']:.4f}"
+        f"row {row} (class {told['class_name']}) was {verdict}: place {told['rank'] + 1} among "
+        f"{pool} in the order of {told['rule']}{by}"
     )
     emit_table("Scores", ["column", "value"], [[k, v] for k, v in told["scores"].items()])

@@ -30,7 +30,7 @@ def command(name: str, tag: str, store: str, source: str | None, *, as_json: boo
     rows: list[list[object]] = [
         ["rows", f"{selection.rows_out} of {selection.rows_in}"],
         ["kind", manifest.kind],
-        ["decided by", f"{selection.strategy} of {selection.by}, seed {selection.seed}"],
+        ["strategy", f"{selection.strategy}, score {selection.by}, seed {selection.seed}"],
         ["source", f"{manifest.source.uri} ({manifest.source.fingerprint[:12]})"],
         ["control of", manifest.control_of],
         ["fingerprint", manifest.fingerprint[:12]],

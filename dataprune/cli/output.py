@@ -63,7 +63,7 @@ def talk(*, quiet: bool) -> Iterator[OnProgress]:
     """
     if quiet or not sys.stderr.isatty():
         with _logging_to(_plain(quiet=quiet)):
-            yield lambda _unit, _progress: None
+            yield lambda _unit, told: None if quiet else _tell_end(told)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -92,6 +92,12 @@ def talk(*, quiet: bool) -> Iterator[OnProgress]:
             progress.update(tasks[unit_id], told=_told(told))
 
         yield on_progress
+
+
+def _tell_end(told: dict[str, Any]) -> None:
+    """Where nothing moves on the screen, a line for each unit that ended."""
+    if told.get("state") in {"finished", "failed"}:
+        click.echo(f"{told['label']} {told['state']}", err=True)
 
 
 def _told(told: dict[str, Any]) -> str:

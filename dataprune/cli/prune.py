@@ -36,7 +36,7 @@ def _params(
 @click.option("--strategy", metavar="NAME", help="How to choose; a wrong name lists them all.")
 @click.option(
     "--param", "params", multiple=True, callback=_params, metavar="NAME=VALUE",
-    help="Parameter of the strategy, such as offset=500 for window. Repeat.",
+    help="Parameter of the strategy; window: offset=500 skips the 500 easiest. Repeat.",
 )  # fmt: skip
 @click.option(
     "--class-balance", type=click.Choice(["none", "proportional", "equal"]),
@@ -47,7 +47,7 @@ def _params(
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of ties and random draws.")
 @click.option("--name", required=True, help="Name of the version.")
-@click.option("--tag", required=True, help="Tag of the version: v1, v2-el2n-keep0.5, ...")
+@click.option("--tag", required=True, help="v, a number, an optional slug: v1, v2-el2n-keep0.5.")
 @store_option
 @source_option
 @click.option("--view", is_flag=True, help="Store the decisions only; read the source on load.")
@@ -111,6 +111,10 @@ def command(
 
 def _summary(result: Any) -> dict[str, Any]:
     return {
+        "strategy": result.choice.strategy,
+        "by": result.by,
+        "params": result.choice.params,
+        "class_balance": result.choice.balance,
         "rows_in": result.rows_in,
         "rows_out": result.rows_out,
         "classes": result.classes,
@@ -135,7 +139,10 @@ def _show(result: Any, version: str, *, dry_run: bool) -> None:
         ["all", result.rows_in, result.rows_out, result.rows_in - result.rows_out,
          f"{result.rows_out / result.rows_in:.1%}"]
     )  # fmt: skip
-    emit_table(version, ["class", "source", "kept", "dropped", "kept share"], rows)
+    by = f" by {result.by}" if result.by else ""
+    balance = "" if result.choice.balance == "none" else f", {result.choice.balance} class quotas"
+    title = f"{version}: {result.choice.strategy}{by}{balance}"
+    emit_table(title, ["class", "source", "kept", "dropped", "kept share"], rows)
     reasons = ", ".join(f"{reason} {count}" for reason, count in result.reasons.items())
     click.echo(f"reasons: {reasons}", err=True)
     if dry_run:

@@ -14,14 +14,19 @@ from dataprune.cli.options import json_option, store_option
 @json_option
 def command(store: str, *, as_json: bool) -> None:
     """List the versions in a store."""
-    from dataprune.cli.output import emit_json, emit_table
+    from dataprune.cli.output import emit_json, emit_table, warn
+    from dataprune.core.errors import TableError
     from dataprune.versions.store import LocalStore
 
     local = LocalStore(Path(store))
     found = []
     for name in local.names():
         for tag in local.tags(name):
-            manifest = local.manifest(name, tag)
+            try:
+                manifest = local.manifest(name, tag)
+            except TableError as exc:
+                warn([f"{name}@{tag} is damaged: {exc.message}"])
+                continue
             selection = manifest.selection
             found.append(
                 {
@@ -30,6 +35,7 @@ def command(store: str, *, as_json: bool) -> None:
                     "kind": manifest.kind,
                     "rows": selection.rows_out,
                     "of": selection.rows_in,
+                    "class_balance": selection.class_balance,
                     "strategy": selection.strategy,
                     "by": selection.by,
                     "control_of": manifest.control_of,

@@ -51,8 +51,14 @@ class SourceRecipe(Strict):
 class ModelRecipe(Strict):
     """A probe model by name, with its parameters."""
 
-    name: str = "small_cnn"
+    name: str | None = Field(None, description="default: small_cnn for images, mlp for features")
     params: Params = {}
+
+    @property
+    def chosen(self) -> str:
+        """The name, once the input's kind has settled it."""
+        assert self.name is not None, "the model was not chosen yet"
+        return self.name
 
 
 class Optimizer(Strict):

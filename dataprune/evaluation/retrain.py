@@ -55,7 +55,7 @@ def _train_and_test(
     rows = tensor_of(shared[f"rows/{spec['arm']}"])
     batches = resident(shared, "", rows, probe, generator, device)
     test = resident(shared, "test_", None, probe, generator, device)
-    build = MODELS.get(probe.model.name).build
+    build = MODELS.get(probe.model.chosen).build
     shape = model_shape(shared["inputs"].shape)
     model = seeded_model(lambda: build(shape, spec["num_classes"], **probe.model.params), *salt)
     model = model.to(device)

@@ -13,6 +13,7 @@ from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
 from dataprune.evaluation.compare import compare, make_arms, retrain_units
+from dataprune.probe.plan import check_readable
 from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger
 from dataprune.sources._load import Loaded
@@ -34,6 +35,7 @@ class EvaluationResult:
     name: str
     rows: list[dict[str, Any]]
     held_out: str
+    num_test_rows: int
     num_steps: int
     status: str
     failed: list[Outcome]
@@ -76,6 +78,7 @@ def retrain_and_compare(
         ProbeError: every unit failed.
         BusyError: another process works in the folder.
     """
+    check_readable(loaded)
     arms = make_arms(recipe, loaded, {v.tag: v.rows for v in versions})
     units = retrain_units(recipe, loaded, arms, num_seeds)
     log.info(
@@ -98,6 +101,7 @@ def retrain_and_compare(
         versions[0].name,
         compare(units, found, arms),
         arms.held_out,
+        len(arms.shared["test_labels"]),
         arms.num_steps,
         "partial" if failed else "complete",
         failed,

@@ -55,10 +55,10 @@ def timing_gate(
     ]
     if problems and recipe.scores.timing_gate == "error":
         good = [str(t.epoch) for t in timing if not t.problem]
-        later = f"--at {good[0]}" if good else "a later epoch, or train a better probe"
+        later = f"use --at {good[0]}" if good else "score a later epoch, or train a better probe"
         raise ProbeError(
             problems[0],
-            hint=f"score at {later}; or set scores.timing_gate to warn. The units are kept",
+            hint=f"{later}; or set scores.timing_gate: warn in the recipe. The units are kept",
         )
     return timing, problems
 
@@ -91,7 +91,10 @@ def check_timing(
         low = wilson_low(accuracy, heldout_rows)
         problem = None
         if low <= chance:
-            problem = f"its lower 95 % bound {low:.3f} is not above chance {chance:.3f}"
+            problem = (
+                f"its lower 95 % bound {low:.3f} is not above chance {chance:.3f}, "
+                "the largest class's share"
+            )
         elif accuracy < best / 2:
             problem = f"it is under half of the run's best, {best:.3f}"
         judged.append(CheckpointAccuracy(epoch, accuracy, low, problem))

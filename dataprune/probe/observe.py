@@ -52,6 +52,12 @@ def observe(
     ledger = Ledger(work)
     with ledger.exclusive():
         plan = plan_units(recipe, loaded, {*wanted, *ALWAYS_RECORDED}, ledger.records())
+        if loaded.test is None:
+            log.info(
+                "each seed holds out 1/%d of the rows; a row's score is the mean over the seeds "
+                "that trained on it",
+                recipe.folds,
+            )
         log.info("%d of %d seeds to train in %s", len(plan.units), recipe.seeds, work)
         for reason in plan.reasons:
             log.info(reason)

@@ -97,18 +97,15 @@ def check_trainable(recipe: Recipe, loaded: Loaded) -> None:
     from dataprune.probe.models import MODELS
     from dataprune.probe.unit import model_shape
 
-    if loaded.inputs is None:
-        raise UsageError(
-            f"column {loaded.ref.columns.input} is text, and no probe model reads text yet",
-            hint="score images or numeric features; only --score random takes text",
-        )
+    check_readable(loaded)
+    assert loaded.inputs is not None
     present = len(np.unique(loaded.labels))
     if present < 2:
         raise UsageError(f"source {loaded.ref.uri} has {present} class; a probe needs two or more")
     if loaded.test is None:
         _check_folds(recipe, loaded)
     _check_augment(recipe, loaded)
-    model = MODELS.get(recipe.probe.model.name)
+    model = MODELS.get(recipe.probe.model.chosen)
     check_params(model.build, recipe.probe.model.params, what=f"model {model.name}")
     shape = model_shape(loaded.inputs.shape)
     try:
@@ -117,6 +114,19 @@ def check_trainable(recipe: Recipe, loaded: Loaded) -> None:
         raise UsageError(
             f"model {model.name} cannot be built with {recipe.probe.model.params}: {exc}"
         ) from exc
+
+
+def check_readable(loaded: Loaded) -> None:
+    """Refuse inputs that no probe reads.
+
+    Raises:
+        UsageError: the input is text.
+    """
+    if loaded.inputs is None:
+        raise UsageError(
+            f"column {loaded.ref.columns.input} is text, and no probe model reads text yet",
+            hint="use images or numeric features; only --score random takes text",
+        )
 
 
 def _check_folds(recipe: Recipe, loaded: Loaded) -> None:

@@ -62,7 +62,7 @@ def _train_and_record(
     test = None
     if "test_inputs" in shared:
         test = resident(shared, "test_", None, probe, generator, device)
-    build = MODELS.get(probe.model.name).build
+    build = MODELS.get(probe.model.chosen).build
     shape = model_shape(shared["inputs"].shape)
     model = seeded_model(lambda: build(shape, spec["num_classes"], **probe.model.params), *salt)
     model = model.to(device)

@@ -179,8 +179,8 @@ def warnings_for(table: pa.Table, choice: Choice, class_names: list[str]) -> lis
     share = keep.mean()
     if choice.strategy == "hardest" and share < _CROSSOVER:
         found.append(
-            f"hardest keeps {share:.0%}: below about 40 % keeping the hardest is published to lose "
-            "to random (earlier still on many-class data); compare with --control"
+            f"hardest keeps {share:.0%}: papers find that below about 40 % the hardest rows train "
+            "worse than random ones (sooner on data of many classes); compare with --control"
         )
     before = np.bincount(labels, minlength=len(class_names))
     after = np.bincount(labels[keep], minlength=len(class_names))

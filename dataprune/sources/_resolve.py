@@ -7,7 +7,7 @@ from typing import Any
 
 from dataprune.core.errors import UsageError, nearest
 from dataprune.core.recipe import Recipe, load_recipe, parse_recipe, recipe_names
-from dataprune.sources import open_source
+from dataprune.sources import Kind
 
 
 def resolve_recipe(recipe: str | Path | Recipe, changes: dict[str, Any]) -> Recipe:
@@ -44,10 +44,15 @@ def _find_recipe(name: str) -> Recipe:
             f"{name or repr(name)} is neither a recipe nor data that exists",
             hint=nearest(name, recipe_names()),
         )
-    recipe = parse_recipe({"name": _slug(path), "source": {"uri": name}}, where=name)
-    if open_source(recipe.source).kind == "features":
-        return resolve_recipe(recipe, {"probe.model": {"name": "mlp"}})
-    return recipe
+    return parse_recipe({"name": _slug(path), "source": {"uri": name}}, where=name)
+
+
+def with_default_model(recipe: Recipe, kind: Kind) -> Recipe:
+    """The recipe with its model named: where it names none, the input's kind does."""
+    if recipe.probe.model.name is not None:
+        return recipe
+    name = "mlp" if kind == "features" else "small_cnn"
+    return resolve_recipe(recipe, {"probe.model.name": name})
 
 
 def _slug(path: Path) -> str:

@@ -36,6 +36,7 @@ from dataprune.tables.manifest import (
 )
 from dataprune.tables.parquet import write_table
 from dataprune.tables.scores import ScoreTable
+from dataprune.versions.identity import verify_files, version_identity
 from dataprune.versions.store import MANIFEST, LocalStore
 from dataprune.versions.write import write_shards
 
@@ -71,6 +72,7 @@ def build_version(store: LocalStore, draft: Draft) -> tuple[Manifest, bool]:
 
     Raises:
         VersionExistsError: the tag is taken by other content; says what differs.
+        VersionError: it is built already, and damaged.
         BusyError: another process builds a version of this name.
     """
     identity = _identity(draft)
@@ -82,6 +84,7 @@ def build_version(store: LocalStore, draft: Draft) -> tuple[Manifest, bool]:
                     f"{draft.name}@{draft.tag} exists with {_difference(existing, identity)}",
                     hint=f"versions never change: use another tag, such as {_next(store, draft)}",
                 )
+            verify_files(store.path(draft.name, draft.tag), existing)
             return existing, False
         manifest = _fill(folder, draft, identity)
         write_text(folder / MANIFEST, render_manifest(manifest))
@@ -117,14 +120,11 @@ def control_tag(tag: str) -> str:
 
 
 def _identity(draft: Draft) -> dict[str, Any]:
-    """What makes two builds the same version: source, selection and every decision."""
-    return {
-        "kind": "view" if draft.view else "materialized",
-        "source": draft.ref.fingerprint,
-        "selection": _selection(draft).model_dump(mode="json"),
-        "decisions": _decisions_sha256(draft.decisions),
-        "control_of": draft.control_of,
-    }
+    kind = "view" if draft.view else "materialized"
+    selection = _selection(draft)
+    return version_identity(
+        kind, draft.ref.fingerprint, selection, draft.decisions, draft.control_of
+    )
 
 
 def _selection(draft: Draft) -> SelectionEntry:
@@ -143,14 +143,6 @@ def _selection(draft: Draft) -> SelectionEntry:
         rows_out=budget_rows(choice.keep, len(keep)),
         kept_rows_sha256=hashlib.sha256(np.flatnonzero(keep).astype("<i8").tobytes()).hexdigest(),
     )
-
-
-def _decisions_sha256(table: pa.Table) -> str:
-    digest = hashlib.sha256()
-    for name in ("keep", "rank", "value"):
-        digest.update(np.ascontiguousarray(table.column(name).to_numpy()).tobytes())
-    digest.update("\n".join(table.column("reason").to_pylist()).encode())
-    return digest.hexdigest()
 
 
 def _difference(existing: Manifest, identity: dict[str, Any]) -> str:

@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from dataprune.core.errors import AlignmentError, SourceError, VersionError
-from dataprune.core.files import sha256_file
 from dataprune.core.recipe import SourceRecipe
+from dataprune.selection import STRATEGIES
 from dataprune.sources import Source, open_source
 from dataprune.sources._load import load
 from dataprune.tables.decisions import read_decisions
 from dataprune.tables.examples import check_aligned
-from dataprune.tables.manifest import FileEntry, Manifest, SourceRef
+from dataprune.tables.manifest import Manifest, SourceRef
+from dataprune.versions.identity import check_manifest, verify_files
 from dataprune.versions.store import LocalStore
 from dataprune.versions.write import kept_table
 
@@ -98,6 +99,11 @@ class LoadedVersion:
         return pl.DataFrame(pl.from_arrow(self._decisions))
 
     @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of the label codes of `decisions()`."""
+        return self.manifest.source.class_names
+
+    @property
     def rows(self) -> npt.NDArray[np.int64]:
         """Positions of the kept rows in the source, int64, ascending."""
         return np.flatnonzero(self._keep)
@@ -151,40 +157,38 @@ def load_version(
             f"{folder} holds {manifest.name}@{manifest.version}, not {name}@{tag}",
             hint="the folder was renamed or copied by hand; build the version again",
         )
-    data = [f for split in manifest.result.splits.values() for f in split.files]
-    for entry in [*data, manifest.decisions, manifest.scores.file]:
-        _verify(folder / entry.path, entry)
+    verify_files(folder, manifest)
     loaded = LoadedVersion(manifest, folder, source_uri)
+    check_manifest(manifest, loaded._decisions)  # noqa: SLF001 - our own class
     if manifest.kind == "view" and prove_source:
         _ = loaded._source  # noqa: SLF001 - our own class: prove the source before it is handed out
     return loaded
 
 
 def open_pinned(
-    ref: SourceRef, uri: str | None = None, *, examples: pa.Table | None = None
+    ref: SourceRef,
+    uri: str | None = None,
+    *,
+    examples: pa.Table | None = None,
+    near: Path | None = None,
 ) -> Source:
     """Open the source that `ref` pins, and prove that it is the same.
 
     Equal files by hash are proof enough; otherwise its examples are read and compared.
     examples: a table of the pinned rows; with it, the row that differs is named.
+    near: a file made from it: a relative path is looked for from each folder above it, too.
 
     Raises:
         SourceError: it is not where it was.
         AlignmentError: it is not the same source any more.
     """
     recipe = SourceRecipe(
-        uri=uri or ref.uri,
+        uri=uri or _locate(ref, near),
         format=ref.format,
         split=ref.split,
         test_split=ref.test.split if ref.test else None,
         columns=ref.columns,
     )
-    is_there = Path(ref.uri).exists() or glob.glob(ref.uri, recursive=True)  # noqa: PTH207 - the uri may be one
-    if uri is None and ref.files and not is_there:
-        raise SourceError(
-            f"the source that was scored, {ref.uri}, is not there",
-            hint="say where it lies now with --source",
-        )
     source = open_source(recipe)
     if _same_files(source, ref):
         return source
@@ -200,22 +204,31 @@ def open_pinned(
     return source
 
 
+def _locate(ref: SourceRef, near: Path | None) -> str:
+    """Where a source is: as it was named, or that name from a folder above `near`.
+
+    What is found is proven by its content, so a wrong guess cannot pass.
+    """
+    if not ref.files or _exists(ref.uri):
+        return ref.uri
+    if near is not None and not Path(ref.uri).is_absolute():
+        for folder in near.resolve().parents:
+            if _exists(str(folder / ref.uri)):
+                return str(folder / ref.uri)
+    raise SourceError(
+        f"the source that was scored, {ref.uri}, is not there",
+        hint="say where it lies now with --source (source= in Python)",
+    )
+
+
+def _exists(uri: str) -> bool:
+    return Path(uri).exists() or bool(glob.glob(uri, recursive=True))  # noqa: PTH207 - it may be one
+
+
 def _same_files(source: Source, ref: SourceRef) -> bool:
     """Whether an opened source consists of the very files that `ref` pins."""
     have, want = ([f.sha256 for f in files] for files in (source.files, ref.files))
     return bool(want) and have == want and source.columns == ref.columns
-
-
-def _verify(path: Path, entry: FileEntry) -> None:
-    problem = None
-    if not path.is_file():
-        problem = "is missing"
-    elif path.stat().st_size != entry.bytes:
-        problem = f"has {path.stat().st_size} bytes, the manifest says {entry.bytes}"
-    elif sha256_file(path) != entry.sha256:
-        problem = "has other content than the manifest says"
-    if problem:
-        raise VersionError(f"{path} {problem}", hint="restore the file, or build under a new tag")
 
 
 def explain_row(loaded: LoadedVersion, row: int) -> dict[str, Any]:
@@ -234,6 +247,9 @@ def explain_row(loaded: LoadedVersion, row: int) -> dict[str, Any]:
     told: dict[str, Any] = decision.to_pylist()[0]
     values = scores.table.slice(row, 1).to_pylist()[0]
     told["class_name"] = loaded.manifest.source.class_names[told["label"]]
-    told["by"] = loaded.manifest.selection.by
+    selection = loaded.manifest.selection
+    needs_score = STRATEGIES.get(selection.strategy).needs_score
+    told["by"] = selection.by if needs_score else None
+    told["class_balance"] = selection.class_balance
     told["scores"] = {k: v for k, v in values.items() if k not in told}
     return told

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataprune.core.errors import VersionNotFoundError, nearest
+from dataprune.core.errors import VersionError, VersionNotFoundError, nearest
 from dataprune.core.files import exclusive, sync
 from dataprune.tables.manifest import Manifest, check_name, check_tag, read_manifest
 
@@ -74,9 +74,15 @@ class LocalStore:
         Holds the name meanwhile, and sweeps away what a killed build left.
 
         Raises:
-            BusyError: another process is building a version of this name.
+            VersionError: something else lies where the version would go.
+        BusyError: another process is building a version of this name.
         """
         final = self.path(name, tag)
+        if final.exists() and not (final / MANIFEST).is_file():
+            raise VersionError(
+                f"{final} is there and is no whole version: it has no {MANIFEST}",
+                hint="move the folder away, then build again",
+            )
         home = final.parent
         home.mkdir(parents=True, exist_ok=True)
         with exclusive(home / ".lock", what=f"{name} in store {self.folder}"):

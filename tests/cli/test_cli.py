@@ -74,7 +74,7 @@ def test_the_help_page_lists_every_command_and_shows_the_flow_line_by_line(cli: 
     lines = [line.strip() for line in done.out.splitlines()]
     for name in COMMANDS:
         assert any(line.startswith(f"{name} ") for line in lines)
-    assert "dataprune score digits" in lines
+    assert "dataprune score digits --out scores.parquet" in lines
     assert "dataprune load digits v1" in lines
 
 
@@ -217,7 +217,8 @@ def test_explain_says_why_a_row_was_kept_or_dropped(ground: Path, cli: Cli) -> N
     assert (verdicts[True]["reason"], verdicts[False]["reason"]) == ("kept", "too_easy")
     assert {"el2n", "el2n@3", "margin_std"} <= set(verdicts[True]["scores"])
     text = cli("explain", "d", "v1", verdicts[False]["row"], "--store", ground / "store").out
-    assert " was dropped: too_easy, by rule hardest at rank " in text
+    assert " was dropped, too_easy: place " in text
+    assert " among all rows in the order of hardest, el2n = " in text
 
 
 def test_diff_tells_rows_and_settings(ground: Path, cli: Cli) -> None:

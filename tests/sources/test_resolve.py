@@ -13,7 +13,8 @@ import yaml
 from dataprune.core.errors import RecipeError, SourceError, UsageError
 from dataprune.core.recipe import load_recipe, parse_recipe
 from dataprune.probe.models import MODELS
-from dataprune.sources._resolve import resolve_recipe
+from dataprune.sources import open_source
+from dataprune.sources._resolve import resolve_recipe, with_default_model
 from tests.conftest import png
 
 
@@ -69,8 +70,14 @@ def test_data_gets_the_default_recipe_for_its_kind(image_path: Path) -> None:
 
 def test_numeric_lists_get_a_model_that_reads_them(blobs_path: Path) -> None:
     recipe = resolve_recipe(blobs_path, {})
-    assert recipe.probe.model.name == "mlp"
-    assert recipe.probe.model.name in MODELS.names()
+    assert with_default_model(recipe, "features").probe.model.name == "mlp"
+    assert with_default_model(recipe, "image").probe.model.name == "small_cnn"
+    assert {"mlp", "small_cnn"} <= set(MODELS.names())
+
+
+def test_a_model_that_the_recipe_names_stays(blobs_path: Path) -> None:
+    recipe = resolve_recipe(blobs_path, {"probe.model.name": "mlp"})
+    assert with_default_model(recipe, "image") is recipe
 
 
 def test_a_folder_and_a_glob_are_data(blobs_path: Path) -> None:
@@ -81,19 +88,19 @@ def test_a_folder_and_a_glob_are_data(blobs_path: Path) -> None:
 @pytest.mark.parametrize("name", ["gone.parquet", "gone-*.parquet"])
 def test_data_that_is_not_there_is_a_source_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(SourceError, match="there are no Parquet files at"):
-        resolve_recipe(tmp_path / name, {})
+        open_source(resolve_recipe(tmp_path / name, {}).source)
 
 
 def test_data_without_a_label_is_refused_at_once(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(SourceError, match="no label column found"):
-        resolve_recipe(tmp_path / "a.parquet", {})
+        open_source(resolve_recipe(tmp_path / "a.parquet", {}).source)
 
 
 def test_a_file_of_no_known_format_is_not_said_to_be_missing(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(UsageError, match=r"notes\.txt") as caught:
-        resolve_recipe(tmp_path / "notes.txt", {})
+        open_source(resolve_recipe(tmp_path / "notes.txt", {}).source)
     assert "path that exists" not in caught.value.message
 
 

@@ -1,0 +1,91 @@
+"""What makes a version the version it is, and proof that what lies on disk still is that."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataprune.core.errors import VersionError
+from dataprune.core.files import sha256_file
+from dataprune.core.fingerprint import fingerprint
+from dataprune.tables.decisions import count_by_class, count_reasons
+from dataprune.tables.manifest import FileEntry, Manifest, SelectionEntry
+
+
+def version_identity(
+    kind: str,
+    source_fingerprint: str,
+    selection: SelectionEntry,
+    decisions: pa.Table,
+    control_of: str | None,
+) -> dict[str, Any]:
+    """Kind, source, selection and every decision: builds that agree on these are one version."""
+    digest = hashlib.sha256()
+    for name in ("keep", "rank", "value"):
+        digest.update(np.ascontiguousarray(decisions.column(name).to_numpy()).tobytes())
+    digest.update("\n".join(decisions.column("reason").to_pylist()).encode())
+    return {
+        "kind": kind,
+        "source": source_fingerprint,
+        "selection": selection.model_dump(mode="json"),
+        "decisions": digest.hexdigest(),
+        "control_of": control_of,
+    }
+
+
+def check_manifest(manifest: Manifest, decisions: pa.Table) -> None:
+    """Check that a manifest says of its version what the decisions say.
+
+    Raises:
+        VersionError: its fingerprint or its counts are not those of the decisions.
+    """
+    identity = version_identity(
+        manifest.kind,
+        manifest.source.fingerprint,
+        manifest.selection,
+        decisions,
+        manifest.control_of,
+    )
+    counts = count_by_class(decisions, manifest.source.class_names)
+    same = (
+        fingerprint(identity) == manifest.fingerprint
+        and counts == {name: c.model_dump() for name, c in manifest.classes.items()}
+        and count_reasons(decisions) == manifest.reasons
+    )
+    if not same:
+        raise VersionError(
+            f"the manifest of {manifest.name}@{manifest.version} is not what its decisions say",
+            hint="it was changed by hand: restore it, or build under a new tag",
+        )
+
+
+def verify_file(path: Path, entry: FileEntry) -> None:
+    """Check that a file is the one a manifest names.
+
+    Raises:
+        VersionError: it is missing, or its size or hash differs.
+    """
+    problem = None
+    if not path.is_file():
+        problem = "is missing"
+    elif path.stat().st_size != entry.bytes:
+        problem = f"has {path.stat().st_size} bytes, the manifest says {entry.bytes}"
+    elif sha256_file(path) != entry.sha256:
+        problem = "has other content than the manifest says"
+    if problem:
+        raise VersionError(f"{path} {problem}", hint="restore the file, or build under a new tag")
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Check every file that a manifest names.
+
+    Raises:
+        VersionError: as `verify_file`.
+    """
+    data = [f for split in manifest.result.splits.values() for f in split.files]
+    for entry in [*data, manifest.decisions, manifest.scores.file]:
+        verify_file(folder / entry.path, entry)
