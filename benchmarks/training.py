@@ -34,10 +34,7 @@ class PerSample(Dataset[tuple[torch.Tensor, int]]):
     def __init__(self, images: np.ndarray, labels: np.ndarray, mean: Any, std: Any) -> None:
         self.images = torch.from_numpy(images).permute(0, 3, 1, 2)
         self.labels = labels
-        self.mean, self.std = (
-            torch.from_numpy(mean)[:, None, None],
-            torch.from_numpy(std)[:, None, None],
-        )
+        self.mean, self.std = (torch.from_numpy(a)[:, None, None].float() for a in (mean, std))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -113,7 +110,7 @@ def _resident(shared: dict[str, np.ndarray]) -> None:
 
 def _limit(images: np.ndarray, mean: Any, std: Any, labels: np.ndarray) -> None:
     model = _model()
-    x = torch.from_numpy((images[:BATCH] - mean) / std).permute(0, 3, 1, 2)
+    x = torch.from_numpy((images[:BATCH] - mean) / std).float().permute(0, 3, 1, 2)
     y = torch.from_numpy(labels[:BATCH])
     for _ in range(STEPS):
         model.zero_grad(set_to_none=True)
