@@ -327,7 +327,7 @@ def test_a_run_on_ray_outlives_the_kill_of_a_worker(
 ) -> None:
     command = ("score", recipe, "--work", tmp_path, "--runner", "ray", "--json")
     with start(*command) as process:
-        wait_until(lambda: list(tmp_path.glob("units/*/.attempt-*")), process)
+        wait_until(lambda: len(list(tmp_path.glob("units/*/.attempt-*"))) > 1, process)
         wait_until(lambda: workers_at_work(process.pid), process)
         os.kill(workers_at_work(process.pid)[0], signal.SIGKILL)
         out, err = process.communicate(timeout=120)
@@ -336,7 +336,8 @@ def test_a_run_on_ray_outlives_the_kill_of_a_worker(
     assert printed["status"] == "complete"
     assert printed["failed"] == []
     attempts = [json.loads(p.read_text())["run"]["attempt"] for p in finished(tmp_path)]
-    assert sorted(attempts) == [1] * (SEEDS - 1) + [2]
+    assert len(attempts) == SEEDS
+    assert set(attempts) <= {1, 2}  # 1 only, if the kill fell between two units
     assert filecmp.cmp(tmp_path / "scores.parquet", undisturbed.table, shallow=False)
 
 
