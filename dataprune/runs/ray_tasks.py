@@ -93,7 +93,25 @@ def _connected(job: Job) -> Iterator[Any]:
     try:
         yield ray
     finally:
-        ray.shutdown()
+        with _native_stderr_muted():
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _native_stderr_muted() -> Iterator[None]:
+    """Drop what Ray's own C++ threads write past Python while it ends.
+
+    Tasks that an interrupted run leaves behind make them complain, after the user was told.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _check_reachable(address: str) -> None:

@@ -350,5 +350,7 @@ def test_ctrl_c_on_ray_exits_130_and_leaves_no_process(recipe: Path, tmp_path: P
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert [line for line in err.splitlines() if line] == [INTERRUPTED]
+    assert "Traceback" not in err
+    # Ray's threads may write a line of their own between the signal and the shutdown.
+    assert [line for line in err.splitlines() if line and ".cc:" not in line] == [INTERRUPTED]
     wait_for_the_end_of(family)
