@@ -29,10 +29,10 @@ def run() -> dict[str, Any]:
     rng = np.random.default_rng(0)
     shared = {
         "inputs": rng.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8),
-        "labels": rng.integers(0, 10, IMAGES),
+        "targets": rng.integers(0, 10, IMAGES),
         "mean": np.full(3, 127.0),
         "std": np.full(3, 64.0),
-        "folds": np.arange(IMAGES) % 10,
+        "folds/0": np.arange(IMAGES) % 10,
     }
     cores = os.cpu_count() or 1
     work_s, local = _timed(get_runner("local"), shared)
@@ -58,7 +58,9 @@ def _units() -> list[Unit]:
     common = {
         "probe": probe,
         "task": "classification",
-        "num_classes": 10,
+        "num_outputs": 10,
+        "repeat": 0,
+        "heldout_last": 0,
         "root_seed": 0,
         "signals": ["correct", "el2n", "loss", "margin"],
         "checkpoints": [EPOCHS],

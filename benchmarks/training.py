@@ -17,8 +17,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.machine import describe
-from dataprune.core.recipe import Augment, ModelRecipe, Optimizer, ProbeRecipe
-from dataprune.probe.data import resident
+from dataprune.core.recipe import ModelRecipe, ProbeRecipe
+from dataprune.core.recipe_training import Augment, Optimizer
+from dataprune.probe.data import make_batches
 from dataprune.probe.data import statistics as channel_statistics
 from dataprune.probe.models import MODELS
 from dataprune.probe.tasks import TASKS
@@ -53,7 +54,7 @@ def run() -> dict[str, Any]:
     images = rng.integers(0, 256, (STEPS * BATCH, 28, 28, 1), dtype=np.uint8)
     labels = rng.integers(0, 10, len(images))
     mean, std = channel_statistics(images)
-    shared = {"inputs": images, "labels": labels, "mean": mean, "std": std}
+    shared = {"inputs": images, "targets": labels, "mean": mean, "std": std}
     dataset = PerSample(images, labels, mean, std)
     with pinned_arithmetic(THREADS, "cpu", torch.__version__):
         arms: dict[str, Callable[[], None]] = {
@@ -103,7 +104,7 @@ def _resident(shared: dict[str, np.ndarray]) -> None:
     probe = ProbeRecipe(
         model=ModelRecipe(), batch_size=BATCH, augment=Augment(crop=CROP, flip=True)
     )
-    batches = resident(shared, "", None, probe, seeded_generator(0, 0), torch.device("cpu"))
+    batches = make_batches(shared, "", None, probe, seeded_generator(0, 0), torch.device("cpu"))
     plan = FitPlan(Optimizer(), lambda _step: 0.1, STEPS)
     fit(_model(), TASKS.get("classification"), batches, plan, lambda _epoch, _loss: None)
 

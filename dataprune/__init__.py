@@ -21,16 +21,23 @@ if TYPE_CHECKING:
     from dataprune.core.recipe import Recipe, load_recipe
     from dataprune.evaluation.run import EvaluationResult
     from dataprune.flow import PruneResult, ScoreResult, evaluate, load, prune, score
+    from dataprune.probe.recorder import Recorder
+    from dataprune.probe.trainer_callback import RecorderCallback
+    from dataprune.scores._import import ImportResult, import_scores
     from dataprune.versions.load import LoadedVersion
 
 _HOMES = {
     "DatapruneError": "dataprune.core.errors",
     "EvaluationResult": "dataprune.evaluation.run",
+    "ImportResult": "dataprune.scores._import",
     "LoadedVersion": "dataprune.versions.load",
     "PruneResult": "dataprune.flow",
     "Recipe": "dataprune.core.recipe",
+    "Recorder": "dataprune.probe.recorder",
+    "RecorderCallback": "dataprune.probe.trainer_callback",
     "ScoreResult": "dataprune.flow",
     "evaluate": "dataprune.flow",
+    "import_scores": "dataprune.scores._import",
     "load": "dataprune.flow",
     "load_recipe": "dataprune.core.recipe",
     "prune": "dataprune.flow",
@@ -40,12 +47,16 @@ _HOMES = {
 __all__ = [
     "DatapruneError",
     "EvaluationResult",
+    "ImportResult",
     "LoadedVersion",
     "PruneResult",
     "Recipe",
+    "Recorder",
+    "RecorderCallback",
     "ScoreResult",
     "__version__",
     "evaluate",
+    "import_scores",
     "load",
     "load_recipe",
     "prune",

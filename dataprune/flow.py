@@ -3,23 +3,27 @@
     source -> probe -> trace -> scores -> decisions -> version -> load -> evaluate
 
 `score`, `prune`, `load` and `evaluate` are the public verbs: each strings a few arrows together.
+Two side doors lead in: traces of your own training (`score` with `traces`; `probe/recorder.py`)
+and another tool's scores (`import_scores` in `scores/_import.py`).
 Scores are kept apart from decisions, so pruning again costs seconds and needs no torch.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dataprune.core.errors import AlignmentError, UsageError, nearest
 from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress, Outcome
 from dataprune.core.recipe import Recipe, parse_recipe
-from dataprune.scores import SCORES, Score
+from dataprune.probe.examples import DEFAULT_RUNS, read_examples
+from dataprune.scores import SCORES
 from dataprune.selection import STRATEGIES
 from dataprune.selection._decide import (
     Choice,
@@ -29,8 +33,7 @@ from dataprune.selection._decide import (
     warnings_for,
 )
 from dataprune.sources import open_source
-from dataprune.sources._load import Loaded
-from dataprune.sources._load import load as load_examples
+from dataprune.sources._load import describe
 from dataprune.sources._resolve import resolve_recipe, with_default_model
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.manifest import (
@@ -38,7 +41,6 @@ from dataprune.tables.manifest import (
     SourceRef,
     check_name,
     check_tag,
-    portable_recipe,
 )
 from dataprune.tables.scores import ScoreTable, join_tables, read_scores, write_scores
 from dataprune.versions.build import Draft, build_control, build_version, control_tag
@@ -47,9 +49,8 @@ from dataprune.versions.store import DEFAULT_STORE, LocalStore
 
 if TYPE_CHECKING:
     from dataprune.evaluation.run import EvaluationResult
-    from dataprune.probe.gate import CheckpointAccuracy
+    from dataprune.probe.gate import CheckpointQuality
 
-DEFAULT_RUNS = Path(".dataprune/runs")
 DEFAULT_EVALUATIONS = Path(".dataprune/evaluations")
 
 log = logging.getLogger("dataprune")
@@ -75,7 +76,7 @@ class ScoreResult:
     recipe: Recipe
     source: SourceRef
     reliability: dict[str, Any]
-    timing: list[CheckpointAccuracy]
+    timing: list[CheckpointQuality]
     seeds: list[int]
     trained: list[int]
     failed: list[Outcome]
@@ -94,20 +95,27 @@ def score(
     out: str | Path | None = None,
     runner: str | None = None,
     address: str | None = None,
+    traces: str | Path | None = None,
     on_progress: OnProgress = _quiet,
 ) -> ScoreResult:
     """Source -> probe -> trace -> scores: train a recipe's probes and write one score table.
 
     recipe: a shipped recipe's name, a YAML file, a data path (default recipe), or a Recipe.
+    traces: a folder of recorded traces to score instead, at their last common epoch by default.
     The other arguments override the recipe. Units already in `work` are not trained again.
 
     Raises:
         DatapruneError: one of its subclasses, with what to do next.
     """
+    if traces is not None:
+        no_effect = {"seeds": seeds, "work": work, "runner": runner, "address": address}
+        recipe = resolve_recipe(recipe, {"source.uri": source, "scores.names": scores})
+        return _score_traces(recipe, Path(traces), at, out, no_effect)
     from dataprune.probe.gate import timing_gate
     from dataprune.probe.observe import Observed, observe
     from dataprune.probe.plan import run_fingerprint
     from dataprune.scores._aggregate import compute_scores
+    from dataprune.scores._table import table_meta, table_path
 
     changes = {
         "source.uri": source,
@@ -120,30 +128,22 @@ def score(
     recipe = resolve_recipe(recipe, changes)
     wanted = [SCORES.get(name) for name in dict.fromkeys(recipe.scores.names)]
     check_strategy(recipe.prune.strategy, recipe.prune.params)
-    loaded = load_examples(open_source(recipe.source))
-    log.info(describe(loaded))
-    recipe = with_default_model(recipe, loaded.ref.kind)
-    run_id = run_fingerprint(recipe, loaded)[:12]
-    folder = Path(work) if work is not None else DEFAULT_RUNS / f"{recipe.name}-{run_id}"
-    path = Path(out) if out is not None else _table_path(folder, loaded, wanted)
-    signals = {signal for s in wanted for signal in s.signals}
-    seen = Observed({}, {}, [], [], [])
-    if signals:
-        require("torch", extra="probe", why="training probes")
-        seen = observe(recipe, loaded, signals, folder, on_progress)
+    loaded = read_examples(recipe, open_source(recipe.source))
+    try:
+        log.info(describe(loaded))
+        recipe = with_default_model(recipe, loaded.ref.kind)
+        run_id = run_fingerprint(recipe, loaded)[:12]
+        folder = Path(work) if work is not None else DEFAULT_RUNS / f"{recipe.name}-{run_id}"
+        path = Path(out) if out is not None else table_path(folder, loaded, wanted)
+        seen = Observed({}, {}, [], [], [])
+        if any(s.signals for s in wanted):
+            require("torch", extra="probe", why="training probes")
+            seen = observe(recipe, loaded, {s.name: s.signals for s in wanted}, folder, on_progress)
+    finally:
+        loaded.discard()
     timing, warnings = timing_gate(recipe, loaded, seen)
     columns = compute_scores(recipe, wanted, seen.traces, len(loaded.labels))
-    meta: dict[str, Any] = {
-        "status": "partial" if seen.failed else "complete",
-        "source": loaded.ref.model_dump(mode="json"),
-        "recipe": portable_recipe(recipe),
-        "scores": columns.specs,
-        "seeds": sorted(seen.traces) if signals else list(range(recipe.seeds)),
-        "unit_ids": [seen.records[seed].unit_id for seed in sorted(seen.records)],
-        "reliability": columns.reliability,
-        "timing": [{"epoch": t.epoch, "accuracy": t.accuracy, "low": t.low} for t in timing],
-        "environment": _environment(recipe) if seen.records else {},
-    }
+    meta = table_meta(recipe, loaded, seen, columns, timing)
     write_scores(path, loaded.examples, columns.values, meta)
     return ScoreResult(
         path=path,
@@ -161,51 +161,34 @@ def score(
     )
 
 
-def _table_path(folder: Path, loaded: Loaded, wanted: Sequence[Score]) -> Path:
-    """The run folder's own table; it may be made anew, but not taken from another source.
+def _score_traces(
+    recipe: Recipe,
+    folder: Path,
+    at: Sequence[int] | None,
+    out: str | Path | None,
+    no_effect: dict[str, Any],
+) -> ScoreResult:
+    """Trace -> scores, from recorded traces: nothing is trained, and torch is not needed."""
+    from dataprune.scores._from_traces import score_traces
 
-    Raises:
-        UsageError: the folder holds scores of another source.
-    """
-    path = folder / "scores.parquet"
-    if path.is_file():
-        before = read_scores(path).meta
-        if before["source"]["fingerprint"] != loaded.ref.fingerprint:
-            raise UsageError(
-                f"{path} holds scores of another source, {before['source']['uri']}",
-                hint="choose another --work, or name the new table with --out",
-            )
-        lost = sorted(
-            {spec["score"] for spec in before["scores"].values()} - {s.name for s in wanted}
-        )
-        if lost:
-            log.info("%s will no longer hold %s; use --out to keep both", path, ", ".join(lost))
-    return path
-
-
-def _environment(recipe: Recipe) -> dict[str, Any]:
-    """What the bits of a trace depend on besides the recipe."""
-    return {
-        "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
-        "threads": recipe.run.num_cpus,
-        "torch": importlib.metadata.version("torch"),
-    }
-
-
-def describe(loaded: Loaded) -> str:
-    """One line: what was found, and which columns play which part."""
-    ref = loaded.ref
-    shape = "" if loaded.inputs is None else f" {'x'.join(map(str, loaded.inputs.shape[1:]))}"
-    test = (
-        f", {len(loaded.test.labels)} held out in {ref.test.split}"
-        if loaded.test and ref.test
-        else ""
-    )
-    key = f", key column {ref.columns.key}" if ref.columns.key else ""
-    return (
-        f"source {ref.uri}: {ref.num_rows} rows in {ref.split}{test}; {ref.kind} column "
-        f"{ref.columns.input}{shape}, label column {ref.columns.label} with "
-        f"{len(ref.class_names)} classes{key}"
+    for name, value in no_effect.items():
+        if value is not None:
+            raise UsageError(f"{name} has no effect with traces: nothing is trained")
+    check_strategy(recipe.prune.strategy, recipe.prune.params)
+    made = score_traces(recipe, folder, at, None if out is None else Path(out))
+    return ScoreResult(
+        path=made.path,
+        work=folder,
+        status=made.meta["status"],
+        recipe=made.recipe,
+        source=made.source,
+        reliability=made.meta["reliability"],
+        timing=[],
+        seeds=made.meta["seeds"],
+        trained=[],
+        failed=[],
+        notes=made.notes,
+        warnings=made.warnings,
     )
 
 
@@ -247,6 +230,7 @@ def prune(
     params: dict[str, Any] | None = None,
     class_balance: str | None = None,
     min_per_class: int | None = None,
+    max_per_group: int | None = None,
     seed: int | None = None,
     extra: Sequence[str | Path] = (),
     source: str | None = None,
@@ -258,6 +242,7 @@ def prune(
     """Scores -> decisions -> version: decide from a score table and build `name@tag`.
 
     keep: a float in (0, 1] keeps `round(keep * n)` rows, an int exactly that many.
+    max_per_group: rows of one group of near-duplicates to keep at most.
     extra: further score or flag tables of the same source; `by` may name their columns.
     source: where the source lies now, if not where it was scored. Other defaults: the recipe's.
 
@@ -279,6 +264,7 @@ def prune(
         params=params,
         balance=class_balance,
         min_per_class=min_per_class,
+        max_per_group=max_per_group,
         seed=seed,
     )
     needs_score = STRATEGIES.get(choice.strategy).needs_score
@@ -294,7 +280,7 @@ def prune(
         choice=choice,
         by=column if needs_score else None,
         rows_in=len(decisions),
-        rows_out=sum(count["kept"] for count in classes.values()),
+        rows_out=int(np.sum(decisions.column("keep").to_numpy(zero_copy_only=False))),
         classes=classes,
         reasons=count_reasons(decisions),
         warnings=warnings,
@@ -373,7 +359,7 @@ def evaluate(
     recipe = resolve_recipe(recorded, changes)
     local = LocalStore(Path(store))
     near = local.path(name, first.version)
-    loaded = load_examples(open_pinned(first.source, source, near=near))
+    loaded = read_examples(recipe, open_pinned(first.source, source, near=near))
     if _fingerprint(loaded.ref) != _fingerprint(first.source):
         raise AlignmentError(
             f"the held-out split of {loaded.ref.uri} is not the one that was there at scoring",

@@ -51,7 +51,7 @@ def test_the_recipe_of_the_readme_is_valid() -> None:
 
     from dataprune.core.recipe import parse_recipe
 
-    recipe = parse_recipe(yaml.safe_load(_block_after("Five commands", "yaml")), where="README")
+    recipe = parse_recipe(yaml.safe_load(_block_after("Your own data", "yaml")), where="README")
     assert recipe.checkpoints == (5, 10)
 
 

@@ -144,7 +144,7 @@ def test_an_evaluation_again_trains_nothing_and_more_seeds_only_themselves(
     assert [len(seen) for seen in runs] == [2, 0, 2]
     assert results[0].rows == results[1].rows
     assert [row["seeds"] for row in results[2].rows] == [2, 2]
-    firsts = [[row["accuracies"][0] for row in result.rows] for result in results]
+    firsts = [[row["per_seed"][0] for row in result.rows] for result in results]
     assert firsts[0] == firsts[2]
 
 

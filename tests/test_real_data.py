@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,27 +12,31 @@ import pytest
 import dataprune
 from dataprune.core.recipe import SourceRecipe, load_recipe
 from dataprune.sources import open_source
-from dataprune.sources._load import load
+from dataprune.sources._load import Loaded, load
 
 pytestmark = pytest.mark.real_data
 
 
+def pixels(loaded: Loaded) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The images of a source that is held in memory."""
+    assert isinstance(loaded.inputs, np.ndarray)
+    return loaded.inputs
+
+
 def test_fashion_mnist_opens_as_a_hub_dataset_with_its_class_names(real_data: Path) -> None:
     loaded = load(open_source(SourceRecipe(uri=str(real_data / "fashion_mnist"))))
-    assert loaded.inputs is not None
     assert loaded.test is not None
-    assert loaded.inputs.shape == (60000, 28, 28, 1)
+    assert pixels(loaded).shape == (60000, 28, 28, 1)
     assert len(loaded.test.labels) == 10000
     assert loaded.ref.class_names[0] == "T-shirt/top"
     assert np.bincount(loaded.labels).tolist() == [6000] * 10
     # Fashion-MNIST's published mean pixel, 0.2860.
-    assert loaded.inputs.mean() / 255 == pytest.approx(0.2860, abs=1e-4)
+    assert pixels(loaded).mean() / 255 == pytest.approx(0.2860, abs=1e-4)
 
 
 def test_cifar10_opens_from_two_shards_with_its_published_statistics(real_data: Path) -> None:
     loaded = load(open_source(SourceRecipe(uri=str(real_data / "cifar10"))))
-    assert loaded.inputs is not None
-    means = loaded.inputs.reshape(-1, 3).mean(axis=0) / 255
+    means = pixels(loaded).reshape(-1, 3).mean(axis=0) / 255
     assert means == pytest.approx([0.491400, 0.482158, 0.446531], abs=1e-5)
     assert len(loaded.ref.files) == 2
     assert np.bincount(loaded.labels).tolist() == [5000] * 10
@@ -49,13 +54,23 @@ def test_text_sets_open_and_take_the_random_score(
     assert pruned.rows_out == round(0.3 * rows)
 
 
+def test_a_short_trec_run_learns_and_its_seeds_agree(real_data: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("trec")
+    probe = recipe.probe.model_copy(update={"schedule_epochs": 5})
+    scores = recipe.scores.model_copy(update={"names": ("el2n",), "at": (5,)})
+    short = recipe.model_copy(update={"probe": probe, "scores": scores, "seeds": 2})
+    result = dataprune.score(short, source=str(real_data / "trec"), work=tmp_path)
+    assert result.timing[0].value > 0.8
+    assert result.reliability["el2n"]["split_half_spearman"] > 0.6
+
+
 def test_a_short_fashion_mnist_run_scores_prunes_and_loads(real_data: Path, tmp_path: Path) -> None:
     recipe = load_recipe("fashion_mnist")
     probe = recipe.probe.model_copy(update={"schedule_epochs": 1})
     scores = recipe.scores.model_copy(update={"names": ("el2n",), "at": (1,)})
     short = recipe.model_copy(update={"probe": probe, "scores": scores, "seeds": 1})
     result = dataprune.score(short, source=str(real_data / "fashion_mnist"), work=tmp_path / "work")
-    assert result.timing[0].accuracy > 0.75
+    assert result.timing[0].value > 0.75
     pruned = dataprune.prune(
         result.path, keep=6000, class_balance="equal", name="f", tag="v1", store=tmp_path / "store"
     )

@@ -9,7 +9,7 @@ import click
 from dataprune._version import __version__
 from dataprune.cli.errors import run_and_exit
 
-COMMANDS = ("score", "prune", "load", "evaluate", "versions", "explain", "diff", "status")
+COMMANDS = ("score", "scores", "prune", "load", "evaluate", "versions", "explain", "diff", "status")
 
 
 class LazyGroup(click.Group):

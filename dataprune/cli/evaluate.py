@@ -66,18 +66,21 @@ def command(
                 "held_out": result.held_out,
                 "num_test_rows": result.num_test_rows,
                 "num_steps": result.num_steps,
+                "metric": result.metric,
                 "arms": result.rows,
             }
         )
     else:
-        header = ["arm", "rows", "seeds", "accuracy", "gain over full", "gain over control"]
+        header = ["arm", "rows", "seeds", result.metric, "gain over full", "gain over control"]
+        key = result.metric.lower().replace(" ", "_")
         rows = [
-            [r["arm"], r["num_rows"], r["seeds"], *(_percent(r, key) for key in
-             ("accuracy", "gain_over_full", "gain_over_control"))]
+            [r["arm"], r["num_rows"], r["seeds"], *(_percent(r, k) for k in
+             (key, "gain_over_full", "gain_over_control"))]
             for r in result.rows
         ]  # fmt: skip
         title = (
-            f"{name}: accuracy in % after {result.num_steps} steps, on {result.num_test_rows} rows "
+            f"{name}: {result.metric} in % after {result.num_steps} steps, on "
+            f"{result.num_test_rows} rows "
             f"({result.held_out}); 95 % intervals over seeds, not over test rows"
         )
         emit_table(title, header, rows)
@@ -91,6 +94,6 @@ def _percent(row: dict[str, Any], key: str) -> str | None:
     if key not in row:
         return None
     half = row[f"{key}_half_width"]
-    sign = "" if key == "accuracy" else "+"
+    sign = "+" if key.startswith("gain") else ""
     spread = "" if half is None else f" +- {100 * half:.2f}"
     return f"{100 * row[key]:{sign}z.2f}{spread}"

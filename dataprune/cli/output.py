@@ -104,8 +104,8 @@ def _told(told: dict[str, Any]) -> str:
     parts = [told["state"]] if "state" in told else []
     if "train_loss" in told:
         parts.append(f"loss {told['train_loss']:.3f}")
-    if "heldout_accuracy" in told:
-        parts.append(f"held-out {told['heldout_accuracy']:.3f}")
+    if "heldout" in told:
+        parts.append(f"held-out {told['heldout']:.3f}")
     if told.get("left_s"):
         parts.append(f"{told['left_s']:.0f} s left")
     return "  ".join(parts)

@@ -45,6 +45,10 @@ def _params(
 @click.option(
     "--min-per-class", type=click.IntRange(min=0), help="Keep at least this many of each."
 )
+@click.option(
+    "--max-per-group", type=click.IntRange(min=1),
+    help="Keep at most this many of each group of near-duplicates.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of ties and random draws.")
 @click.option("--name", required=True, help="Name of the version.")
 @click.option("--tag", required=True, help="v, a number, an optional slug: v1, v2-el2n-keep0.5.")
@@ -63,6 +67,7 @@ def command(
     params: dict[str, Any],
     class_balance: str | None,
     min_per_class: int | None,
+    max_per_group: int | None,
     seed: int | None,
     name: str,
     tag: str,
@@ -94,6 +99,7 @@ def command(
             params=params or None,
             class_balance=class_balance,
             min_per_class=min_per_class,
+            max_per_group=max_per_group,
             seed=seed,
             extra=extra,
             source=source,
@@ -115,6 +121,7 @@ def _summary(result: Any) -> dict[str, Any]:
         "by": result.by,
         "params": result.choice.params,
         "class_balance": result.choice.balance,
+        "max_per_group": result.choice.max_per_group,
         "rows_in": result.rows_in,
         "rows_out": result.rows_out,
         "classes": result.classes,
@@ -133,7 +140,7 @@ def _show(result: Any, version: str, *, dry_run: bool) -> None:
     rows = [
         [name, c["source"], c["kept"], c["dropped"], f"{c['kept'] / c['source']:.1%}"]
         for name, c in result.classes.items()
-        if c["source"]
+        if c["source"] and list(result.classes) != ["all"]
     ]
     rows.append(
         ["all", result.rows_in, result.rows_out, result.rows_in - result.rows_out,

@@ -26,6 +26,10 @@ def _epochs(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of probe seeds.")
 @click.option("--work", type=click.Path(file_okay=False), help="Run folder; keeps finished units.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Score table to write.")
+@click.option(
+    "--traces", type=click.Path(file_okay=False),
+    help="Score the traces recorded under this folder; trains nothing.",
+)  # fmt: skip
 @runner_option
 @address_option
 @json_option
@@ -37,6 +41,7 @@ def command(
     seeds: int | None,
     work: str | None,
     out: str | None,
+    traces: str | None,
     runner: str | None,
     address: str | None,
     *,
@@ -47,6 +52,9 @@ def command(
     RECIPE is a shipped recipe (digits, fashion_mnist), a YAML file, or data: a Parquet file, folder
     or glob, scored with the default recipe. Run again to add seeds or to go on after a stop:
     finished units are not trained again.
+
+    With --traces, what dataprune.Recorder wrote in your own training is scored instead, by default
+    at the last epoch that all traces have.
     """
     from dataprune import flow
     from dataprune.cli.output import emit_json, talk, warn
@@ -60,6 +68,7 @@ def command(
             seeds=seeds,
             work=work,
             out=out,
+            traces=traces,
             runner=runner,
             address=address,
             on_progress=on_progress,
@@ -105,5 +114,5 @@ def _show(result: Any) -> None:
         rows,
     )
     for t in result.timing:
-        click.echo(f"held-out accuracy at epoch {t.epoch}: {t.accuracy:.4f}", err=True)
+        click.echo(f"held-out {t.metric} at epoch {t.epoch}: {t.value:.4f}", err=True)
     click.echo(str(result.path))

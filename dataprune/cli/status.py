@@ -22,7 +22,7 @@ def command(work: str, *, as_json: bool) -> None:
         emit_json(status)
         return
     rows = [
-        [u["label"], u["state"], u.get("epoch"), u.get("heldout_accuracy"), u.get("seconds"),
+        [u["label"], u["state"], u.get("epoch"), u.get("heldout"), u.get("seconds"),
          u.get("error")]
         for u in status["units"]
     ]  # fmt: skip

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -55,9 +56,22 @@ def content_hashes(array: npt.NDArray[Any]) -> UInt64:
     Pixels are uint8 (height, width, channels); features are whatever numeric dtype they have.
     """
     little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-    header = f"dataprune/{HASH_VERSION}|{little.dtype.str}|{array.shape[1:]}|"
-    start = hashlib.blake2b(header.encode(), digest_size=8)
+    start = _start(little.dtype.str, array.shape[1:])
     return _digests(start, (row.tobytes() for row in little), len(little))
+
+
+def row_hash(row: npt.NDArray[Any]) -> int:
+    """The hash that `content_hashes` gives a row, for rows that come one by one."""
+    little = np.ascontiguousarray(row).astype(row.dtype.newbyteorder("<"), copy=False)
+    digest = _start(little.dtype.str, row.shape).copy()
+    digest.update(little.tobytes())
+    return int.from_bytes(digest.digest(), "little")
+
+
+@functools.lru_cache
+def _start(dtype: str, shape: tuple[int, ...]) -> hashlib.blake2b:
+    header = f"dataprune/{HASH_VERSION}|{dtype}|{shape}|"
+    return hashlib.blake2b(header.encode(), digest_size=8)
 
 
 def text_hashes(texts: Iterable[str], num_rows: int) -> UInt64:
@@ -75,12 +89,17 @@ def _digests(start: hashlib.blake2b, items: Iterable[bytes], num_rows: int) -> U
     return hashes.astype(np.uint64, copy=False)
 
 
-def source_fingerprint(hashes: UInt64, labels: npt.NDArray[np.int64], classes: list[str]) -> str:
-    """Identity of a source: every row's content hash and label, in order, and the class names."""
+def source_fingerprint(hashes: UInt64, labels: npt.NDArray[Any], classes: list[str]) -> str:
+    """Identity of a source: every row's content hash and label, in order, and the class names.
+
+    labels: class indices int64 (n,), or a row of numbers per example (n, d).
+    """
     digest = hashlib.sha256(f"dataprune/source/{HASH_VERSION}|".encode())
     digest.update(canonical_json([len(hashes), classes]).encode())
     digest.update(hashes.astype("<u8").tobytes())
-    digest.update(labels.astype("<i8").tobytes())
+    if labels.ndim > 1:
+        digest.update(f"|{labels.dtype.str}|{labels.shape[1]}|".encode())
+    digest.update(labels.astype(labels.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy.typing as npt
-
+from dataprune.core.disk_array import Array
 from dataprune.core.recipe import RunRecipe
 
-Shared = Mapping[str, npt.NDArray[Any]]
+Shared = Mapping[str, Array]
 Report = Callable[[dict[str, Any]], None]
 OnProgress = Callable[[str, dict[str, Any]], None]
 

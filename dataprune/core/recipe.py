@@ -13,32 +13,100 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from dataprune.core.errors import RecipeError, nearest
+from dataprune.core.recipe_training import (
+    Augment,
+    FullShuffle,
+    OneCycleSchedule,
+    Optimizer,
+    Schedule,
+    Shuffle,
+    Strict,
+)
 
 Params = dict[str, Any]
-
-
-class Strict(BaseModel):
-    """Frozen, and no key that means nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Columns(Strict):
     """Which columns play which part; what is not named is inferred and printed."""
 
-    input: str | None = Field(None, description="image, text or numeric-list column")
-    label: str | None = Field(None, description="class label column")
+    input: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description="image, text or numeric-list column, or a list of numeric columns"
+    )
+    label: str | None = Field(None, description="label column: a class, a list, a number")
     key: str | None = Field(None, description="your own unique id column (optional)")
+    group: str | None = Field(
+        None, description="rows of one group are one thing (a patient): never split over folds"
+    )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The input's column names; () while none is settled."""
+        if self.input is None:
+            return ()
+        return (self.input,) if isinstance(self.input, str) else self.input
+
+    @property
+    def all(self) -> list[str]:
+        """Every column that plays a part, once."""
+        named = (*self.inputs, self.label, self.key, self.group)
+        return list(dict.fromkeys(name for name in named if name is not None))
+
+
+class Images(Strict):
+    """How images of any size become inputs of one size; without a size they must all be alike."""
+
+    size: Annotated[int, Field(ge=1)] | tuple[int, int] | None = Field(
+        None, description="pixels: a side, or [height, width]"
+    )
+    fit: Literal["squash", "crop", "pad"] | None = Field(
+        None,
+        description="squash to the size (default), crop the middle after filling it, or pad with "
+        "zeros after fitting inside it",
+    )
+    channels: Literal[1, 2, 3, 4] | None = Field(
+        None, description="convert to grey, grey + alpha, RGB or RGB + alpha; default: as stored"
+    )
+
+    @property
+    def height_width(self) -> tuple[int, int] | None:
+        """The size as (height, width)."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @model_validator(mode="after")
+    def _fit_has_an_effect(self) -> Images:
+        if self.fit is not None and self.size is None:
+            raise ValueError(f"fit {self.fit} has no effect without a size")
+        if isinstance(self.size, tuple) and min(self.size) < 1:
+            raise ValueError(f"size {list(self.size)} is no size in pixels")
+        return self
+
+
+class Groups(Strict):
+    """Which rows are the same thing; exact copies always are."""
+
+    near: bool = Field(
+        False, description="find near-duplicates too: perceptual hash of images, MinHash of text"
+    )
+    params: Params = Field(
+        default_factory=dict, description="parameters of the method, such as its threshold"
+    )
+
+    @model_validator(mode="after")
+    def _params_have_an_effect(self) -> Groups:
+        if self.params and not self.near:
+            raise ValueError("params have no effect without near: true")
+        return self
 
 
 class SourceRecipe(Strict):
     """Where the examples are."""
 
     uri: str = Field(
-        description="'digits', or a Parquet file, folder or glob; $DATAPRUNE_DATA/... "
+        description="'digits', or files, a folder, a glob or a URL of a known format; "
+        "$DATAPRUNE_DATA/... "
     )
     format: str | None = Field(None, description="a source format; inferred from the uri if unset")
     split: str = Field("train", description="the split to score, where the files name splits")
@@ -46,71 +114,25 @@ class SourceRecipe(Strict):
         None, description="held-out split; default: test, where there is one"
     )
     columns: Columns = Columns()
+    image: Images = Images()
+    groups: Groups = Groups()
 
 
 class ModelRecipe(Strict):
     """A probe model by name, with its parameters."""
 
-    name: str | None = Field(None, description="default: small_cnn for images, mlp for features")
-    params: Params = {}
+    name: str | None = Field(
+        None,
+        description="a model, or package.module:function of your own; default: small_cnn for "
+        "images, mlp for features, text_bag for text",
+    )
+    params: Params = Field(default_factory=dict)
 
     @property
     def chosen(self) -> str:
         """The name, once the input's kind has settled it."""
         assert self.name is not None, "the model was not chosen yet"
         return self.name
-
-
-class Optimizer(Strict):
-    """SGD with Nesterov momentum; weight decay on every parameter, as in Data Diet."""
-
-    lr: float = Field(0.1, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
-
-
-class StepSchedule(Strict):
-    """Multiply the rate by `factor` at each milestone, given as a share of the schedule.
-
-    The default is Data Diet's: epochs 60, 120 and 160 of 200.
-    """
-
-    name: Literal["step"] = "step"
-    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.3, 0.6, 0.8)
-    factor: float = Field(0.2, gt=0, le=1)
-
-
-class OneCycleSchedule(Strict):
-    """Rise linearly for `warmup` of the run, then fall linearly to zero."""
-
-    name: Literal["one_cycle"] = "one_cycle"
-    warmup: float = Field(0.2, ge=0, lt=1)
-
-
-class WarmupStableDecaySchedule(Strict):
-    """Rise for `warmup` of the run, hold, then fall linearly to zero over the last `decay`."""
-
-    name: Literal["warmup_stable_decay"] = "warmup_stable_decay"
-    warmup: float = Field(0.1, ge=0, lt=1)
-    decay: float = Field(0.2, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _fits(self) -> WarmupStableDecaySchedule:
-        if self.warmup + self.decay > 1:
-            raise ValueError("warmup + decay is more than the whole run")
-        return self
-
-
-Schedule = Annotated[
-    StepSchedule | OneCycleSchedule | WarmupStableDecaySchedule, Field(discriminator="name")
-]
-
-
-class Augment(Strict):
-    """Training-time augmentation of images; scores are taken without it."""
-
-    crop: int = Field(0, ge=0, description="random crop after reflecting this many pixels")
-    flip: bool = Field(False, description="random horizontal flip")
 
 
 class ProbeRecipe(Strict):
@@ -122,7 +144,11 @@ class ProbeRecipe(Strict):
     schedule: Schedule = OneCycleSchedule()
     schedule_epochs: int = Field(20, ge=1, description="epochs the schedule is laid out over")
     stop_epoch: int | None = Field(None, ge=1, description="stop early; default: schedule_epochs")
+    shuffle: Shuffle = FullShuffle()
     augment: Augment = Augment()
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="arithmetic of training; scores are always taken in float32"
+    )
 
     @model_validator(mode="after")
     def _stops_in_time(self) -> ProbeRecipe:
@@ -158,6 +184,9 @@ class RunRecipe(Strict):
     num_cpus: int = Field(1, ge=1, description="CPU threads per unit")
     num_gpus: float = Field(0, ge=0, le=1, description="GPU share; above 0 trains on CUDA")
     max_retries: int = Field(3, ge=0, description="retries after a lost worker, not after an error")
+    stream: bool = Field(
+        False, description="read inputs from disk while training; wants probe.shuffle blocks"
+    )
 
     @model_validator(mode="after")
     def _address_has_an_effect(self) -> RunRecipe:
@@ -169,15 +198,40 @@ class RunRecipe(Strict):
         return self
 
 
+class Holdout(Strict):
+    """What each seed does not train on.
+
+    Without `repeats`, and only where there is no test split, seed s holds out fold s mod `folds`
+    of one partition. With `repeats` (cross-fitting) there are folds x repeats seeds, each repeat
+    has a partition of its own, and every row's held-out outputs are kept, once per repeat.
+    """
+
+    folds: int = Field(10, ge=2)
+    repeats: int | None = Field(None, ge=1, description="cross-fitting: partitions of the rows")
+    last: int = Field(1, ge=1, description="held-out outputs are a mean over the last epochs")
+
+    @model_validator(mode="after")
+    def _last_has_an_effect(self) -> Holdout:
+        if self.last > 1 and self.repeats is None:
+            raise ValueError("last has no effect without repeats: outputs are kept then only")
+        return self
+
+
+TaskName = Literal["classification", "multilabel", "regression"]
+
+
 class PruneRecipe(Strict):
     """Defaults for turning these scores into a version."""
 
     keep: float | int | None = Field(None, description="a fraction in (0, 1] or a whole count")
     by: str | None = Field(None, description="score column; default: the first score")
     strategy: str = "hardest"
-    params: Params = {}
+    params: Params = Field(default_factory=dict)
     class_balance: Literal["none", "proportional", "equal"] = "none"
     min_per_class: int = Field(0, ge=0, description="floor: rows kept of each class at least")
+    max_per_group: int | None = Field(
+        None, ge=1, description="rows kept of each group (near-duplicates) at most"
+    )
     seed: int = Field(0, ge=0)
 
 
@@ -187,14 +241,14 @@ class Recipe(Strict):
     version: Literal[1] = 1
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
     source: SourceRecipe
-    task: Literal["classification"] = "classification"
+    task: TaskName | None = Field(
+        "classification", description="null: no labels, and only scores that need no probe"
+    )
     probe: ProbeRecipe = ProbeRecipe()
     scores: ScoresRecipe = ScoresRecipe()
     seeds: int = Field(10, ge=1, description="number of probe seeds")
     seed: int = Field(0, ge=0, description="root of every random draw")
-    folds: int = Field(
-        10, ge=2, description="without a test split, seed s holds out fold s mod this"
-    )
+    holdout: Holdout = Holdout()
     run: RunRecipe = RunRecipe()
     prune: PruneRecipe = PruneRecipe()
 
@@ -202,6 +256,39 @@ class Recipe(Strict):
     def checkpoints(self) -> tuple[int, ...]:
         """Scored epochs, sorted."""
         return tuple(sorted(set(self.scores.at or (self.probe.last_epoch,))))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cross_fitting_sets_the_seeds(cls, data: Any) -> Any:
+        holdout = data.get("holdout") if isinstance(data, dict) else None
+        if isinstance(holdout, dict) and "seeds" not in data:
+            folds, repeats = holdout.get("folds", 10), holdout.get("repeats")
+            if isinstance(folds, int) and isinstance(repeats, int) and folds * repeats > 0:
+                return {**data, "seeds": folds * repeats}
+        return data
+
+    @model_validator(mode="after")
+    def _cross_fitting_is_whole(self) -> Recipe:
+        folds, repeats = self.holdout.folds, self.holdout.repeats
+        if repeats is not None and self.seeds != folds * repeats:
+            raise ValueError(
+                f"seeds is {self.seeds}, and cross-fitting {folds} folds {repeats} times takes "
+                f"{folds * repeats}; change holdout.repeats, or leave seeds out"
+            )
+        if self.holdout.last > self.probe.last_epoch:
+            raise ValueError(
+                f"holdout.last is {self.holdout.last}, and the probe trains "
+                f"{self.probe.last_epoch} epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _streaming_reads_blocks(self) -> Recipe:
+        if self.run.stream and self.probe.shuffle.name != "blocks":
+            raise ValueError(
+                "run.stream reads inputs in blocks; set probe.shuffle to {name: blocks}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _checkpoints_exist(self) -> Recipe:

@@ -1,4 +1,4 @@
-"""Arms, units and the comparison: accuracy with 95 % intervals, differences paired by seed."""
+"""Arms, units and the comparison: a metric with 95 % intervals, differences paired by seed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from dataprune.core.fingerprint import fingerprint
 from dataprune.core.protocols import Shared, Unit
 from dataprune.core.recipe import Recipe
 from dataprune.probe.data import statistics
-from dataprune.probe.folds import stratified_holdout
-from dataprune.probe.plan import PROBE_VERSION
+from dataprune.probe.folds import strata_of, stratified_holdout
+from dataprune.probe.plan import PROBE_VERSION, has_groups, model_inputs, reading_of
+from dataprune.probe.tasks import TASKS
 from dataprune.runs.ledger import Record
 from dataprune.sources._load import Loaded
 
@@ -35,12 +36,15 @@ class Arms:
     shared: arrays for the units.
     held_out: "test" or "20% held out".
     num_steps: optimiser steps of every arm: what the recipe trains the full arm for.
+    metric: what arms are compared by: accuracy, exact match or R2.
     """
 
     rows: dict[str, Rows]
     shared: Shared
     held_out: str
     num_steps: int
+    num_test_rows: int
+    metric: str
 
 
 def make_arms(recipe: Recipe, loaded: Loaded, kept: dict[str, Rows]) -> Arms:
@@ -51,36 +55,43 @@ def make_arms(recipe: Recipe, loaded: Loaded, kept: dict[str, Rows]) -> Arms:
     Raises:
         UsageError: an arm has no rows left to train on.
     """
-    assert loaded.inputs is not None
-    n = len(loaded.labels)
-    if loaded.test is not None:
-        assert loaded.test.inputs is not None
-        held_out = np.zeros(n, dtype=np.bool_)
-        test_inputs, test_labels, told = loaded.test.inputs, loaded.test.labels, "test split"
-    else:
-        hashes = loaded.examples.column("content_hash").to_numpy()
-        held_out = stratified_holdout(hashes, loaded.labels, _HELD_OUT_FRAC, recipe.seed)
-        test_inputs, test_labels = loaded.inputs[held_out], loaded.labels[held_out]
+    task = TASKS.get(_task_name(recipe))
+    held_out = np.zeros(len(loaded.labels), dtype=np.bool_)
+    told = "test split"
+    if loaded.test is None:
+        groups = loaded.examples.column("group").to_numpy() if has_groups(loaded) else None
+        held_out = stratified_holdout(
+            loaded.hashes, strata_of(loaded.labels), _HELD_OUT_FRAC, recipe.seed, groups
+        )
         told = f"{_HELD_OUT_FRAC:.0%} held out of every arm"
     rows = {FULL: np.flatnonzero(~held_out)}
     for arm, positions in kept.items():
         rows[arm] = positions[~held_out[positions]]
         if len(rows[arm]) == 0:
             raise UsageError(f"version {arm} has no row left to train on")
-    mean, std = statistics(loaded.inputs[rows[FULL]] if held_out.any() else loaded.inputs)
+    train = loaded.labels[~held_out]
     shared = {
-        "inputs": loaded.inputs,
-        "labels": loaded.labels,
-        "mean": mean,
-        "std": std,
-        "test_inputs": test_inputs,
-        "test_labels": test_labels,
+        **model_inputs(recipe, loaded),
+        "targets": task.targets(loaded.labels, train),
         **{f"rows/{arm}": positions for arm, positions in rows.items()},
     }
+    if loaded.test is None:
+        shared["held_out"] = held_out
+        if loaded.inputs is not None:
+            shared["mean"], shared["std"] = statistics(loaded.inputs, ~held_out)
+    else:
+        shared["test_targets"] = task.targets(loaded.test.labels, train)
     batch_size = min(recipe.probe.batch_size, len(rows[FULL]))
     steps_per_epoch = len(rows[FULL]) // batch_size
     num_steps = recipe.probe.schedule_epochs * steps_per_epoch
-    return Arms(rows, shared, told, num_steps)
+    num_test_rows = int(held_out.sum()) if loaded.test is None else len(loaded.test.labels)
+    return Arms(rows, shared, told, num_steps, num_test_rows, task.metric)
+
+
+def _task_name(recipe: Recipe) -> str:
+    if recipe.task is None:
+        raise UsageError("there are no labels to train on: the versions were made with task: null")
+    return recipe.task
 
 
 def retrain_units(recipe: Recipe, loaded: Loaded, arms: Arms, num_seeds: int) -> list[Unit]:
@@ -89,12 +100,13 @@ def retrain_units(recipe: Recipe, loaded: Loaded, arms: Arms, num_seeds: int) ->
     rows_sha256 = {
         arm: hashlib.sha256(rows.tobytes()).hexdigest() for arm, rows in arms.rows.items()
     }
+    outputs = TASKS.get(_task_name(recipe)).num_outputs(loaded.labels, len(loaded.ref.class_names))
     for seed in range(num_seeds):
         for arm in arms.rows:
             spec = {
                 "probe": recipe.probe.model_dump(mode="json", exclude={"stop_epoch"}),
                 "task": recipe.task,
-                "num_classes": len(loaded.ref.class_names),
+                "num_outputs": outputs,
                 "root_seed": recipe.seed,
                 "seed": seed,
                 "arm": arm,
@@ -107,6 +119,7 @@ def retrain_units(recipe: Recipe, loaded: Loaded, arms: Arms, num_seeds: int) ->
                 **{k: v for k, v in spec.items() if k != "arm"},
                 "entrypoint": ENTRYPOINT,
                 "source": loaded.ref.fingerprint,
+                "inputs": reading_of(recipe),
                 "test": loaded.test.ref.fingerprint if loaded.test else arms.held_out,
                 "rows": rows_sha256[arm],
                 "probe_version": PROBE_VERSION,
@@ -117,30 +130,36 @@ def retrain_units(recipe: Recipe, loaded: Loaded, arms: Arms, num_seeds: int) ->
 
 
 def compare(units: list[Unit], records: dict[str, Record], arms: Arms) -> list[dict[str, Any]]:
-    """A row per arm: accuracy, its 95 % interval over seeds, and the paired gain over full.
+    """A row per arm: the metric, its 95 % interval over seeds, and the paired gain over full.
 
     Intervals are Student's t over seeds; None with one seed.
     """
     by_arm: dict[str, dict[int, float]] = {}
     for unit in units:
         if unit.unit_id in records:
-            accuracy = records[unit.unit_id].result["accuracy"]
-            by_arm.setdefault(unit.spec["arm"], {})[unit.spec["seed"]] = accuracy
+            value = records[unit.unit_id].result["value"]
+            by_arm.setdefault(unit.spec["arm"], {})[unit.spec["seed"]] = value
+    name = metric_key(arms.metric)
     table = []
-    for arm, accuracies in by_arm.items():
+    for arm, values in by_arm.items():
         row: dict[str, Any] = {
             "arm": arm,
             "num_rows": len(arms.rows[arm]),
-            "seeds": len(accuracies),
-            **_interval("accuracy", list(accuracies.values())),
-            "accuracies": [accuracies[s] for s in sorted(accuracies)],
+            "seeds": len(values),
+            **_interval(name, list(values.values())),
+            "per_seed": [values[s] for s in sorted(values)],
         }
         for other in _opponents(arm, by_arm):
-            seeds = sorted(accuracies.keys() & by_arm[other].keys())
-            gains = [accuracies[s] - by_arm[other][s] for s in seeds]
+            seeds = sorted(values.keys() & by_arm[other].keys())
+            gains = [values[s] - by_arm[other][s] for s in seeds]
             row |= _interval("gain_over_full" if other == FULL else "gain_over_control", gains)
         table.append(row)
     return table
+
+
+def metric_key(metric: str) -> str:
+    """The metric's key in a row: accuracy, exact_match, r2."""
+    return metric.lower().replace(" ", "_")
 
 
 def _opponents(arm: str, by_arm: dict[str, Any]) -> list[str]:

@@ -12,34 +12,27 @@ import torch
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Report, Shared
 from dataprune.core.recipe import ProbeRecipe
-from dataprune.probe.data import resident, tensor_of
-from dataprune.probe.models import MODELS
+from dataprune.probe.data import make_batches, tensor_of
 from dataprune.probe.schedule import lr_factor
 from dataprune.probe.tasks import TASKS
-from dataprune.probe.train import (
-    FitPlan,
-    accuracy,
-    fit,
-    pinned_arithmetic,
-    seeded_generator,
-    seeded_model,
-)
-from dataprune.probe.unit import model_shape
+from dataprune.probe.train import FitPlan, fit, pinned_arithmetic, quality, seeded_generator
+from dataprune.probe.unit import build_model
 
 
 def retrain_unit(
     spec: dict[str, Any], shared: Shared, folder: Path, report: Report
 ) -> dict[str, Any]:
-    """Train on the rows of one arm and write `accuracy.json`.
+    """Train on the rows of one arm and write `quality.json`.
 
-    spec: probe, task, num_classes, root_seed, seed, arm, num_steps, threads, device.
-    shared: inputs, labels, mean, std, test_inputs, test_labels, and `rows/<arm>`.
+    spec: probe, task, num_outputs, root_seed, seed, arm, num_steps, threads, device.
+    shared: inputs, targets, mean and std (not for text), `rows/<arm>`, and test_inputs and
+    test_targets or the mask held_out.
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
     with pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device:
-        test_accuracy = _train_and_test(spec, probe, shared, report, device)
-    write_json(folder / "accuracy.json", {"accuracy": test_accuracy})
-    return {"accuracy": test_accuracy, "num_rows": len(shared[f"rows/{spec['arm']}"])}
+        value = _train_and_test(spec, probe, shared, report, device)
+    write_json(folder / "quality.json", {"value": value})
+    return {"value": value, "num_rows": len(shared[f"rows/{spec['arm']}"])}
 
 
 def _train_and_test(
@@ -52,13 +45,14 @@ def _train_and_test(
     salt = (spec["root_seed"], spec["seed"], "evaluate")
     task = TASKS.get(spec["task"])
     generator = seeded_generator(*salt)
-    rows = tensor_of(shared[f"rows/{spec['arm']}"])
-    batches = resident(shared, "", rows, probe, generator, device)
-    test = resident(shared, "test_", None, probe, generator, device)
-    build = MODELS.get(probe.model.chosen).build
-    shape = model_shape(shared["inputs"].shape)
-    model = seeded_model(lambda: build(shape, spec["num_classes"], **probe.model.params), *salt)
-    model = model.to(device)
+    rows = tensor_of(np.asarray(shared[f"rows/{spec['arm']}"]))
+    batches = make_batches(shared, "", rows, probe, generator, device)
+    test, held_out = batches, None
+    if "test_inputs" in shared:
+        test = make_batches(shared, "test_", None, probe, generator, device)
+    else:
+        held_out = tensor_of(np.asarray(shared["held_out"])).to(device)
+    model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
     epochs = int(np.ceil(spec["num_steps"] / batches.steps_per_epoch))
     started = time.monotonic()
 
@@ -69,7 +63,7 @@ def _train_and_test(
         )
 
     factor = lr_factor(probe.schedule, spec["num_steps"])
-    plan = FitPlan(probe.optimizer, factor, spec["num_steps"])
+    plan = FitPlan(probe.optimizer, factor, spec["num_steps"], probe.precision)
     report({"epoch": 0, "epochs": epochs})
     fit(model, task, batches, plan, after_epoch)
-    return accuracy(model, task, test, None)
+    return quality(model, task, test, held_out)

@@ -13,7 +13,7 @@ from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
 from dataprune.evaluation.compare import compare, make_arms, retrain_units
-from dataprune.probe.plan import check_readable
+from dataprune.probe.check import check_model
 from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger
 from dataprune.sources._load import Loaded
@@ -26,7 +26,7 @@ log = logging.getLogger("dataprune")
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Accuracy per arm.
+    """The metric (accuracy, exact match, R2) per arm.
 
     rows: as `dataprune.evaluation.compare.compare` describes.
     status: "complete", or "partial" when units failed.
@@ -37,6 +37,7 @@ class EvaluationResult:
     held_out: str
     num_test_rows: int
     num_steps: int
+    metric: str
     status: str
     failed: list[Outcome]
 
@@ -78,7 +79,7 @@ def retrain_and_compare(
         ProbeError: every unit failed.
         BusyError: another process works in the folder.
     """
-    check_readable(loaded)
+    check_model(recipe, loaded)
     arms = make_arms(recipe, loaded, {v.tag: v.rows for v in versions})
     units = retrain_units(recipe, loaded, arms, num_seeds)
     log.info(
@@ -101,8 +102,9 @@ def retrain_and_compare(
         versions[0].name,
         compare(units, found, arms),
         arms.held_out,
-        len(arms.shared["test_labels"]),
+        arms.num_test_rows,
         arms.num_steps,
+        arms.metric,
         "partial" if failed else "complete",
         failed,
     )

@@ -1,4 +1,6 @@
-"""Batches on the device: the data is one tensor, and every batch is one gather from it.
+"""Batches on the device: resident (the data is one tensor) or streamed (read in blocks from disk).
+
+Both draw the same epochs from the same generator, so that where the data lies changes no result.
 
 Shape suffixes: N rows of the source, B batch, H height, W width, C channels, D features.
 """
@@ -14,21 +16,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dataprune.core.disk_array import Array, DiskArray, pieces
 from dataprune.core.protocols import Shared
-from dataprune.core.recipe import Augment, ProbeRecipe
+from dataprune.core.recipe import ProbeRecipe
+from dataprune.probe.order import Draws, draw_epoch
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of the source, their inputs ready for a model, and their labels."""
+    """Rows of the source, their inputs ready for a model, and their targets."""
 
     rows: torch.Tensor
     inputs: torch.Tensor
-    labels: torch.Tensor
+    targets: torch.Tensor
 
 
 class Batches(Protocol):
-    """Where a training loop gets its batches from; resident today, streaming later."""
+    """Where a training loop gets its batches from."""
 
     steps_per_epoch: int
 
@@ -47,14 +51,20 @@ def tensor_of(array: npt.NDArray[Any]) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Normalise:
-    """Standardisation per channel or feature: mean and std are float64, the result float32."""
+class Prepare:
+    """What a model is given for stored rows.
 
-    mean: torch.Tensor
-    std: torch.Tensor
+    mean, std: standardisation per channel or feature in float64; None for token ids, which are
+        handed over as they are.
+    """
+
+    mean: torch.Tensor | None
+    std: torch.Tensor | None
 
     def __call__(self, gathered: torch.Tensor) -> torch.Tensor:
         """(B, H, W, C) or (B, D) as stored -> float32 (B, C, H, W), channels last, or (B, D)."""
+        if self.mean is None or self.std is None:
+            return gathered
         if gathered.dtype == torch.uint8:
             x = gathered.float().sub_(self.mean.float()).div_(self.std.float())
         else:  # in float64: features far from zero have few digits left in float32
@@ -65,8 +75,8 @@ class Normalise:
 class ResidentBatches:
     """The whole source on the device as one tensor.
 
-    inputs: uint8 (N, H, W, C) or numeric (N, D), on the device.
-    rows: the rows to train on, int64, on the device.
+    inputs: uint8 (N, H, W, C), numbers (N, D) or token ids (N, L), on the device.
+    rows: the rows to train on, int64, ascending.
     generator: draws order and augmentation; one epoch's draws are made at once, on the CPU, so
         that they are the same on every device.
     """
@@ -74,94 +84,140 @@ class ResidentBatches:
     def __init__(
         self,
         inputs: torch.Tensor,
-        labels: torch.Tensor,
+        targets: torch.Tensor,
         rows: torch.Tensor,
-        normalise: Normalise,
-        *,
-        batch_size: int,
-        augment: Augment,
+        prepare: Prepare,
+        probe: ProbeRecipe,
         generator: torch.Generator,
     ) -> None:
-        self.inputs, self.labels, self.rows, self.normalise = inputs, labels, rows, normalise
-        self.batch_size = min(batch_size, len(rows))
-        self.augment, self.generator = augment, generator
+        self.inputs, self.targets, self.rows, self.prepare = inputs, targets, rows.cpu(), prepare
+        self.probe, self.generator = probe, generator
+        self.batch_size = min(probe.batch_size, len(rows))
         self.steps_per_epoch = len(rows) // self.batch_size
 
     def epoch(self) -> Iterator[Batch]:
         """One pass in a fresh random order, augmented; the last partial batch is left out."""
-        device = self.inputs.device
         used = self.steps_per_epoch * self.batch_size
-        order = torch.randperm(len(self.rows), generator=self.generator)[:used].to(device)
-        shifts, flips = self._draw(used)
+        draws = draw_epoch(self.probe, self.rows, used, self.generator).to(self.inputs.device)
         for start in range(0, used, self.batch_size):
             here = slice(start, start + self.batch_size)
-            rows = self.rows[order[here]]
-            gathered = self._gather(
-                rows,
-                None if shifts is None else shifts[here],
-                None if flips is None else flips[here],
-            )
-            yield Batch(rows, self.normalise(gathered), self.labels[rows])
+            rows = draws.rows[here]
+            gathered = gather(self.inputs, rows, draws, here)
+            yield Batch(rows, self.prepare(gathered), self.targets[rows])
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every row of the source once, in order, not augmented."""
         for start in range(0, len(self.inputs), batch_size):
             stop = min(start + batch_size, len(self.inputs))
             rows = torch.arange(start, stop, device=self.inputs.device)
-            yield Batch(rows, self.normalise(self.inputs[start:stop]), self.labels[start:stop])
-
-    def _draw(self, count: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        device = self.inputs.device
-        shifts = flips = None
-        if self.augment.crop:
-            high = 2 * self.augment.crop + 1
-            draw = torch.randint(high, (count, 2), generator=self.generator)
-            shifts = (draw - self.augment.crop).to(device)
-        if self.augment.flip:
-            flips = (torch.rand(count, generator=self.generator) < 0.5).to(device)
-        return shifts, flips
-
-    def _gather(
-        self, rows: torch.Tensor, shifts: torch.Tensor | None, flips: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Select, crop with reflection, and flip, all in one indexing of the stored pixels."""
-        if shifts is None and flips is None:
-            return self.inputs[rows]
-        height, width = self.inputs.shape[1:3]
-        ys = torch.arange(height, device=rows.device).expand(len(rows), height)
-        xs = torch.arange(width, device=rows.device).expand(len(rows), width)
-        if flips is not None:
-            xs = torch.where(flips[:, None], width - 1 - xs, xs)
-        if shifts is not None:
-            ys = _reflect(ys + shifts[:, :1], height)
-            xs = _reflect(xs + shifts[:, 1:], width)
-        return self.inputs[rows[:, None, None], ys[:, :, None], xs[:, None, :]]
+            yield Batch(rows, self.prepare(self.inputs[start:stop]), self.targets[start:stop])
 
 
-def resident(
+class StreamedBatches:
+    """Inputs on disk: at most a window of blocks is held, and a batch that spans two windows.
+
+    Targets are held in memory. As `ResidentBatches` otherwise, batch for batch.
+    """
+
+    def __init__(
+        self,
+        inputs: DiskArray,
+        targets: torch.Tensor,
+        rows: torch.Tensor,
+        prepare: Prepare,
+        probe: ProbeRecipe,
+        generator: torch.Generator,
+    ) -> None:
+        self.inputs, self.targets, self.rows, self.prepare = inputs, targets, rows.cpu(), prepare
+        self.probe, self.generator, self.device = probe, generator, targets.device
+        self.batch_size = min(probe.batch_size, len(rows))
+        self.steps_per_epoch = len(rows) // self.batch_size
+
+    def epoch(self) -> Iterator[Batch]:
+        """One pass: blocks in a random order, rows shuffled inside each window, augmented."""
+        used = self.steps_per_epoch * self.batch_size
+        draws = draw_epoch(self.probe, self.rows, used, self.generator)
+        on_device = draws.to(self.device)
+        held = torch.empty(0)
+        first = 0  # place in the epoch of the first row that is held
+        for window in draws.windows:
+            fresh = self._read(draws.rows[window.start : window.stop])
+            held = fresh if len(held) == 0 else torch.cat([held, fresh])
+            full = (window.stop - first) // self.batch_size * self.batch_size
+            for start in range(first, first + full, self.batch_size):
+                here = slice(start, start + self.batch_size)
+                at = torch.arange(start - first, here.stop - first)
+                gathered = gather(held, at, draws, here).to(self.device)
+                rows = on_device.rows[here]
+                yield Batch(rows, self.prepare(gathered), self.targets[rows])
+            held, first = held[full:].clone(), first + full
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Every row of the source once, in order, not augmented."""
+        for start, values in pieces(self.inputs, batch_size):
+            rows = torch.arange(start, start + len(values), device=self.device)
+            inputs = self.prepare(torch.from_numpy(values).to(self.device))
+            yield Batch(rows, inputs, self.targets[start : start + len(values)])
+
+    def _read(self, rows: torch.Tensor) -> torch.Tensor:
+        """The inputs of some rows, in their order; each block they lie in is read once."""
+        assert self.probe.shuffle.name == "blocks"
+        size = self.probe.shuffle.rows
+        blocks = rows // size
+        values: torch.Tensor | None = None
+        for block in torch.unique(blocks).tolist():
+            data = torch.from_numpy(self.inputs.read(block * size, (block + 1) * size))
+            if values is None:
+                values = torch.empty((len(rows), *data.shape[1:]), dtype=data.dtype)
+            here = (blocks == block).nonzero().squeeze(1)
+            values[here] = data[rows[here] - block * size]
+        assert values is not None
+        return values
+
+
+def gather(inputs: torch.Tensor, at: torch.Tensor, draws: Draws, here: slice) -> torch.Tensor:
+    """Select, crop with reflection, and flip, all in one indexing of the stored pixels.
+
+    at: positions in `inputs`. here: their places in the epoch, for the epoch's draws.
+    """
+    if draws.shifts is None and draws.flips is None:
+        return inputs[at]
+    height, width = inputs.shape[1:3]
+    ys = torch.arange(height, device=at.device).expand(len(at), height)
+    xs = torch.arange(width, device=at.device).expand(len(at), width)
+    if draws.flips is not None:
+        xs = torch.where(draws.flips[here, None], width - 1 - xs, xs)
+    if draws.shifts is not None:
+        ys = _reflect(ys + draws.shifts[here, :1], height)
+        xs = _reflect(xs + draws.shifts[here, 1:], width)
+    return inputs[at[:, None, None], ys[:, :, None], xs[:, None, :]]
+
+
+def make_batches(
     shared: Shared,
     split: str,
     rows: torch.Tensor | None,
     probe: ProbeRecipe,
     generator: torch.Generator,
     device: torch.device,
-) -> ResidentBatches:
-    """Batches over a split of a unit's shared arrays.
+) -> Batches:
+    """Batches over shared arrays: streamed where the inputs are on disk, resident otherwise.
 
     split: "" for the source, "test_" for its test split.
     rows: the rows to train on; None for all of them.
     """
-    labels = tensor_of(shared[f"{split}labels"]).to(device)
-    mean, std = (tensor_of(shared[name]).to(device) for name in ("mean", "std"))
-    return ResidentBatches(
-        tensor_of(shared[f"{split}inputs"]).to(device),
-        labels,
-        torch.arange(len(labels), device=device) if rows is None else rows.to(device),
-        Normalise(mean, std),
-        batch_size=probe.batch_size,
-        augment=probe.augment,
-        generator=generator,
+    inputs: Array = shared[f"{split}inputs"]
+    targets = tensor_of(np.asarray(shared[f"{split}targets"])).to(device)
+    rows = torch.arange(len(targets)) if rows is None else rows
+    mean, std = (
+        tensor_of(np.asarray(shared[name])).to(device) if name in shared else None
+        for name in ("mean", "std")
     )
+    prepare = Prepare(mean, std)
+    if isinstance(inputs, DiskArray):
+        return StreamedBatches(inputs, targets, rows, prepare, probe, generator)
+    stored = tensor_of(inputs).to(device)
+    return ResidentBatches(stored, targets, rows, prepare, probe, generator)
 
 
 def _reflect(index: torch.Tensor, size: int) -> torch.Tensor:
@@ -171,19 +227,32 @@ def _reflect(index: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def statistics(
-    inputs: npt.NDArray[Any],
+    inputs: Array, rows: npt.NDArray[np.bool_] | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and standard deviation per channel (images) or feature, float64.
 
     In two passes: a sum of squares would lose the spread of features that lie far from zero.
     A constant channel gets deviation 1, so that it normalises to 0.
+    rows: mask (N,) of the rows to count; None for all.
     """
     axes = tuple(range(inputs.ndim - 1))
-    count = inputs.size // inputs.shape[-1]
-    parts = [slice(start, start + 4096) for start in range(0, len(inputs), 4096)]
-    first = inputs.reshape(count, -1)[0].astype(np.float64)  # makes a constant channel's mean exact
-    mean = first + sum((inputs[p] - first).sum(axis=axes) for p in parts) / count
-    squares = sum(np.square(inputs[p] - mean).sum(axis=axes) for p in parts)
+    chosen = np.ones(len(inputs), dtype=np.bool_) if rows is None else rows
+
+    def parts() -> Iterator[npt.NDArray[Any]]:
+        for start, piece in pieces(inputs):
+            here = chosen[start : start + len(piece)]
+            if here.any():
+                yield piece if here.all() else piece[here]
+
+    first = next(parts()).reshape(-1, inputs.shape[-1])[0].astype(np.float64)
+    total = squares = np.zeros(inputs.shape[-1])
+    count = 0
+    for piece in parts():  # from the first value on: makes a constant channel's mean exact
+        total = total + (piece - first).sum(axis=axes)
+        count += piece.size // piece.shape[-1]
+    mean = first + total / count
+    for piece in parts():
+        squares = squares + np.square(piece - mean).sum(axis=axes)
     std = np.sqrt(squares / count)
     std[std == 0] = 1
     return mean, std

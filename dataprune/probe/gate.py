@@ -17,38 +17,46 @@ _Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class CheckpointAccuracy:
-    """Held-out accuracy at one scored epoch, mean over seeds.
+class CheckpointQuality:
+    """How good the probes were on held-out rows at one scored epoch, mean over seeds.
 
-    low: lower end of the 95 % Wilson interval, from the number of distinct held-out rows.
+    metric: accuracy, exact match or R2.
+    low: lower end of the 95 % Wilson interval, from the number of distinct held-out rows; for R2,
+        the least of the seeds.
     problem: why scores at this epoch should not be believed; None if they may be.
     """
 
     epoch: int
-    accuracy: float
+    metric: str
+    value: float
     low: float
     problem: str | None
 
 
 def timing_gate(
     recipe: Recipe, loaded: Loaded, seen: Observed
-) -> tuple[list[CheckpointAccuracy], list[str]]:
+) -> tuple[list[CheckpointQuality], list[str]]:
     """Judge every scored epoch; returns the judgements and warnings.
 
     Raises:
         ProbeError: an epoch should not be believed, and the recipe's gate is "error".
     """
-    if not seen.records or recipe.scores.timing_gate == "off":
+    from dataprune.probe.tasks import TASKS
+
+    if not seen.records or recipe.task is None or recipe.scores.timing_gate == "off":
         return [], []
     labels = loaded.labels if loaded.test is None else loaded.test.labels
     rows = len(labels)
     if loaded.test is None:
         rows = int((~np.all([t.in_sample for t in seen.traces.values()], axis=0)).sum())
-    chance = float(np.bincount(labels).max() / len(labels))
+    task = TASKS.get(recipe.task)
     records = [seen.records[seed] for seed in sorted(seen.records)]
-    timing = check_timing(records, recipe.checkpoints, chance=chance, heldout_rows=rows)
+    chance = task.chance(labels)
+    timing = check_timing(
+        records, recipe.checkpoints, metric=task.metric, chance=chance, heldout_rows=rows
+    )
     problems = [
-        f"scores at epoch {t.epoch} come too early: held-out accuracy is {t.accuracy:.3f} and "
+        f"scores at epoch {t.epoch} come too early: held-out {t.metric} is {t.value:.3f} and "
         f"{t.problem}"
         for t in timing
         if t.problem
@@ -72,30 +80,35 @@ def wilson_low(share: float, count: int) -> float:
 
 
 def check_timing(
-    records: list[Record], checkpoints: tuple[int, ...], *, chance: float, heldout_rows: int
-) -> list[CheckpointAccuracy]:
-    """Judge each scored epoch: accuracy surely above chance, and half of the run's best at least.
+    records: list[Record],
+    checkpoints: tuple[int, ...],
+    *,
+    metric: str,
+    chance: float,
+    heldout_rows: int,
+) -> list[CheckpointQuality]:
+    """Judge each scored epoch: surely better than chance, and half of the run's best at least.
 
-    chance: the share of the largest class, what a constant guess gets.
-    heldout_rows: distinct rows that accuracy was measured on, over all seeds.
+    chance: what the best constant guess gets: the share of the largest class, for accuracy.
+    heldout_rows: distinct rows that the metric was measured on, over all seeds.
     """
     by_epoch: dict[int, list[float]] = {}
     for record in records:
         for entry in record.result["history"]:
-            by_epoch.setdefault(entry["epoch"], []).append(entry["heldout_accuracy"])
+            by_epoch.setdefault(entry["epoch"], []).append(entry["heldout"])
     means = {epoch: float(np.mean(values)) for epoch, values in by_epoch.items()}
     best = max(means.values())
     judged = []
     for epoch in checkpoints:
-        accuracy = means[epoch]
-        low = wilson_low(accuracy, heldout_rows)
+        value = means[epoch]
+        is_share = metric != "R2"
+        low = wilson_low(value, heldout_rows) if is_share else min(by_epoch[epoch])
         problem = None
         if low <= chance:
-            problem = (
-                f"its lower 95 % bound {low:.3f} is not above chance {chance:.3f}, "
-                "the largest class's share"
-            )
-        elif accuracy < best / 2:
+            bound = "its lower 95 % bound" if is_share else "the least of the seeds,"
+            whose = ", what the best constant guess gets" if chance else ""
+            problem = f"{bound} {low:.3f} is not above chance {chance:.3f}{whose}"
+        elif value < best / 2:
             problem = f"it is under half of the run's best, {best:.3f}"
-        judged.append(CheckpointAccuracy(epoch, accuracy, low, problem))
+        judged.append(CheckpointQuality(epoch, metric, value, low, problem))
     return judged

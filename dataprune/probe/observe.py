@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from dataprune.core.errors import ProbeError
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
-from dataprune.probe.plan import check_trainable, plan_units, shared_arrays
+from dataprune.probe.check import check_signals, check_trainable
+from dataprune.probe.plan import holds_out_folds, plan_units, shared_arrays
 from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger, Record
 from dataprune.sources._load import Loaded
@@ -37,26 +38,36 @@ class Observed:
 
 
 def observe(
-    recipe: Recipe, loaded: Loaded, signals: Iterable[str], work: Path, on_progress: OnProgress
+    recipe: Recipe,
+    loaded: Loaded,
+    scores: Mapping[str, Iterable[str]],
+    work: Path,
+    on_progress: OnProgress,
 ) -> Observed:
     """Train the probes that the ledger lacks; read every finished unit's trace.
+
+    scores: {score: signals that it reads}.
 
     Raises:
         ProbeError: every unit failed.
         BusyError: another process works in the folder.
     """
-    from dataprune.probe.signals import ALWAYS_RECORDED
+    from dataprune.probe.signals import recorded_anyway
+    from dataprune.probe.tasks import TASKS
 
-    wanted = sorted(signals)
+    wanted = sorted({signal for signals in scores.values() for signal in signals})
     check_trainable(recipe, loaded)
+    assert recipe.task is not None
+    check_signals(recipe.task, scores)
     ledger = Ledger(work)
     with ledger.exclusive():
-        plan = plan_units(recipe, loaded, {*wanted, *ALWAYS_RECORDED}, ledger.records())
-        if loaded.test is None:
+        recorded = {*wanted, *recorded_anyway(TASKS.get(recipe.task))}
+        plan = plan_units(recipe, loaded, recorded, ledger.records())
+        if holds_out_folds(recipe, loaded):
             log.info(
                 "each seed holds out 1/%d of the rows; a row's score is the mean over the seeds "
                 "that trained on it",
-                recipe.folds,
+                recipe.holdout.folds,
             )
         log.info("%d of %d seeds to train in %s", len(plan.units), recipe.seeds, work)
         for reason in plan.reasons:

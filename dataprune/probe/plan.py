@@ -6,25 +6,27 @@ checkpoints than are wanted serve as they are.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dataprune.core.errors import UsageError
+from dataprune.core.files import sha256_file
 from dataprune.core.fingerprint import HASH_VERSION, fingerprint
 from dataprune.core.protocols import Unit
 from dataprune.core.recipe import Recipe
-from dataprune.probe.folds import stratified_folds
+from dataprune.probe.folds import strata_of, stratified_folds
 from dataprune.runs.ledger import Record
 from dataprune.sources._load import Loaded
 from dataprune.tables.trace import FORMAT_VERSION as TRACE_VERSION
 
 ENTRYPOINT = "dataprune.probe.unit:probe_unit"
 # Raise it with any change to what a probe computes: data, training, tasks, signals, models.
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 _GROWING = ("signals", "checkpoints")
 
 
@@ -48,6 +50,7 @@ def run_fingerprint(recipe: Recipe, loaded: Loaded) -> str:
         {
             "source": loaded.ref.fingerprint,
             "probe": _identifying(recipe),
+            "inputs": reading_of(recipe),
             "task": recipe.task,
             "root_seed": recipe.seed,
             "holdout": _holdout(recipe, loaded),
@@ -73,92 +76,57 @@ def plan_units(
 
 
 def shared_arrays(recipe: Recipe, loaded: Loaded) -> dict[str, Any]:
-    """Arrays that every unit of a run reads."""
-    from dataprune.probe.data import statistics
+    """Arrays that every unit of a run reads: inputs, targets, what normalises them, folds."""
+    from dataprune.probe.tasks import TASKS
 
-    assert loaded.inputs is not None
-    mean, std = statistics(loaded.inputs)
-    shared = {"inputs": loaded.inputs, "labels": loaded.labels, "mean": mean, "std": std}
+    assert recipe.task is not None
+    task = TASKS.get(recipe.task)
+    shared = {**model_inputs(recipe, loaded), "targets": task.targets(loaded.labels, loaded.labels)}
     if loaded.test is not None:
-        assert loaded.test.inputs is not None
-        return {**shared, "test_inputs": loaded.test.inputs, "test_labels": loaded.test.labels}
-    hashes = loaded.examples.column("content_hash").to_numpy()
-    return {**shared, "folds": stratified_folds(hashes, loaded.labels, recipe.folds, recipe.seed)}
+        shared["test_targets"] = task.targets(loaded.test.labels, loaded.labels)
+    if holds_out_folds(recipe, loaded):
+        for repeat in range(recipe.holdout.repeats or 1):
+            shared[f"folds/{repeat}"] = folds_of(recipe, loaded, repeat)
+    return shared
 
 
-def check_trainable(recipe: Recipe, loaded: Loaded) -> None:
-    """Refuse what no unit could train, before any is started.
+def model_inputs(recipe: Recipe, loaded: Loaded) -> dict[str, Any]:
+    """What a model reads of the source and its test split, and what normalises it."""
+    from dataprune.probe.data import statistics
+    from dataprune.probe.models import find_model
+    from dataprune.probe.text import encode
 
-    Raises:
-        UsageError: text input, one class, too few rows or seeds, augmentation without effect,
-            unknown model or parameters.
-    """
-    from dataprune.core.params import check_params
-    from dataprune.probe.models import MODELS
-    from dataprune.probe.unit import model_shape
-
-    check_readable(loaded)
-    assert loaded.inputs is not None
-    present = len(np.unique(loaded.labels))
-    if present < 2:
-        raise UsageError(f"source {loaded.ref.uri} has {present} class; a probe needs two or more")
-    if loaded.test is None:
-        _check_folds(recipe, loaded)
-    _check_augment(recipe, loaded)
-    model = MODELS.get(recipe.probe.model.chosen)
-    check_params(model.build, recipe.probe.model.params, what=f"model {model.name}")
-    shape = model_shape(loaded.inputs.shape)
-    try:
-        model.build(shape, len(loaded.ref.class_names), **recipe.probe.model.params)
-    except (TypeError, ValueError, RuntimeError) as exc:
-        raise UsageError(
-            f"model {model.name} cannot be built with {recipe.probe.model.params}: {exc}"
-        ) from exc
+    if loaded.inputs is not None:
+        mean, std = statistics(loaded.inputs)
+        shared = {"inputs": loaded.inputs, "mean": mean, "std": std}
+        return shared if loaded.test is None else {**shared, "test_inputs": loaded.test.inputs}
+    assert loaded.texts is not None
+    model, params = find_model(recipe.probe.model.chosen), recipe.probe.model.params
+    ids = encode(model, params, loaded.texts, None)
+    if loaded.test is None or loaded.test.texts is None:
+        return {"inputs": ids}
+    return {"inputs": ids, "test_inputs": encode(model, params, loaded.test.texts, ids.shape[1])}
 
 
-def check_readable(loaded: Loaded) -> None:
-    """Refuse inputs that no probe reads.
-
-    Raises:
-        UsageError: the input is text.
-    """
-    if loaded.inputs is None:
-        raise UsageError(
-            f"column {loaded.ref.columns.input} is text, and no probe model reads text yet",
-            hint="use images or numeric features; only --score random takes text",
-        )
+def folds_of(recipe: Recipe, loaded: Loaded, repeat: int) -> Any:
+    """Fold of each row, int64 (n,), in one repeat's partition; groups are kept together."""
+    salt = (recipe.seed, repeat) if repeat else (recipe.seed,)
+    strata = strata_of(loaded.labels)
+    groups = loaded.examples.column("group").to_numpy() if has_groups(loaded) else None
+    return stratified_folds(loaded.hashes, strata, recipe.holdout.folds, *salt, groups=groups)
 
 
-def _check_folds(recipe: Recipe, loaded: Loaded) -> None:
-    if recipe.seeds < 2:
-        raise UsageError(
-            "one seed is not enough without a test split: each seed leaves its own fold unscored",
-            hint="use --seeds 2 or more",
-        )
-    if len(loaded.labels) < 2 * recipe.folds:
-        raise UsageError(
-            f"source {loaded.ref.uri} has {len(loaded.labels)} rows, too few for "
-            f"{recipe.folds} folds",
-            hint="lower folds in the recipe, or give a test split",
-        )
+def has_groups(loaded: Loaded) -> bool:
+    """Whether some rows are the same thing as others."""
+    if "group" not in loaded.examples.schema.names:
+        return False
+    groups = loaded.examples.column("group").to_numpy()
+    return bool((groups != np.arange(len(groups))).any())
 
 
-def _check_augment(recipe: Recipe, loaded: Loaded) -> None:
-    assert loaded.inputs is not None
-    augment = recipe.probe.augment
-    if not (augment.crop or augment.flip):
-        return
-    if loaded.inputs.ndim != 4:
-        raise UsageError(
-            "probe.augment crops and flips images, and the input is feature vectors",
-            hint="remove probe.augment from the recipe",
-        )
-    smallest = min(loaded.inputs.shape[1:3])
-    if augment.crop >= smallest:
-        raise UsageError(
-            f"probe.augment.crop is {augment.crop} pixels and the images are {smallest} wide",
-            hint="use a smaller crop",
-        )
+def holds_out_folds(recipe: Recipe, loaded: Loaded) -> bool:
+    """Whether each seed leaves a fold of the source untrained."""
+    return recipe.holdout.repeats is not None or loaded.test is None
 
 
 def _identifying(recipe: Recipe) -> dict[str, Any]:
@@ -169,30 +137,66 @@ def _identifying(recipe: Recipe) -> dict[str, Any]:
     return recipe.probe.model_dump(mode="json", exclude={"stop_epoch"})
 
 
+def reading_of(recipe: Recipe) -> dict[str, Any]:
+    """What the model reads, besides the source's content: image policy, its own code."""
+    return {
+        "image": recipe.source.image.model_dump(mode="json"),
+        "model_code": _code_sha256(recipe.probe.model.chosen),
+    }
+
+
+def _code_sha256(model: str) -> str | None:
+    """Hash of the file that a model of the user's own is written in; None for one of ours."""
+    if ":" not in model:
+        return None
+    written_in = importlib.import_module(model.partition(":")[0]).__file__
+    return None if written_in is None else sha256_file(Path(written_in))
+
+
 def _holdout(recipe: Recipe, loaded: Loaded) -> dict[str, Any]:
+    """What is held out, for all seeds alike."""
+    about: dict[str, Any] = {"kind": "test"}
     if loaded.test is not None:
-        return {"kind": "test", "fingerprint": loaded.test.ref.fingerprint}
-    return {"kind": "folds", "folds": recipe.folds}
+        about["fingerprint"] = loaded.test.ref.fingerprint
+    if holds_out_folds(recipe, loaded):
+        groups = loaded.examples.column("group").to_numpy() if has_groups(loaded) else None
+        about |= {
+            "kind": "folds" if recipe.holdout.repeats is None else "cross-fitting",
+            "folds": recipe.holdout.folds,
+            "groups": None if groups is None else fingerprint(groups.tolist()),
+        }
+    if recipe.holdout.repeats is not None:  # outputs are taken over the last epochs: the end counts
+        about |= {"last": recipe.holdout.last, "epochs": recipe.probe.last_epoch}
+    return about
 
 
 def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit:
-    device = "cuda" if recipe.run.num_gpus > 0 else "cpu"
+    from dataprune.probe.tasks import TASKS
+
+    assert recipe.task is not None
+    task = TASKS.get(recipe.task)
+    repeat, fold = 0, None
+    if holds_out_folds(recipe, loaded):
+        repeat, fold = divmod(seed, recipe.holdout.folds)
     spec = {
         "probe": recipe.probe.model_dump(mode="json"),
         "task": recipe.task,
-        "num_classes": len(loaded.ref.class_names),
+        "num_outputs": task.num_outputs(loaded.labels, len(loaded.ref.class_names)),
         "root_seed": recipe.seed,
         "seed": seed,
-        "fold": None if loaded.test is not None else seed % recipe.folds,
+        "fold": fold,
+        "repeat": repeat if recipe.holdout.repeats is not None else 0,
+        "heldout_last": recipe.holdout.last if recipe.holdout.repeats is not None else 0,
         "signals": signals,
         "checkpoints": list(recipe.checkpoints),
         "threads": recipe.run.num_cpus,
-        "device": device,
+        "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
         "torch": importlib.metadata.version("torch"),
     }
     identity = {
         **spec,
         "probe": _identifying(recipe),
+        "inputs": reading_of(recipe),
         "entrypoint": ENTRYPOINT,
         "source": loaded.ref.fingerprint,
         "holdout": _holdout(recipe, loaded),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dataprune.core.recipe import (
+from dataprune.core.recipe_training import (
     OneCycleSchedule,
     Schedule,
     StepSchedule,

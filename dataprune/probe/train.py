@@ -18,8 +18,8 @@ from torch import nn
 
 from dataprune.core.errors import ProbeError
 from dataprune.core.fingerprint import derive_seed
-from dataprune.core.recipe import Optimizer
-from dataprune.probe.data import Batches
+from dataprune.core.recipe_training import Optimizer
+from dataprune.probe.data import Batch, Batches
 from dataprune.probe.signals import Signal
 from dataprune.probe.tasks import Task
 
@@ -87,11 +87,13 @@ class FitPlan:
 
     lr_factor: factor on the base rate at each step.
     stop_step: number of optimiser steps.
+    precision: "bfloat16" trains under autocast; weights and updates stay float32.
     """
 
     optimizer: Optimizer
     lr_factor: Callable[[int], float]
     stop_step: int
+    precision: str = "float32"
 
 
 def fit(
@@ -120,7 +122,8 @@ def fit(
         for batch in batches.epoch():
             for group in optimizer.param_groups:
                 group["lr"] = plan.optimizer.lr * plan.lr_factor(step)
-            loss = task.train_loss(model(batch.inputs), batch.labels)
+            with _autocast(batch.inputs.device, plan.precision):
+                loss = task.train_loss(model(batch.inputs), batch.targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -133,6 +136,12 @@ def fit(
         epoch += 1
         mean_loss = _raise_if_diverged(losses, step)
         after_epoch(epoch, mean_loss)
+
+
+def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, getattr(torch, precision))
 
 
 def _raise_if_diverged(losses: list[torch.Tensor], step: int) -> float:
@@ -149,21 +158,37 @@ def _raise_if_diverged(losses: list[torch.Tensor], step: int) -> float:
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, task: Task, batches: Batches, rows: torch.Tensor | None) -> float:
-    """Share of right predictions on clean inputs.
+def quality(model: nn.Module, task: Task, batches: Batches, rows: torch.Tensor | None) -> float:
+    """The task's metric on clean inputs: accuracy, exact match, R2.
 
     rows: bool mask (N,) of the rows to measure; None for all.
     """
     model.eval()
-    right = count = 0.0
+    total = count = 0.0
+    for batch, here in _masked(batches, rows):
+        targets = batch.targets[here]
+        total += task.quality(model(batch.inputs[here]).float(), targets).double().sum().item()
+        count += len(targets)
+    return total / count if count else math.nan
+
+
+@torch.inference_mode()
+def outputs_of(model: nn.Module, batches: Batches, rows: torch.Tensor) -> torch.Tensor:
+    """Outputs on clean inputs, float64 (k, C), of the rows of a mask (N,), in order."""
+    model.eval()
+    parts = [model(batch.inputs[here]).double() for batch, here in _masked(batches, rows)]
+    return torch.cat(parts).cpu()
+
+
+def _masked(
+    batches: Batches, rows: torch.Tensor | None
+) -> Iterator[tuple[Batch, torch.Tensor | slice]]:
+    """Batches in order with their rows that are in the mask; batches without one are left out."""
     for batch in batches.in_order(_SCORE_BATCH):
-        here = slice(None) if rows is None else rows[batch.rows]
-        if rows is not None and not bool(here.any()):  # type: ignore[union-attr]
-            continue
-        labels = batch.labels[here]
-        right += task.observe(model(batch.inputs[here]), labels).correct.sum().item()
-        count += len(labels)
-    return right / count if count else math.nan
+        if rows is None:
+            yield batch, slice(None)
+        elif bool((here := rows[batch.rows]).any()):
+            yield batch, here
 
 
 class Observer:
@@ -184,7 +209,7 @@ class Observer:
         """One pass over every row."""
         model.eval()
         for batch in batches.in_order(_SCORE_BATCH):
-            seen = task.observe(model(batch.inputs), batch.labels)
+            seen = task.observe(model(batch.inputs), batch.targets)
             here = slice(int(batch.rows[0]), int(batch.rows[-1]) + 1)
             for signal in self.signals:
                 values, state_BS = signal.observe(seen, self.states[signal.name][here])

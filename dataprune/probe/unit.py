@@ -7,25 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import nn
 
 from dataprune.core.protocols import Report, Shared
 from dataprune.core.recipe import ProbeRecipe
-from dataprune.probe.data import resident, tensor_of
-from dataprune.probe.models import MODELS
+from dataprune.probe.data import make_batches, tensor_of
+from dataprune.probe.models import find_model
 from dataprune.probe.schedule import lr_factor
 from dataprune.probe.signals import SIGNALS
 from dataprune.probe.tasks import TASKS
+from dataprune.probe.text import build_params
 from dataprune.probe.train import (
     FitPlan,
     Observer,
-    accuracy,
     fit,
+    outputs_of,
     pinned_arithmetic,
+    quality,
     seeded_generator,
     seeded_model,
 )
+from dataprune.tables.heldout import condense, write_heldout
 from dataprune.tables.trace import write_trace
+
+TRACE = "trace.parquet"
+HELD_OUT = "heldout.parquet"
 
 
 def model_shape(inputs_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -33,13 +41,24 @@ def model_shape(inputs_shape: tuple[int, ...]) -> tuple[int, ...]:
     return (inputs_shape[3], *inputs_shape[1:3]) if len(inputs_shape) == 4 else inputs_shape[1:]
 
 
+def build_model(
+    probe: ProbeRecipe, inputs_shape: tuple[int, ...], num_outputs: int, *salt: int | str
+) -> nn.Module:
+    """The recipe's model for stored inputs, its weights drawn from `salt`."""
+    model = find_model(probe.model.chosen)
+    params = build_params(model, probe.model.params)
+    return seeded_model(
+        lambda: model.build(model_shape(inputs_shape), num_outputs, **params), *salt
+    )
+
+
 def probe_unit(
     spec: dict[str, Any], shared: Shared, folder: Path, report: Report
 ) -> dict[str, Any]:
-    """Train one probe and write `trace.parquet`.
+    """Train one probe and write `trace.parquet`, and `heldout.parquet` when cross-fitting.
 
-    spec: `plan.unit_spec`. shared: inputs, labels, mean, std, and test_inputs and test_labels or
-    folds. Returns the history of losses and held-out accuracies.
+    spec: made in `plan`. shared: inputs, targets, mean and std (not for text), and test_inputs and
+    test_targets or folds. Returns the history of losses and held-out quality.
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
     with pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device:
@@ -58,16 +77,15 @@ def _train_and_record(
     task = TASKS.get(spec["task"])
     in_sample = _in_sample(spec, shared)
     generator = seeded_generator(*salt)
-    batches = resident(shared, "", tensor_of(np.flatnonzero(in_sample)), probe, generator, device)
+    rows = tensor_of(np.flatnonzero(in_sample))
+    batches = make_batches(shared, "", rows, probe, generator, device)
     test = None
     if "test_inputs" in shared:
-        test = resident(shared, "test_", None, probe, generator, device)
-    build = MODELS.get(probe.model.chosen).build
-    shape = model_shape(shared["inputs"].shape)
-    model = seeded_model(lambda: build(shape, spec["num_classes"], **probe.model.params), *salt)
-    model = model.to(device)
+        test = make_batches(shared, "test_", None, probe, generator, device)
+    model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
     observer = Observer([SIGNALS.get(name) for name in spec["signals"]], len(in_sample), device)
-    held_out = None if test is not None else tensor_of(~in_sample).to(device)
+    held_out = tensor_of(~in_sample).to(device)
+    outputs = _HeldOutOutputs(probe.last_epoch - spec["heldout_last"])
     checkpoints = set(spec["checkpoints"])
     recorded = {}
     history: list[dict[str, float]] = []
@@ -78,28 +96,51 @@ def _train_and_record(
             observer.observe(model, task, batches)
         if epoch in checkpoints:
             recorded[epoch] = observer.snapshot()
-        held_out_accuracy = accuracy(model, task, test or batches, held_out)
-        history.append(
-            {"epoch": epoch, "train_loss": train_loss, "heldout_accuracy": held_out_accuracy}
-        )
+        if epoch > outputs.after:
+            outputs.add(outputs_of(model, batches, held_out))
+        measured = quality(model, task, test or batches, None if test else held_out)
+        history.append({"epoch": epoch, "train_loss": train_loss, "heldout": measured})
         left_s = (time.monotonic() - started) / epoch * (probe.last_epoch - epoch)
         report({**history[-1], "epochs": probe.last_epoch, "left_s": round(left_s, 1)})
 
     steps = batches.steps_per_epoch
     factor = lr_factor(probe.schedule, probe.schedule_epochs * steps)
-    plan = FitPlan(probe.optimizer, factor, probe.last_epoch * steps)
+    plan = FitPlan(probe.optimizer, factor, probe.last_epoch * steps, probe.precision)
     report({"epoch": 0, "epochs": probe.last_epoch})
     fit(model, task, batches, plan, after_epoch)
-    write_trace(folder / "trace.parquet", in_sample, recorded, {"mode": "eval"})
+    write_trace(folder / TRACE, in_sample, recorded, {"mode": "eval"})
+    if outputs.count:
+        rivals = (
+            np.asarray(shared["targets"])[~in_sample] if task.name == "classification" else None
+        )
+        table = condense(np.flatnonzero(~in_sample), outputs.mean(), rivals)
+        write_heldout(folder / HELD_OUT, table, {"fold": spec["fold"], "epochs": outputs.count})
     return {
         "history": history,
-        "heldout_rows": len(shared["test_labels"]) if test is not None else int((~in_sample).sum()),
+        "metric": task.metric,
+        "heldout_rows": len(shared["test_targets"]) if test else int((~in_sample).sum()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
 
 
-def _in_sample(spec: dict[str, Any], shared: Shared) -> np.ndarray[Any, np.dtype[np.bool_]]:
+class _HeldOutOutputs:
+    """The mean of held-out outputs over the epochs after `after`."""
+
+    def __init__(self, after: int) -> None:
+        self.after, self.count = after, 0
+        self.total: torch.Tensor | None = None
+
+    def add(self, outputs: torch.Tensor) -> None:
+        self.total = outputs if self.total is None else self.total + outputs
+        self.count += 1
+
+    def mean(self) -> npt.NDArray[np.float32]:
+        assert self.total is not None
+        return (self.total / self.count).numpy()
+
+
+def _in_sample(spec: dict[str, Any], shared: Shared) -> npt.NDArray[np.bool_]:
     if spec["fold"] is None:
-        return np.ones(len(shared["labels"]), dtype=np.bool_)
-    in_sample: np.ndarray[Any, np.dtype[np.bool_]] = shared["folds"] != spec["fold"]
+        return np.ones(len(shared["targets"]), dtype=np.bool_)
+    in_sample: npt.NDArray[np.bool_] = shared[f"folds/{spec['repeat']}"] != spec["fold"]
     return in_sample

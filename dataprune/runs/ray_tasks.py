@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ _POLL_S = 0.5
 _CONNECT_S = 5
 _STORE_SPARE_BYTES = 128 << 20
 _STORE_LEAST_BYTES = 256 << 20
+# The cluster's versions, then ours, as Ray's own check lists them.
+_VERSIONS = re.compile(r"^ *Ray: (\S+)\n *Python: (\S+)$", re.MULTILINE)
 
 
 class RayRunner:
@@ -33,7 +36,8 @@ class RayRunner:
         """Run every unit once; lost workers are replaced, errors of a unit are not retried.
 
         Raises:
-            DatapruneError: no node can ever give what a unit asks for, or there is no cluster.
+            DatapruneError: no node can ever give what a unit asks for, there is no cluster, or it
+                runs another Ray or Python.
             MissingExtraError: Ray is not installed.
         """
         # Ray prints what it sees of dying workers to stdout, which is for data.
@@ -85,11 +89,8 @@ def _connected(job: Job) -> Iterator[Any]:
     try:
         ray.init(address=address, logging_level="ERROR", **options)
     except (ConnectionError, ValueError, RuntimeError) as exc:
-        problem = " ".join(str(exc).split())[:200]
-        raise DatapruneError(
-            f"cannot reach a Ray cluster at {address}: {problem}",
-            hint="check --address, or leave it out to run on this machine",
-        ) from exc
+        ray.shutdown()  # a refused connection leaves half of itself behind
+        raise _refusal(address, str(exc)) from exc
     try:
         yield ray
     finally:
@@ -103,8 +104,14 @@ def _native_stderr_muted() -> Iterator[None]:
 
     Tasks that an interrupted run leaves behind make them complain, after the user was told.
     """
+    kept = None
+    if sys.__stderr__ is not None:  # None: closed from the start, so number 2 may be another file
+        with contextlib.suppress(OSError):
+            kept = os.dup(2)
+    if kept is None:
+        yield
+        return
     sys.stderr.flush()
-    kept = os.dup(2)
     try:
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
@@ -112,6 +119,25 @@ def _native_stderr_muted() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _refusal(address: str, problem: str) -> DatapruneError:
+    """What to tell when Ray did not connect, and said `problem`.
+
+    Ray itself compares the versions, before it does anything else: its own to the letter, Python's
+    to the patch, or over ray:// to the minor version. Its error lists them on lines of their own.
+    """
+    versions = _VERSIONS.findall(problem)
+    if len(versions) == 2:
+        there, here = (f"Ray {ray} on Python {python}" for ray, python in versions)
+        return DatapruneError(
+            f"the cluster at {address} runs {there}, and this is {here}",
+            hint="run both from one image, or install the same versions of Ray and Python",
+        )
+    return DatapruneError(
+        f"cannot reach a Ray cluster at {address}: {' '.join(problem.split())[:200]}",
+        hint="check --address, or leave it out to run on this machine",
+    )
 
 
 def _check_reachable(address: str) -> None:

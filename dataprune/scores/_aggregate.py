@@ -83,12 +83,20 @@ def _spec(score: Score, recipe: Recipe, traces: dict[int, Trace], epoch: int) ->
         **about,
         "epoch": epoch,
         "schedule_epochs": recipe.probe.schedule_epochs,
-        "holdout": f"fold seed mod {recipe.folds}, in-sample seeds only" if held_out else "none",
+        "holdout": _holdout(recipe) if held_out else "none",
         "mode": "eval",
         "augmentation": "none",
         "precision": "float32",
+        "trained_in": recipe.probe.precision,
+        "task": recipe.task,
         "model": recipe.probe.model.name,
     }
+
+
+def _holdout(recipe: Recipe) -> str:
+    folds, repeats = recipe.holdout.folds, recipe.holdout.repeats
+    how = f"fold seed mod {folds}" if repeats is None else f"{folds} folds, {repeats} repeats"
+    return f"{how}, in-sample seeds only"
 
 
 def per_seed_values(

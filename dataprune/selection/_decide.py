@@ -16,7 +16,7 @@ from dataprune.core.recipe import PruneRecipe
 from dataprune.selection import STRATEGIES, Order, Pool, Strategy
 from dataprune.selection._quotas import budget_rows, check_floor, class_quotas
 from dataprune.tables import decisions
-from dataprune.tables.examples import occurrences
+from dataprune.tables.examples import GROUP, NO_CLASSES, occurrences, with_label_type
 
 TIE_BREAK = "splitmix64 of the row, seeded"
 _CROSSOVER = 0.4
@@ -30,6 +30,7 @@ class Choice:
     balance: "none" (one global pool), "proportional" or "equal" (a quota per class), or "matched"
         (the quotas given, as a control copies them from its version).
     min_per_class: floor for every class that has rows.
+    max_per_group: rows of one group of near-duplicates that may be kept; None for all.
     """
 
     strategy: str
@@ -39,6 +40,7 @@ class Choice:
     min_per_class: int = 0
     seed: int = 0
     quotas: tuple[int, ...] | None = None
+    max_per_group: int | None = None
 
 
 def make_choice(
@@ -50,6 +52,7 @@ def make_choice(
     balance: str | None,
     min_per_class: int | None,
     seed: int | None,
+    max_per_group: int | None = None,
 ) -> Choice:
     """What was asked for, and the recipe's defaults for what was not.
 
@@ -66,6 +69,7 @@ def make_choice(
         params=params or (defaults.params if same_strategy else {}),
         balance=balance or defaults.class_balance,
         min_per_class=defaults.min_per_class if min_per_class is None else min_per_class,
+        max_per_group=defaults.max_per_group if max_per_group is None else max_per_group,
         seed=defaults.seed if seed is None else seed,
     )
 
@@ -96,55 +100,100 @@ def decide(
         UsageError: the budget, quotas, floors or parameters cannot be met.
     """
     strategy = check_strategy(choice.strategy, choice.params)
-    labels = examples.column("label").to_numpy().astype(np.int64)
+    labels, names = _strata(examples, class_names, choice)
     ties = mix64(examples.column("row").to_numpy(), "ties", strategy.name, choice.seed)
     budget = budget_rows(choice.keep, len(labels))
+    allowed = _within_groups(strategy, examples, scores, ties, budget, choice)
+    sizes = np.bincount(labels[allowed], minlength=len(names))
     if choice.balance == "none":
-        parts = [_global(strategy, scores, ties, labels, budget, choice, class_names)]
+        quotas, floor = np.asarray([budget]), choice.min_per_class
+        pools = [allowed]
     else:
-        sizes = np.bincount(labels, minlength=len(class_names))
+        quotas, floor = np.asarray(choice.quotas or (), dtype=np.int64), 0
         if choice.quotas is None:
-            quotas = class_quotas(choice.balance, budget, sizes, choice.min_per_class, class_names)
-        else:
-            quotas = np.asarray(choice.quotas, dtype=np.int64)
-        parts = []
-        for label, quota in enumerate(quotas):
-            rows = np.flatnonzero(labels == label)
-            if len(rows):
-                pool = Pool(scores[rows], ties[rows], int(quota))
-                order = strategy.order(pool, **choice.params)
-                kept = np.arange(len(rows)) < quota
-                parts.append((rows[order.places], kept, order.dropped[order.places], "kept"))
+            quotas = class_quotas(choice.balance, budget, sizes, choice.min_per_class, names)
+        pools = [allowed[labels[allowed] == label] for label in range(len(names))]
+    if floor:
+        check_floor(budget, sizes, floor, names)
+    parts = []
+    for rows, quota in zip(pools, quotas.tolist(), strict=True):
+        if len(rows):
+            order = strategy.order(Pool(scores[rows], ties[rows], quota), **choice.params)
+            parts.append(_taken(rows, order, quota, labels, floor))
+    left_out = np.setdiff1d(np.arange(len(labels)), allowed)
+    if len(left_out):
+        parts.append((left_out, np.zeros(len(left_out), dtype=np.bool_), "group_is_full", ""))
     table = _assemble(examples, scores, parts, strategy.name)
     assert int(np.sum(table.column("keep").to_numpy(zero_copy_only=False))) == budget
     return table
 
 
-Part = tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.str_], Any]
+def _strata(examples: pa.Table, class_names: list[str], choice: Choice) -> tuple[Rows, list[str]]:
+    """What quotas and floors are counted by: classes; one stratum where rows are of no one class.
+
+    Raises:
+        UsageError: a balance or floor is asked for, and there are no classes to count by.
+    """
+    label = examples.column("label")
+    if pa.types.is_integer(label.type):
+        return label.to_numpy().astype(np.int64), class_names
+    asked = choice.balance if choice.balance != "none" else None
+    asked = asked or (f"a floor of {choice.min_per_class}" if choice.min_per_class else None)
+    if asked:
+        raise UsageError(
+            f"class balance ({asked}) wants one class per row, and labels here are {label.type}",
+            hint="leave --class-balance and --min-per-class out",
+        )
+    return np.zeros(len(examples), dtype=np.int64), [NO_CLASSES]
 
 
-def _global(
+def _within_groups(
     strategy: Strategy,
+    examples: pa.Table,
     scores: npt.NDArray[np.float64],
     ties: npt.NDArray[np.uint64],
-    labels: npt.NDArray[np.int64],
     budget: int,
     choice: Choice,
-    class_names: list[str],
-) -> Part:
-    """One pool; each class's floor is kept first, then the strategy's order fills the budget."""
-    order: Order = strategy.order(Pool(scores, ties, budget), **choice.params)
-    places, floor = order.places, choice.min_per_class
-    dropped = order.dropped[places]
+) -> Rows:
+    """Rows that may be kept, ascending: of each group the first few in the strategy's own order.
+
+    Raises:
+        UsageError: there are no groups, or too few rows are left for the budget.
+    """
+    limit = choice.max_per_group
+    if limit is None:
+        return np.arange(len(examples))
+    if GROUP.name not in examples.schema.names:
+        raise UsageError(
+            f"max_per_group is {limit}, and the score table has no group column",
+            hint="score again with this dataprune: groups are found then",
+        )
+    places = strategy.order(Pool(scores, ties, budget), **choice.params).places
+    groups = examples.column(GROUP.name).to_numpy()[places]
+    allowed = np.sort(places[occurrences(groups) < limit])
+    if len(allowed) < budget:
+        raise UsageError(
+            f"{len(allowed)} rows are left with {limit} of each group, and {budget} are to be kept",
+            hint="keep fewer, or allow more per group",
+        )
+    return allowed
+
+
+Rows = npt.NDArray[np.int64]
+Part = tuple[Rows, npt.NDArray[np.bool_], Any, Any]
+
+
+def _taken(rows: Rows, order: Order, quota: int, labels: Rows, floor: int) -> Part:
+    """One pool; each class's floor is kept first, then the strategy's order fills the quota."""
+    places = rows[order.places]
+    dropped = order.dropped[order.places]
+    within = np.arange(len(places)) < quota
     if floor == 0:
-        return places, np.arange(len(places)) < budget, dropped, "kept"
-    sizes = np.bincount(labels, minlength=len(class_names))
-    check_floor(budget, sizes, floor, class_names)
+        return places, within, dropped, "kept"
     by_floor = occurrences(labels[places]) < floor
-    rest = np.flatnonzero(~by_floor)[: budget - int(by_floor.sum())]
+    rest = np.flatnonzero(~by_floor)[: quota - int(by_floor.sum())]
     kept = by_floor.copy()
     kept[rest] = True
-    within = np.arange(len(places)) < budget
     reasons = np.where(by_floor & ~within, "kept_for_floor", "kept")
     return places, kept, np.where(within, "displaced_by_floor", dropped), reasons
 
@@ -168,13 +217,13 @@ def _assemble(
         pa.array(rank),
         pa.array(scores.astype(np.float32)),
     ]
-    return pa.table([*columns, *added], schema=decisions.SCHEMA)
+    schema = with_label_type(decisions.SCHEMA, examples.column("label").type)
+    return pa.table([*columns, *added], schema=schema)
 
 
 def warnings_for(table: pa.Table, choice: Choice, class_names: list[str]) -> list[str]:
     """What a careful colleague would say about these decisions."""
     found = []
-    labels = table.column("label").to_numpy()
     keep = table.column("keep").to_numpy(zero_copy_only=False)
     share = keep.mean()
     if choice.strategy == "hardest" and share < _CROSSOVER:
@@ -182,9 +231,8 @@ def warnings_for(table: pa.Table, choice: Choice, class_names: list[str]) -> lis
             f"hardest keeps {share:.0%}: papers find that below about 40 % the hardest rows train "
             "worse than random ones (sooner on data of many classes); compare with --control"
         )
-    before = np.bincount(labels, minlength=len(class_names))
-    after = np.bincount(labels[keep], minlength=len(class_names))
-    gone = [class_names[i] for i in np.flatnonzero((before > 0) & (after == 0))]
+    counts = decisions.count_by_class(table, class_names)
+    gone = [name for name, count in counts.items() if count["source"] and not count["kept"]]
     if gone:
         shown = ", ".join(gone[:5]) + (", ..." if len(gone) > 5 else "")
         found.append(

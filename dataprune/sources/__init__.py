@@ -18,6 +18,7 @@ import pyarrow as pa
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Columns, SourceRecipe
 from dataprune.core.registry import Registry
+from dataprune.sources._formats import format_of
 from dataprune.tables.manifest import FileEntry
 
 Kind = Literal["image", "features", "text"]
@@ -29,9 +30,10 @@ DATA_VARIABLE = "DATAPRUNE_DATA"
 class Source:
     """An opened source: what it is and how to read its rows.
 
-    columns: input, label and key columns, all resolved (key may be None).
+    columns: which columns play which part; the label is None where the source has none.
     class_names: names of the label's classes if the schema gives them, else None until loaded.
-    files, paths: the Parquet files behind it, in order; empty where there are none.
+    files: the files behind it, in order; empty where there are none.
+    paths: those of them that are Parquet files on this machine; empty for every other format.
     schema: every column, with the schema metadata as found (the `huggingface` key).
     batches: reads record batches in source order; None reads every column.
     test: the held-out split, if the source has one.
@@ -81,6 +83,8 @@ def open_source(recipe: SourceRecipe) -> Source:
 def _format_of(recipe: SourceRecipe) -> SourceFormat:
     if recipe.format is not None:
         return FORMATS.get(recipe.format)
+    if (known := format_of(recipe.uri)) is not None:  # ours, in one look at what is there
+        return FORMATS.get(known)
     for name in FORMATS.names():
         source_format = FORMATS.get(name)
         if source_format.matches(recipe.uri):

@@ -11,8 +11,8 @@ from dataprune.core.errors import SourceError, nearest
 from dataprune.core.recipe import Columns
 from dataprune.sources import Kind
 
-_LABEL_NAMES = ("label", "labels", "target", "class", "y")
-_INPUT_NAMES = ("image", "img", "text", "sentence", "features", "x", "input")
+_LABEL_NAMES = ("label", "labels", "target", "class", "cls", "y")
+_INPUT_NAMES = ("image", "img", "text", "txt", "sentence", "features", "x", "input")
 
 
 def features_of(schema: pa.Schema) -> dict[str, Any]:
@@ -35,41 +35,62 @@ def features_of(schema: pa.Schema) -> dict[str, Any]:
 
 
 def resolve_columns(schema: pa.Schema, asked: Columns, *, uri: str) -> tuple[Columns, Kind]:
-    """Settle input, label and key columns and the kind of input.
+    """Settle which columns play which part, and the kind of input.
+
+    The label stays None where none is named and none is found: tasks that need it refuse then.
 
     Raises:
-        SourceError: a named column is missing or of the wrong type, or none can be inferred.
+        SourceError: a named column is missing or of the wrong type, or no input can be inferred.
     """
-    for name in (asked.input, asked.label, asked.key):
-        if name is not None and name not in schema.names:
+    for name in asked.all:
+        if name not in schema.names:
             raise SourceError(
                 f"source {uri} has no column {name}", hint=nearest(name, schema.names)
             )
-    named = [name for name in (asked.input, asked.label) if name is not None]
-    if len(named) != len(set(named)):
+    if asked.label is not None and asked.label in asked.inputs:
         raise SourceError(f"column {asked.label} of {uri} cannot be both input and label")
-    label = asked.label or _infer_label(schema, asked, uri)
-    column = asked.input or _infer_input(schema, {label, asked.key}, uri)
-    kind = _kind(schema.field(column).type)
-    if kind is None:
-        raise SourceError(
-            f"column {column} of {uri} is {schema.field(column).type}: no image, text or list of "
-            "numbers",
-            hint="name another one as source.columns.input",
-        )
-    return Columns(input=column, label=label, key=asked.key), kind
+    label = asked.label or _infer_label(schema, asked)
+    inputs = asked.inputs or _infer_input(schema, {label, asked.key, asked.group}, uri)
+    kind = _kind_of(schema, inputs, uri)
+    settled: str | tuple[str, ...] = inputs[0] if len(inputs) == 1 else inputs
+    return asked.model_copy(update={"input": settled, "label": label}), kind
 
 
-def class_names_of(schema: pa.Schema, label: str) -> list[str] | None:
-    """Class names of a ClassLabel column; None if the schema names none."""
-    feature = features_of(schema).get(label)
+def class_names_of(schema: pa.Schema, label: str | None) -> list[str] | None:
+    """Class names of a ClassLabel column, or of a list of them; None if the schema names none."""
+    feature = features_of(schema).get(label) if label is not None else None
+    if isinstance(feature, list) and len(feature) == 1:  # how older datasets write a list
+        feature = feature[0]
+    if isinstance(feature, dict) and feature.get("_type") in {"Sequence", "List", "LargeList"}:
+        feature = feature.get("feature")
     if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
         return [str(name) for name in feature["names"]]
     return None
 
 
-def _infer_label(schema: pa.Schema, asked: Columns, uri: str) -> str:
-    free: list[str] = [n for n in schema.names if n not in {asked.input, asked.key}]
+def _kind_of(schema: pa.Schema, inputs: tuple[str, ...], uri: str) -> Kind:
+    if len(inputs) == 1:
+        column = schema.field(inputs[0]).type
+        kind = _kind(column) or ("features" if _is_number(column) else None)
+        if kind is not None:
+            return kind
+        raise SourceError(
+            f"column {inputs[0]} of {uri} is {column}: no image, text or numbers",
+            hint="name another one as source.columns.input",
+        )
+    for name in inputs:
+        if not _is_number(schema.field(name).type):
+            raise SourceError(
+                f"column {name} of {uri} is {schema.field(name).type}, and an input of several "
+                "columns takes numbers only",
+                hint="leave it out of source.columns.input",
+            )
+    return "features"
+
+
+def _infer_label(schema: pa.Schema, asked: Columns) -> str | None:
+    taken = {*asked.inputs, asked.key, asked.group}
+    free: list[str] = [n for n in schema.names if n not in taken]
     class_labels = [n for n in free if class_names_of(schema, n) is not None]
     named = [n for n in _LABEL_NAMES if n in free]
     if len(class_labels) == 1:
@@ -77,13 +98,10 @@ def _infer_label(schema: pa.Schema, asked: Columns, uri: str) -> str:
     for candidates in ([n for n in named if n in class_labels], named):
         if candidates:
             return candidates[0]
-    raise SourceError(
-        f"no label column found in {uri}",
-        hint=f"name it as source.columns.label; columns: {', '.join(schema.names)}",
-    )
+    return None
 
 
-def _infer_input(schema: pa.Schema, taken: set[str | None], uri: str) -> str:
+def _infer_input(schema: pa.Schema, taken: set[str | None], uri: str) -> tuple[str, ...]:
     kinds: dict[str, Kind | None] = {
         n: _kind(schema.field(n).type) for n in schema.names if n not in taken
     }
@@ -92,16 +110,23 @@ def _infer_input(schema: pa.Schema, taken: set[str | None], uri: str) -> str:
         if len(candidates) > 1:
             candidates = [n for n in _INPUT_NAMES if n in candidates][:1] or candidates
         if len(candidates) == 1:
-            return candidates[0]
+            return (candidates[0],)
         if candidates:
             raise SourceError(
                 f"{uri} has several {kind} columns: {', '.join(candidates)}",
                 hint="name one as source.columns.input",
             )
+    numbers = tuple(n for n in kinds if _is_number(schema.field(n).type))
+    if numbers:
+        return numbers
     raise SourceError(
-        f"no image, text or numeric-list column found in {uri}",
+        f"no image, text or numeric column found in {uri}",
         hint=f"name it as source.columns.input; columns: {', '.join(schema.names)}",
     )
+
+
+def _is_number(arrow_type: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type))
 
 
 def _kind(arrow_type: pa.DataType) -> Kind | None:

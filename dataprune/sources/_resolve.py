@@ -8,6 +8,10 @@ from typing import Any
 from dataprune.core.errors import UsageError, nearest
 from dataprune.core.recipe import Recipe, load_recipe, parse_recipe, recipe_names
 from dataprune.sources import Kind
+from dataprune.sources._formats import format_of
+from dataprune.sources._places import is_url
+
+_DEFAULT_MODEL: dict[Kind, str] = {"image": "small_cnn", "features": "mlp", "text": "text_bag"}
 
 
 def resolve_recipe(recipe: str | Path | Recipe, changes: dict[str, Any]) -> Recipe:
@@ -37,7 +41,10 @@ def _find_recipe(name: str) -> Recipe:
     if path.suffix in {".yaml", ".yml"} or name in recipe_names():
         return load_recipe(name)
     is_data = name and (
-        path.exists() or path.suffix == ".parquet" or any(c in name for c in "*?[$")
+        is_url(name)
+        or path.exists()
+        or any(c in name for c in "*?[$")
+        or format_of(name) is not None
     )
     if not is_data:
         raise UsageError(
@@ -51,8 +58,7 @@ def with_default_model(recipe: Recipe, kind: Kind) -> Recipe:
     """The recipe with its model named: where it names none, the input's kind does."""
     if recipe.probe.model.name is not None:
         return recipe
-    name = "mlp" if kind == "features" else "small_cnn"
-    return resolve_recipe(recipe, {"probe.model.name": name})
+    return resolve_recipe(recipe, {"probe.model.name": _DEFAULT_MODEL[kind]})
 
 
 def _slug(path: Path) -> str:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from dataprune.core.errors import TableError
 from dataprune.tables import examples
-from dataprune.tables.parquet import check_schema, read_table, write_table
+from dataprune.tables.parquet import read_table, write_table
 
 FORMAT = "dataprune.decisions"
 FORMAT_VERSION = 1
@@ -37,7 +37,7 @@ DESCRIPTIONS = {
 
 def write_decisions(path: Path, table: pa.Table, meta: dict[str, Any]) -> None:
     """Write decisions for every row of a source."""
-    check_schema(table, SCHEMA, what="decisions")
+    examples.check_examples(table, SCHEMA, what="decisions")
     write_table(path, table, {"format": FORMAT, "format_version": FORMAT_VERSION, **meta})
 
 
@@ -48,22 +48,24 @@ def read_decisions(path: Path) -> pa.Table:
         TableError: not a decisions table, or damaged.
     """
     table, _ = read_table(path, format_name=FORMAT, format_version=FORMAT_VERSION)
-    check_schema(table, SCHEMA, what=f"decisions {path}")
+    examples.check_examples(table, SCHEMA, what=f"decisions {path}")
     return table
 
 
 def count_by_class(table: pa.Table, class_names: list[str]) -> dict[str, dict[str, int]]:
-    """Per class: rows in the source, kept and dropped; kept + dropped = source is asserted."""
-    labels = table.column("label").to_numpy()
+    """Per class: rows in the source, kept and dropped; kept + dropped = source is asserted.
+
+    A row of several labels counts in each; without classes there is one, `all`.
+    """
     keep = table.column("keep").to_numpy(zero_copy_only=False)
-    source = np.bincount(labels, minlength=len(class_names))
-    kept = np.bincount(labels[keep], minlength=len(source))
-    dropped = np.bincount(labels[~keep], minlength=len(source))
-    if len(source) > len(class_names) or not np.array_equal(kept + dropped, source):
+    source, kept, dropped = (
+        examples.class_counts(table, len(class_names), rows) for rows in (None, keep, ~keep)
+    )
+    if not np.array_equal(kept + dropped, source):
         raise TableError("decisions do not reconcile: kept + dropped is not the source")
     return {
         name: {"source": int(source[i]), "kept": int(kept[i]), "dropped": int(dropped[i])}
-        for i, name in enumerate(class_names)
+        for i, name in enumerate(class_names or [examples.NO_CLASSES])
     }
 
 

@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError
 
 from dataprune.core.errors import TableError, UsageError
 from dataprune.core.files import read_json
-from dataprune.core.recipe import Columns, Recipe, Strict
+from dataprune.core.recipe import Columns, Recipe, TaskName
+from dataprune.core.recipe_training import Strict
 
 TAG_PATTERN = r"^v[0-9]+(\.[0-9]+){0,2}(-[a-z0-9]+(\.[a-z0-9]+)*)*$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -45,6 +46,7 @@ class SourceRef(Strict):
     test: HeldOutRef | None = None
     columns: Columns
     kind: Literal["image", "features", "text"]
+    task: TaskName | None = "classification"
     class_names: list[str]
     num_rows: int = Field(ge=1)
     fingerprint: str = _Sha256
@@ -71,6 +73,7 @@ class SelectionEntry(Strict):
     keep: float | int | str
     class_balance: str
     min_per_class: int
+    max_per_group: int | None = None
     seed: int
     tie_break: str
     rows_in: int
@@ -185,6 +188,6 @@ def render_manifest(manifest: Manifest) -> str:
 
 def portable_recipe(recipe: Recipe) -> dict[str, Any]:
     """A recipe without where it ran: the part that can change a result."""
-    elsewhere = {"run": {"runner", "address", "max_retries"}}
+    elsewhere = {"run": {"runner", "address", "max_retries", "stream"}}
     data: dict[str, Any] = recipe.model_dump(mode="json", exclude=elsewhere)
     return data

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dataprune.core.fingerprint import HASH_VERSION
 from dataprune.core.recipe import Recipe
-from dataprune.tables import decisions, examples, scores, trace
+from dataprune.tables import decisions, examples, heldout, scores, trace
 from dataprune.tables.manifest import Manifest
 
 _FOLDER = Path(__file__).resolve().parents[2] / "schemas"
@@ -40,7 +40,7 @@ def render() -> dict[str, str]:
                 "seeds": "seeds that the scores are a mean of",
                 "unit_ids": "fingerprints of the finished units behind them",
                 "reliability": "{score: split_half_spearman, reliability, kept_half_overlap}",
-                "timing": "held-out accuracy at each scored epoch, with its lower 95 % bound",
+                "timing": "the held-out metric at each scored epoch, with its lower 95 % bound",
                 "environment": "device class, threads and torch version the bits depend on",
             },
         ),
@@ -51,6 +51,14 @@ def render() -> dict[str, str]:
             trace.DESCRIPTIONS,
             "a row per (checkpoint, example), one row group per checkpoint",
             {"mode": "eval: a clean pass at the end of the epoch"},
+        ),
+        "heldout.v1.json": _columns(
+            heldout.FORMAT,
+            heldout.FORMAT_VERSION,
+            heldout.SCHEMA,
+            heldout.DESCRIPTIONS,
+            "a row per example that the unit did not train on",
+            {"fold": "the fold it is", "epochs": "how many last epochs the outputs are a mean of"},
         ),
         "decisions.v1.json": _columns(
             decisions.FORMAT,
@@ -99,7 +107,7 @@ def _columns(
         for field in schema
     ]
     named = [
-        {"name": name, "type": "float", "nullable": False, "description": text}
+        {"name": name, "type": _type_in(text), "nullable": False, "description": text}
         for name, text in descriptions.items()
         if name not in schema.names
     ]
@@ -119,6 +127,12 @@ def _columns(
             },
         },
     }
+
+
+def _type_in(description: str) -> str:
+    """Columns that are not in every table begin their description with their type."""
+    first = description.replace(",", ":").split(":")[0]
+    return first if first == "int64" or "<" in first else "float"
 
 
 def main(args: list[str]) -> int:

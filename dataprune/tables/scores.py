@@ -14,12 +14,13 @@ import pyarrow as pa
 from dataprune.core.errors import AlignmentError, TableError, UsageError, nearest
 from dataprune.core.fingerprint import HASH_VERSION
 from dataprune.tables import examples
-from dataprune.tables.parquet import check_schema, read_table, write_table
+from dataprune.tables.parquet import read_table, write_table
 
 FORMAT = "dataprune.scores"
 FORMAT_VERSION = 1
 DESCRIPTIONS = {
     **examples.DESCRIPTIONS,
+    "group": examples.GROUP_DESCRIPTION,
     "NAME@EPOCH": "float32: mean over in-sample seeds of the score after that epoch",
     "NAME": "float32: the score at the last checkpoint",
     "NAME_std": "float32: standard deviation over seeds (ddof 0) at the last checkpoint",
@@ -81,7 +82,7 @@ def join_tables(table: ScoreTable, path: Path, others: Sequence[Path]) -> ScoreT
         examples.check_aligned(table.table, other.table, what=str(path), other=str(other_path))
         if other.meta["source"]["class_names"] != table.meta["source"]["class_names"]:
             raise AlignmentError(f"{other_path} has other class names than {path}")
-        for name in other.table.schema.names[len(examples.SCHEMA) :]:
+        for name in other.table.schema.names[examples.first_columns(other.table) :]:
             if name in joined.schema.names:
                 raise UsageError(
                     f"{other_path} has a column {name}, and so have the scores before it",
@@ -131,7 +132,7 @@ def read_scores(path: Path) -> ScoreTable:
         TableError: not a score table, damaged, rows out of order, or hashes of another version.
     """
     table, meta = read_table(path, format_name=FORMAT, format_version=FORMAT_VERSION)
-    check_schema(table, examples.SCHEMA, what=f"score table {path}")
+    examples.check_examples(table, examples.SCHEMA, what=f"score table {path}")
     if meta["hash_version"] != HASH_VERSION:
         raise TableError(f"{path} has hash version {meta['hash_version']}, not {HASH_VERSION}")
     rows = table.column("row").to_numpy()

@@ -27,6 +27,7 @@ DESCRIPTIONS = {
     "checkpoint": "epoch after which the signals were taken",
     "row": "position in the pinned source",
     "in_sample": "whether this unit trained on the row; scores average these only",
+    "label": "recorded traces only: class index, or hash of the targets; -1 where never shown",
     "SIGNAL": "one column per recorded signal",
 }
 

@@ -20,6 +20,7 @@ from dataprune.selection._decide import TIE_BREAK, Choice, decide
 from dataprune.selection._quotas import budget_rows
 from dataprune.sources import Source
 from dataprune.sources._columns import features_of
+from dataprune.sources._places import absolute
 from dataprune.tables.decisions import count_by_class, count_reasons, write_decisions
 from dataprune.tables.manifest import (
     ClassCounts,
@@ -43,6 +44,9 @@ from dataprune.versions.write import write_shards
 DATA_FOLDER = "data"
 DECISIONS = "decisions.parquet"
 SCORES = "scores.parquet"
+_CHOSEN = (
+    "strategy", "by", "keep", "params", "class_balance", "min_per_class", "max_per_group", "seed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,16 @@ def build_version(store: LocalStore, draft: Draft) -> tuple[Manifest, bool]:
 
 
 def build_control(store: LocalStore, draft: Draft) -> Manifest:
-    """Build the version's control: random, with the same number of rows of each class."""
+    """Build the version's control: random, with the same number of rows of each class.
+
+    Where rows are of no one class, the same number of rows.
+    """
     counts = count_by_class(draft.decisions, draft.ref.class_names)
     quotas = tuple(count["kept"] for count in counts.values())
-    choice = Choice(
-        "random", sum(quotas), {}, balance="matched", seed=draft.choice.seed, quotas=quotas
-    )
+    kept = int(np.sum(draft.decisions.column("keep").to_numpy(zero_copy_only=False)))
+    choice = Choice("random", kept, {}, seed=draft.choice.seed)
+    if draft.ref.task == "classification":
+        choice = replace(choice, balance="matched", quotas=quotas)
     scores = draft.scores.values(draft.by)
     decisions = decide(draft.decisions, scores, draft.ref.class_names, choice)
     control = replace(
@@ -137,6 +145,7 @@ def _selection(draft: Draft) -> SelectionEntry:
         keep=choice.keep,
         class_balance=choice.balance,
         min_per_class=choice.min_per_class,
+        max_per_group=choice.max_per_group,
         seed=choice.seed,
         tie_break=TIE_BREAK,
         rows_in=len(keep),
@@ -153,7 +162,7 @@ def _difference(existing: Manifest, identity: dict[str, Any]) -> str:
     if existing.control_of != identity["control_of"]:
         return f"control_of {existing.control_of}"
     before = existing.selection.model_dump(mode="json")
-    for key in ("strategy", "by", "keep", "params", "class_balance", "min_per_class", "seed"):
+    for key in _CHOSEN:
         if before[key] != identity["selection"][key]:
             return f"{key} {before[key]}, this has {identity['selection'][key]}"
     return "other scores"
@@ -206,7 +215,7 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
 
 def _located(ref: SourceRef) -> SourceRef:
     """A view is bound to where its source lies: its manifest holds the absolute path."""
-    return ref.model_copy(update={"uri": str(Path(ref.uri).resolve())}) if ref.files else ref
+    return ref.model_copy(update={"uri": absolute(ref.uri)}) if ref.files else ref
 
 
 def _scores_entry(draft: Draft, folder: Path) -> ScoresEntry:
@@ -229,5 +238,9 @@ def _rows_sha256(decisions: pa.Table, keep: npt.NDArray[np.bool_]) -> str:
     """Hash of the kept rows' content and labels, in order: the same however they are sharded."""
     digest = hashlib.sha256(canonical_json(["rows", int(keep.sum())]).encode())
     digest.update(decisions.column("content_hash").to_numpy()[keep].astype("<u8").tobytes())
-    digest.update(decisions.column("label").to_numpy()[keep].astype("<i4").tobytes())
+    labels = decisions.column("label").filter(pa.array(keep))
+    if pa.types.is_integer(labels.type):
+        digest.update(labels.to_numpy().astype("<i4").tobytes())
+    else:
+        digest.update(canonical_json(labels.to_pylist()).encode())
     return digest.hexdigest()

@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 
 from dataprune.tables.decisions import read_decisions
-from dataprune.tables.examples import occurrences
+from dataprune.tables.examples import class_name, occurrences
 from dataprune.versions.load import LoadedVersion
 
-_FIELDS = ("strategy", "by", "params", "keep", "class_balance", "min_per_class", "seed")
+_FIELDS = (
+    "strategy",
+    "by",
+    "params",
+    "keep",
+    "class_balance",
+    "min_per_class",
+    "max_per_group",
+    "seed",
+)
 
 
 def diff_versions(old: LoadedVersion, new: LoadedVersion) -> dict[str, Any]:
@@ -43,11 +52,14 @@ def diff_versions(old: LoadedVersion, new: LoadedVersion) -> dict[str, Any]:
 
 
 def _kept(version: LoadedVersion) -> dict[tuple[int, int], str]:
-    """{(content hash, occurrence): class name} of the kept rows."""
+    """{(content hash, occurrence): class name} of the kept rows; "all" without classes."""
     table = read_decisions(version.folder / version.manifest.decisions.path)
     hashes = table.column("content_hash").to_numpy()
-    labels = table.column("label").to_numpy()
+    labels = table.column("label").to_pylist()
     keep = table.column("keep").to_numpy(zero_copy_only=False)
     occurrence = occurrences(hashes)
     names = version.manifest.source.class_names
-    return {(int(hashes[i]), int(occurrence[i])): names[labels[i]] for i in np.flatnonzero(keep)}
+    return {
+        (int(hashes[i]), int(occurrence[i])): class_name(labels[i], names)
+        for i in np.flatnonzero(keep)
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +17,10 @@ from dataprune.core.errors import AlignmentError, SourceError, VersionError
 from dataprune.core.recipe import SourceRecipe
 from dataprune.selection import STRATEGIES
 from dataprune.sources import Source, open_source
-from dataprune.sources._load import load
+from dataprune.sources._load import load_rows
+from dataprune.sources._places import is_there, is_url
 from dataprune.tables.decisions import read_decisions
-from dataprune.tables.examples import check_aligned
+from dataprune.tables.examples import check_aligned, class_name
 from dataprune.tables.manifest import Manifest, SourceRef
 from dataprune.versions.identity import check_manifest, verify_files
 from dataprune.versions.store import LocalStore
@@ -91,7 +91,7 @@ class LoadedVersion:
         from dataprune.versions.torch_view import VersionDataset
 
         source = self.manifest.source
-        image = source.columns.input if source.kind == "image" else None
+        image = source.columns.inputs[0] if source.kind == "image" else None
         return VersionDataset(self.arrow().to_table(), image=image)
 
     def decisions(self) -> pl.DataFrame:
@@ -192,7 +192,7 @@ def open_pinned(
     source = open_source(recipe)
     if _same_files(source, ref):
         return source
-    found = load(source)
+    found = load_rows(source, task=ref.task)
     if examples is not None:
         what, other = f"source {recipe.uri}", "what was scored"
         check_aligned(found.examples, examples, what=what, other=other)
@@ -209,11 +209,11 @@ def _locate(ref: SourceRef, near: Path | None) -> str:
 
     What is found is proven by its content, so a wrong guess cannot pass.
     """
-    if not ref.files or _exists(ref.uri):
+    if not ref.files or is_there(ref.uri):
         return ref.uri
-    if near is not None and not Path(ref.uri).is_absolute():
+    if near is not None and not is_url(ref.uri) and not Path(ref.uri).is_absolute():
         for folder in near.resolve().parents:
-            if _exists(str(folder / ref.uri)):
+            if is_there(str(folder / ref.uri)):
                 return str(folder / ref.uri)
     raise SourceError(
         f"the source that was scored, {ref.uri}, is not there",
@@ -221,14 +221,13 @@ def _locate(ref: SourceRef, near: Path | None) -> str:
     )
 
 
-def _exists(uri: str) -> bool:
-    return Path(uri).exists() or bool(glob.glob(uri, recursive=True))  # noqa: PTH207 - it may be one
-
-
 def _same_files(source: Source, ref: SourceRef) -> bool:
     """Whether an opened source consists of the very files that `ref` pins."""
-    have, want = ([f.sha256 for f in files] for files in (source.files, ref.files))
-    return bool(want) and have == want and source.columns == ref.columns
+    have, want = ([(f.path, f.sha256) for f in files] for files in (source.files, ref.files))
+    found = source.columns
+    if ref.task is None:
+        found = found.model_copy(update={"label": None})
+    return bool(want) and have == want and found == ref.columns
 
 
 def explain_row(loaded: LoadedVersion, row: int) -> dict[str, Any]:
@@ -246,7 +245,7 @@ def explain_row(loaded: LoadedVersion, row: int) -> dict[str, Any]:
     scores = read_scores(loaded.folder / loaded.manifest.scores.file.path)
     told: dict[str, Any] = decision.to_pylist()[0]
     values = scores.table.slice(row, 1).to_pylist()[0]
-    told["class_name"] = loaded.manifest.source.class_names[told["label"]]
+    told["class_name"] = class_name(told["label"], loaded.manifest.source.class_names)
     selection = loaded.manifest.selection
     needs_score = STRATEGIES.get(selection.strategy).needs_score
     told["by"] = selection.by if needs_score else None

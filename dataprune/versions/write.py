@@ -20,6 +20,7 @@ from dataprune.tables.manifest import FileEntry
 
 _SHARD_BYTES = 500 << 20
 _ROW_GROUP_BYTES = 64 << 20
+_ROWS = ("rows",)  # a key that no label can be
 # The Hub's own settings: chunk borders that survive deleted rows, so that stores deduplicate.
 _CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level": 0}
 
@@ -37,11 +38,10 @@ def write_shards(
     """
     folder.mkdir(parents=True)
     shards = _Shards(source.schema, folder)
-    assert source.columns.label is not None
     wanted: dict[Any, int] = {}
     for batch in _kept_batches(source, keep):
         shards.add(batch)
-        _count(batch.column(source.columns.label), wanted)
+        _count(batch, source.columns.label, wanted)
     paths = shards.close()
     _recount(paths, source.columns.label, wanted)
     entries = []
@@ -150,19 +150,27 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
         yield path, kind
 
 
-def _count(labels: pa.Array, into: dict[Any, int]) -> None:
+def _count(batch: pa.RecordBatch, label: str | None, into: dict[Any, int]) -> None:
+    """Count rows by label; of labels that are lists, rows and the labels in them."""
+    into[_ROWS] = into.get(_ROWS, 0) + len(batch)
+    if label is None:
+        return
+    labels = batch.column(label)
+    if pa.types.is_nested(labels.type):
+        labels = pc.list_flatten(labels)
     for entry in pc.value_counts(labels).to_pylist():
         into[entry["values"]] = into.get(entry["values"], 0) + entry["counts"]
 
 
-def _recount(paths: list[Path], label: str, wanted: dict[Any, int]) -> None:
+def _recount(paths: list[Path], label: str | None, wanted: dict[Any, int]) -> None:
     written: dict[Any, int] = {}
     for path in paths:
-        for batch in pq.ParquetFile(path).iter_batches(columns=[label]):
-            _count(batch.column(0), written)
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=None if label is None else [label]):
+                _count(batch, label, written)
     if written != wanted:
         raise VersionError(
-            f"written files hold {sum(written.values())} rows, {sum(wanted.values())} were kept, "
+            f"written files hold {written.get(_ROWS, 0)} rows, {wanted.get(_ROWS, 0)} were kept, "
             "or their labels differ",
             hint="the disk may be failing; nothing was published",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ LABELS = [f"class-{i % 3}" for i in range(60)]
 VALUES = [[float(i % 3), float(i)] for i in range(60)]
 TABLES = {
     "no-label": {"features": features(VALUES)},
-    "no-input": {"label": LABELS, "number": list(range(60))},
+    "no-input": {"label": LABELS, "when": [datetime(2026, 1, 1, tzinfo=UTC)] * 60},
     "two-inputs": {"a": features(VALUES), "b": features(VALUES), "label": LABELS},
     "nan": {"features": features([*VALUES[:7], [float("nan"), 1.0], *VALUES[8:]]), "label": LABELS},
     "ragged": {"features": features([*VALUES[:7], [1.0], *VALUES[8:]]), "label": LABELS},
@@ -36,7 +37,7 @@ TABLES = {
     "no-features": {"features": features([[]] * 60), "label": LABELS},
     "fractions": {"features": features(VALUES), "label": [i / 2 for i in range(60)]},
     "no-images": {"image": [b"no image"] * 60, "label": LABELS},
-    "text": {"text": ["words"] * 60, "label": LABELS},
+    "text": {"text": [f"words {i}" for i in range(60)], "label": LABELS},
     "all-alike": {"features": features([[1.0, 1.0]] * 60), "label": LABELS},
 }
 
@@ -45,6 +46,7 @@ RECIPES = {
     "a-list": "- name: x",
     "nothing": "",
     "bytes": "\x00",
+    "no-text": "name: x\nsource: {{uri: {tmp}/text.parquet}}\nprobe: {{model: {{name: mlp}}}}",
     "mistyped-key": "name: x\nsource: {uri: digits}\nseedz: 3\n",
     "mistyped-inner-key": "name: x\nsource: {uri: digits}\nprobe: {batchsize: 3}\n",
     "wrong-type": "name: x\nsource: {uri: digits}\nseeds: many\n",
@@ -82,8 +84,8 @@ CASES: list[tuple[str, int, str]] = [
     ("score ''", 2, "neither a recipe nor data"),
     ("score {tmp}/nowhere.parquet", 1, "no Parquet files at {tmp}/nowhere.parquet"),
     ("score {tmp}/nowhere.yaml", 2, "no recipe {tmp}/nowhere.yaml"),
-    ("score {tmp}/empty-folder", 1, "no Parquet files at {tmp}/empty-folder"),
-    ("score {tmp}/*.nothing", 1, "no Parquet files"),
+    ("score {tmp}/empty-folder", 1, "there are no files in the folder {tmp}/empty-folder"),
+    ("score {tmp}/*.nothing", 1, "there are no files at {tmp}/*.nothing"),
     ("score {tmp}/garbage.parquet", 1, "{tmp}/garbage.parquet cannot be read as Parquet"),
     ("score {tmp}/truncated.parquet", 1, "{tmp}/truncated.parquet cannot be read as Parquet"),
     ("score {tmp}/zero-bytes.parquet", 1, "{tmp}/zero-bytes.parquet cannot be read as Parquet"),
@@ -92,7 +94,7 @@ CASES: list[tuple[str, int, str]] = [
     ("score $DATAPRUNE_DATA/x", 2, "DATAPRUNE_DATA"),
     # data
     ("score {tmp}/no-label.parquet", 1, "no label column found"),
-    ("score {tmp}/no-input.parquet", 1, "no image, text or numeric-list column"),
+    ("score {tmp}/no-input.parquet", 1, "no image, text or numeric column"),
     ("score {tmp}/two-inputs.parquet", 1, "several features columns: a, b"),
     ("score {tmp}/nan.parquet", 1, "1 rows of {tmp}/nan.parquet (train) have a NaN"),
     ("score {tmp}/ragged.parquet", 1, "do not have 2 features: 7"),
@@ -104,7 +106,7 @@ CASES: list[tuple[str, int, str]] = [
     ("score {tmp}/no-features.parquet", 1, "{tmp}/no-features.parquet"),
     ("score {tmp}/fractions.parquet", 1, "labels of {tmp}/fractions.parquet (train) are double"),
     ("score {tmp}/no-images.parquet", 1, "no readable image: 0, 1, 2, 3, 4, ..."),
-    ("score {tmp}/text.parquet", 2, "no probe model reads text"),
+    ("score {tmp}/no-text.yaml", 2, "model mlp does not read text"),
     # recipes
     ("score {tmp}/no-yaml.yaml", 2, "{tmp}/no-yaml.yaml is not YAML"),
     ("score {tmp}/a-list.yaml", 2, "holds list"),
@@ -125,7 +127,7 @@ CASES: list[tuple[str, int, str]] = [
     ("score {tmp}/augmented-features.yaml", 2, "crops and flips images"),
     ("score {tmp}/no-such-column.yaml", 1, "did you mean label?"),
     ("score {tmp}/diverges.yaml --work {tmp}/w", 1, "training diverged: loss"),
-    ("score {tmp}/all-alike.parquet --seeds 2", 1, "is not above chance"),
+    ("score {tmp}/all-alike.parquet --seeds 2", 2, "60 rows in 1 groups, too few for 10 folds"),
     # options of score
     ("score digits --score el2m", 2, "did you mean el2n?"),
     ("score digits --at 0", 2, "has epoch 0, but the probe trains epochs 1 to 20"),
@@ -238,7 +240,7 @@ def pitfalls(ground: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, columns in TABLES.items():
         pq.write_table(pa.table(columns), folder / f"{name}.parquet")
     for name, text in RECIPES.items():
-        filled = text.format(ground=ground) if "{{" in text else text
+        filled = text.format(ground=ground, tmp=folder) if "{{" in text else text
         (folder / f"{name}.yaml").write_text(filled)
     (folder / "garbage.parquet").write_bytes(b"PAR1 and then nothing of the kind")
     whole = (ground / "data.parquet").read_bytes()

@@ -65,7 +65,10 @@ def test_every_option_has_a_line_of_help(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_can_print_json(name: str) -> None:
-    assert "--json" in [opt for parameter in command(name).params for opt in parameter.opts]
+    group = command(name)
+    leaves = group.commands.values() if isinstance(group, click.Group) else [group]
+    for leaf in leaves:
+        assert "--json" in [opt for parameter in leaf.params for opt in parameter.opts]
 
 
 def test_the_help_page_lists_every_command_and_shows_the_flow_line_by_line(cli: Cli) -> None:

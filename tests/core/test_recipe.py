@@ -162,7 +162,7 @@ def test_an_unknown_key_is_told_before_other_mistakes(recipe_data: dict[str, Any
         ("seeds", 0),
         ("seeds", 1.5),
         ("seed", -1),
-        ("folds", 1),
+        ("holdout", {"folds": 1}),
         ("probe.batch_size", 0),
         ("probe.optimizer.lr", 0),
         ("probe.optimizer.lr", "fast"),
@@ -238,7 +238,7 @@ def test_the_wrong_value_is_shown(recipe_data: dict[str, Any]) -> None:
 
 def test_further_mistakes_are_counted(recipe_data: dict[str, Any]) -> None:
     put(recipe_data, "seeds", 0)
-    assert mistake(put(recipe_data, "folds", 0)).message.endswith("; and 1 more")
+    assert mistake(put(recipe_data, "holdout", {"folds": 0})).message.endswith("; and 1 more")
 
 
 def test_a_key_that_is_no_text_is_refused(recipe_data: dict[str, Any]) -> None:

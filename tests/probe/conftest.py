@@ -31,7 +31,7 @@ BASE: dict[str, Any] = {
     },
     "scores": {"names": ["el2n"], "at": [2]},
     "seeds": 2,
-    "folds": 3,
+    "holdout": {"folds": 3},
 }
 
 
@@ -120,7 +120,8 @@ def run_unit(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir()
         shared = shared_arrays(recipe, loaded)
         for array in shared.values():
-            array.setflags(write=False)  # as a runner hands them over
+            if isinstance(array, np.ndarray):
+                array.setflags(write=False)  # as a runner hands them over
         probe_unit(unit.spec, shared, folder, lambda _progress: None)
         return folder / "trace.parquet"
 

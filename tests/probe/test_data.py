@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprune.core.recipe import Augment, Recipe
-from dataprune.probe.data import Normalise, ResidentBatches, resident, statistics, tensor_of
+from dataprune.core.recipe import ProbeRecipe, Recipe
+from dataprune.core.recipe_training import Augment
+from dataprune.probe.data import Prepare, ResidentBatches, make_batches, statistics, tensor_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -34,13 +35,12 @@ def batches_over(
         tensor_of(inputs),
         torch.arange(len(inputs)),
         tensor_of(wanted),
-        Normalise(
+        Prepare(
             torch.zeros(channels) if mean is None else tensor_of(mean),
             torch.ones(channels) if std is None else tensor_of(std),
         ),
-        batch_size=batch_size,
-        augment=augment or Augment(),
-        generator=torch.Generator().manual_seed(seed),
+        ProbeRecipe(batch_size=batch_size, augment=augment or Augment()),
+        torch.Generator().manual_seed(seed),
     )
 
 
@@ -61,7 +61,7 @@ def test_an_epoch_visits_each_row_at_most_once_and_leaves_out_only_a_partial_bat
         assert len(visited) == len(set(visited))
         assert set(visited) <= set(rows.tolist())
         for batch in epoch:
-            assert torch.equal(batch.labels, batch.rows)
+            assert torch.equal(batch.targets, batch.rows)
             assert torch.equal(batch.inputs[:, 0], batch.rows.float())
 
 
@@ -92,7 +92,7 @@ def test_in_order_gives_every_row_of_the_source_once_and_clean() -> None:
     found = list(batches.in_order(4))
     assert [len(b.rows) for b in found] == [4, 4, 2]
     assert torch.cat([b.rows for b in found]).tolist() == list(range(10))
-    assert torch.cat([b.labels for b in found]).tolist() == list(range(10))
+    assert torch.cat([b.targets for b in found]).tolist() == list(range(10))
     pixels = torch.cat([b.inputs for b in found]).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(pixels, images.astype(np.float32))
 
@@ -195,17 +195,17 @@ def test_read_only_arrays_are_taken_without_warning_and_without_a_copy(
 ) -> None:
     shared = {
         "inputs": np.random.default_rng(0).normal(size=(10, 3)),
-        "labels": np.arange(10),
+        "targets": np.arange(10),
         "mean": np.zeros(3, dtype=np.float32),
         "std": np.ones(3, dtype=np.float32),
     }
     for array in shared.values():
         array.setflags(write=False)
-    batches = resident(
+    batches = make_batches(
         shared, "", None, make_recipe().probe, torch.Generator(), torch.device("cpu")
     )
     assert np.shares_memory(batches.inputs.numpy(), shared["inputs"])
-    assert np.shares_memory(batches.labels.numpy(), shared["labels"])
+    assert np.shares_memory(batches.targets.numpy(), shared["targets"])
     assert len(list(batches.epoch())) == 1
 
 
@@ -216,13 +216,15 @@ def test_a_test_split_is_standardised_by_the_sources_own_statistics(
         "mean": np.array([2.0], dtype=np.float32),
         "std": np.array([4.0], dtype=np.float32),
         "test_inputs": np.array([[10.0], [2.0]]),
-        "test_labels": np.array([1, 0]),
+        "test_targets": np.array([1, 0]),
     }
     recipe = make_recipe()
-    batches = resident(shared, "test_", None, recipe.probe, torch.Generator(), torch.device("cpu"))
+    batches = make_batches(
+        shared, "test_", None, recipe.probe, torch.Generator(), torch.device("cpu")
+    )
     (batch,) = batches.in_order(8)
     assert batch.inputs.tolist() == [[2.0], [0.0]]
-    assert batch.labels.tolist() == [1, 0]
+    assert batch.targets.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("shape", [(5000, 3), (4096, 2), (1, 4), (4100, 2, 3, 3), (7, 4, 4, 1)])

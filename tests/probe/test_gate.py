@@ -25,7 +25,7 @@ MakeRecipe = Callable[..., Recipe]
 
 def record(accuracies: Sequence[float]) -> Record:
     """A finished unit with this held-out accuracy after epochs 1, 2, ..."""
-    history = [{"epoch": e, "heldout_accuracy": a} for e, a in enumerate(accuracies, start=1)]
+    history = [{"epoch": e, "heldout": a} for e, a in enumerate(accuracies, start=1)]
     return Record("id", {}, {}, {"history": history}, {}, Path("nowhere"))
 
 
@@ -50,15 +50,17 @@ def test_the_wilson_bound_solves_the_score_equation(pair: tuple[int, int]) -> No
 
 
 def test_an_epoch_surely_above_chance_and_near_the_best_passes() -> None:
-    (judged,) = check_timing([record([0.5, 0.9])], (1,), chance=0.34, heldout_rows=100)
+    (judged,) = check_timing(
+        [record([0.5, 0.9])], (1,), metric="accuracy", chance=0.34, heldout_rows=100
+    )
     assert judged.problem is None
-    assert judged.accuracy == 0.5
+    assert judged.value == 0.5
     assert judged.low == pytest.approx(wilson_low(0.5, 100))
 
 
 def test_more_held_out_rows_can_make_the_same_accuracy_believable() -> None:
     few, many = (
-        check_timing([record([0.45])], (1,), chance=0.4, heldout_rows=rows)[0]
+        check_timing([record([0.45])], (1,), metric="accuracy", chance=0.4, heldout_rows=rows)[0]
         for rows in (50, 5000)
     )
     assert "not above chance 0.400" in (few.problem or "")
@@ -67,7 +69,7 @@ def test_more_held_out_rows_can_make_the_same_accuracy_believable() -> None:
 
 def test_an_epoch_under_half_of_the_runs_best_is_too_early() -> None:
     first, second = check_timing(
-        [record([0.44, 0.9, 0.2])], (1, 2), chance=0.1, heldout_rows=10_000
+        [record([0.44, 0.9, 0.2])], (1, 2), metric="accuracy", chance=0.1, heldout_rows=10_000
     )
     assert "under half of the run's best, 0.900" in (first.problem or "")
     assert second.problem is None
@@ -75,8 +77,8 @@ def test_an_epoch_under_half_of_the_runs_best_is_too_early() -> None:
 
 def test_accuracies_are_averaged_over_seeds_before_they_are_judged() -> None:
     records = [record([0.2, 0.6]), record([0.6, 0.8])]
-    judged = check_timing(records, (1, 2), chance=0.1, heldout_rows=1000)
-    assert [j.accuracy for j in judged] == pytest.approx([0.4, 0.7])
+    judged = check_timing(records, (1, 2), metric="accuracy", chance=0.1, heldout_rows=1000)
+    assert [j.value for j in judged] == pytest.approx([0.4, 0.7])
     assert [j.epoch for j in judged] == [1, 2]
 
 

@@ -14,8 +14,9 @@ import pytest
 from dataprune.core.errors import UsageError
 from dataprune.core.protocols import Unit
 from dataprune.core.recipe import Recipe
+from dataprune.probe.check import check_trainable
 from dataprune.probe.models import MODELS
-from dataprune.probe.plan import check_trainable, plan_units, run_fingerprint, shared_arrays
+from dataprune.probe.plan import plan_units, run_fingerprint, shared_arrays
 from dataprune.runs.ledger import Record
 from dataprune.sources._load import Loaded
 
@@ -43,7 +44,7 @@ OTHER: list[dict[str, Any]] = [
     {"probe__schedule_epochs": 5},
     {"run__num_cpus": 2},
     {"run__num_gpus": 1},
-    {"folds": 4},
+    {"holdout": {"folds": 4}},
     {"scores__at": [3]},
 ]
 
@@ -118,12 +119,12 @@ def test_adding_seeds_keeps_the_units_there_are(
 def test_seeds_hold_out_their_own_fold_and_none_where_there_is_a_test_split(
     make_recipe: MakeRecipe, features_loaded: Loaded, tested_loaded: Loaded
 ) -> None:
-    recipe = make_recipe(seeds=5, folds=3)
+    recipe = make_recipe(seeds=5, holdout={"folds": 3})
     folds = [u.spec["fold"] for u in plan_units(recipe, features_loaded, SIGNALS, []).units]
     assert folds == [0, 1, 2, 0, 1]
     folds = [u.spec["fold"] for u in plan_units(recipe, tested_loaded, SIGNALS, []).units]
     assert folds == [None] * 5
-    assert "folds" not in shared_arrays(recipe, tested_loaded)
+    assert "folds/0" not in shared_arrays(recipe, tested_loaded)
 
 
 def test_a_unit_that_recorded_more_serves_for_less(
@@ -206,13 +207,17 @@ def test_a_run_folder_is_shared_by_runs_that_differ_in_seeds_scores_or_runner(
     assert run_fingerprint(make_recipe(probe__batch_size=8), features_loaded) != ours
 
 
-def test_text_is_refused_with_what_to_do(
-    make_recipe: MakeRecipe, load_table: Callable[..., Loaded]
+def test_a_model_that_does_not_read_the_inputs_kind_is_refused_with_one_that_does(
+    make_recipe: MakeRecipe, load_table: Callable[..., Loaded], features_loaded: Loaded
 ) -> None:
-    loaded = load_table(pa.table({"text": ["a", "b", "c", "d"], "label": [0, 1, 0, 1]}))
-    with pytest.raises(UsageError, match="column text is text") as caught:
-        check_trainable(make_recipe(), loaded)
-    assert "random" in (caught.value.hint or "")
+    texts = load_table(pa.table({"text": ["a b", "b", "c", "d"] * 9, "label": [0, 1, 0, 1] * 9}))
+    with pytest.raises(UsageError, match=r"mlp does not read text, and .* text is text") as caught:
+        check_trainable(make_recipe(), texts)
+    assert "text_bag" in (caught.value.hint or "")
+    with pytest.raises(UsageError, match="text_bag does not read features") as caught:
+        check_trainable(make_recipe(probe__model={"name": "text_bag"}), features_loaded)
+    assert "mlp" in (caught.value.hint or "")
+    check_trainable(make_recipe(probe__model={"name": "text_bag"}), texts)
 
 
 def test_a_source_of_one_class_is_refused(
@@ -236,9 +241,9 @@ def test_one_seed_needs_a_test_split(
 def test_fewer_than_two_rows_a_fold_are_refused(
     make_recipe: MakeRecipe, features_loaded: Loaded
 ) -> None:
-    check_trainable(make_recipe(folds=30), features_loaded)
+    check_trainable(make_recipe(holdout={"folds": 30}), features_loaded)
     with pytest.raises(UsageError, match="60 rows, too few for 31 folds"):
-        check_trainable(make_recipe(folds=31), features_loaded)
+        check_trainable(make_recipe(holdout={"folds": 31}), features_loaded)
 
 
 @pytest.mark.parametrize("augment", [{"crop": 1}, {"flip": True}])
@@ -284,7 +289,7 @@ def test_units_share_the_sources_arrays_and_its_statistics(
 ) -> None:
     shared = shared_arrays(make_recipe(), tested_loaded)
     assert shared["inputs"] is tested_loaded.inputs
-    assert shared["labels"] is tested_loaded.labels
+    assert shared["targets"] is tested_loaded.labels
     assert tested_loaded.test is not None
     assert shared["test_inputs"] is tested_loaded.test.inputs
     assert shared["mean"] == pytest.approx(np.mean(tested_loaded.inputs, axis=0), rel=1e-6)
@@ -292,8 +297,11 @@ def test_units_share_the_sources_arrays_and_its_statistics(
 
 @pytest.mark.parametrize("name", MODELS.names())
 def test_every_registered_model_is_planned_with_its_default_parameters(
-    make_recipe: MakeRecipe, images_loaded: Loaded, name: str
+    make_recipe: MakeRecipe, images_loaded: Loaded, load_table: Callable[..., Loaded], name: str
 ) -> None:
+    loaded = images_loaded
+    if MODELS.get(name).encode is not None:
+        loaded = load_table(pa.table({"text": ["a b c", "d"] * 18, "label": [0, 1] * 18}))
     recipe = make_recipe(probe__model={"name": name})
-    check_trainable(recipe, images_loaded)
-    assert len(ids(recipe, images_loaded)) == 2
+    check_trainable(recipe, loaded)
+    assert len(ids(recipe, loaded)) == 2

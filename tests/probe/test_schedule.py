@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dataprune.core.recipe import (
+from dataprune.core.recipe_training import (
     OneCycleSchedule,
     Schedule,
     StepSchedule,

@@ -15,17 +15,18 @@ import torch
 from torch import nn
 
 from dataprune.core.errors import ProbeError
-from dataprune.core.recipe import Optimizer, Recipe
-from dataprune.probe.data import ResidentBatches, resident
+from dataprune.core.recipe import Recipe
+from dataprune.core.recipe_training import Optimizer
+from dataprune.probe.data import Batches, make_batches
 from dataprune.probe.plan import plan_units, shared_arrays
 from dataprune.probe.signals import SIGNALS
 from dataprune.probe.tasks import TASKS
 from dataprune.probe.train import (
     FitPlan,
     Observer,
-    accuracy,
     fit,
     pinned_arithmetic,
+    quality,
     seeded_generator,
     seeded_model,
 )
@@ -49,13 +50,13 @@ def tiny_model() -> nn.Module:
 
 
 @pytest.fixture
-def batches_of(features_loaded: Loaded, make_recipe: MakeRecipe) -> Callable[..., ResidentBatches]:
+def batches_of(features_loaded: Loaded, make_recipe: MakeRecipe) -> Callable[..., Batches]:
     """Batches of a given size over the 60 rows of features."""
 
-    def build(batch_size: int = 16) -> ResidentBatches:
+    def build(batch_size: int = 16) -> Batches:
         recipe = make_recipe(probe__batch_size=batch_size)
         shared = shared_arrays(recipe, features_loaded)
-        return resident(shared, "", None, recipe.probe, seeded_generator(0, 0), CPU)
+        return make_batches(shared, "", None, recipe.probe, seeded_generator(0, 0), CPU)
 
     return build
 
@@ -143,7 +144,7 @@ def test_a_trace_holds_every_row_at_every_checkpoint_and_says_which_were_trained
 ) -> None:
     recipe = make_recipe(scores__at=[1, 3])
     paths = [run_unit(recipe, features_loaded, BASIC, seed) for seed in (0, 1)]
-    folds = shared_arrays(recipe, features_loaded)["folds"]
+    folds = shared_arrays(recipe, features_loaded)["folds/0"]
     for seed, path in enumerate(paths):
         table = pq.read_table(path)
         assert table.column("checkpoint").to_pylist() == [1] * 60 + [3] * 60
@@ -157,10 +158,10 @@ def test_held_out_rows_do_not_influence_training(
     recipe = make_recipe()
     (unit, _) = plan_units(recipe, features_loaded, BASIC, []).units
     shared = shared_arrays(recipe, features_loaded)
-    held_out = shared["folds"] == 0
-    changed = {**shared, "inputs": shared["inputs"].copy(), "labels": shared["labels"].copy()}
+    held_out = shared["folds/0"] == 0
+    changed = {**shared, "inputs": shared["inputs"].copy(), "targets": shared["targets"].copy()}
     changed["inputs"][held_out] += 100
-    changed["labels"][held_out] = (changed["labels"][held_out] + 1) % 3
+    changed["targets"][held_out] = (changed["targets"][held_out] + 1) % 3
     traces = []
     for name, arrays in (("as it is", shared), ("changed", changed)):
         (tmp_path / name).mkdir()
@@ -181,14 +182,14 @@ def test_a_units_history_tells_losses_and_held_out_accuracy_of_every_epoch(
     assert [entry["epoch"] for entry in result["history"]] == [1, 2, 3]
     assert [entry["epoch"] for entry in told] == [0, 1, 2, 3]
     assert result["heldout_rows"] == 30
-    assert all(0 <= e["heldout_accuracy"] <= 1 for e in result["history"])
-    assert result["history"][-1]["heldout_accuracy"] > 0.5
+    assert all(0 <= e["heldout"] <= 1 for e in result["history"])
+    assert result["history"][-1]["heldout"] > 0.5
     assert result["history"][-1]["train_loss"] < result["history"][0]["train_loss"]
 
 
 @pytest.mark.parametrize("stop_step", [1, 3, 6, 7, 10])
 def test_fit_takes_exactly_the_steps_it_was_given(
-    batches_of: Callable[..., ResidentBatches], stop_step: int
+    batches_of: Callable[..., Batches], stop_step: int
 ) -> None:
     steps: list[int] = []
     epochs: list[int] = []
@@ -205,14 +206,14 @@ def test_fit_takes_exactly_the_steps_it_was_given(
 
 
 def test_fit_is_sgd_with_nesterov_momentum_and_weight_decay_on_every_parameter(
-    batches_of: Callable[..., ResidentBatches],
+    batches_of: Callable[..., Batches],
 ) -> None:
     lr, momentum, decay = 0.05, 0.9, 0.01
     model, twin = seeded_model(tiny_model, 3), seeded_model(tiny_model, 3)
     velocities = [torch.zeros_like(p) for p in twin.parameters()]
     batches = batches_of(20)
     for batch in [b for _ in range(2) for b in batches.epoch()][:4]:
-        loss = nn.functional.cross_entropy(twin(batch.inputs), batch.labels)
+        loss = nn.functional.cross_entropy(twin(batch.inputs), batch.targets)
         gradients = torch.autograd.grad(loss, list(twin.parameters()))
         with torch.no_grad():
             for p, gradient, velocity in zip(twin.parameters(), gradients, velocities, strict=True):
@@ -230,7 +231,7 @@ def batch_norm_model() -> nn.Module:
 
 
 def test_every_step_trains_in_train_mode_whatever_was_done_after_the_last_epoch(
-    batches_of: Callable[..., ResidentBatches],
+    batches_of: Callable[..., Batches],
 ) -> None:
     model, modes = seeded_model(batch_norm_model, 0), []
     model.register_forward_hook(lambda module, *_: modes.append(module.training))
@@ -240,18 +241,18 @@ def test_every_step_trains_in_train_mode_whatever_was_done_after_the_last_epoch(
 
 
 def test_observing_and_measuring_use_eval_mode_and_leave_the_model_as_it_was(
-    batches_of: Callable[..., ResidentBatches],
+    batches_of: Callable[..., Batches],
 ) -> None:
     model, task = seeded_model(batch_norm_model, 0).train(), TASKS.get("classification")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     observer = Observer([SIGNALS.get("loss")], 60, CPU)
     observer.observe(model, task, batches_of())
     model.train()
-    accuracy(model, task, batches_of(), None)
+    quality(model, task, batches_of(), None)
     model.eval()
     with torch.no_grad():
         (batch,) = batches_of().in_order(60)
-        expected = nn.functional.cross_entropy(model(batch.inputs), batch.labels, reduction="none")
+        expected = nn.functional.cross_entropy(model(batch.inputs), batch.targets, reduction="none")
     assert observer.snapshot()["loss"] == pytest.approx(expected.numpy(), rel=1e-5)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
@@ -259,7 +260,7 @@ def test_observing_and_measuring_use_eval_mode_and_leave_the_model_as_it_was(
 
 @pytest.mark.parametrize(("batch_size", "bad_step"), [(16, 5), (16, 1), (1, 53), (1, 75)])
 def test_divergence_is_an_error_that_names_the_first_bad_step(
-    batches_of: Callable[..., ResidentBatches], batch_size: int, bad_step: int
+    batches_of: Callable[..., Batches], batch_size: int, bad_step: int
 ) -> None:
     """The weights explode in update `bad_step`, so the loss of the step after it is the first."""
 
@@ -352,14 +353,14 @@ def test_initial_weights_come_from_the_salt_alone() -> None:
 
 
 def test_accuracy_is_the_share_of_right_predictions_among_the_rows_asked_for(
-    batches_of: Callable[..., ResidentBatches], features_loaded: Loaded
+    batches_of: Callable[..., Batches], features_loaded: Loaded
 ) -> None:
     model, task = seeded_model(tiny_model, 0), TASKS.get("classification")
     with torch.inference_mode():
         logits = torch.cat([model(b.inputs) for b in batches_of().in_order(60)])
     right = logits.argmax(dim=1).numpy() == features_loaded.labels
     rows = np.arange(60) % 7 == 0
-    assert accuracy(model, task, batches_of(), None) == pytest.approx(right.mean())
-    assert accuracy(model, task, batches_of(), torch.from_numpy(rows)) == pytest.approx(
+    assert quality(model, task, batches_of(), None) == pytest.approx(right.mean())
+    assert quality(model, task, batches_of(), torch.from_numpy(rows)) == pytest.approx(
         right[rows].mean()
     )

@@ -34,7 +34,7 @@ def finish(ledger: Ledger, each: Unit, content: bytes = b"0123456789") -> Path:
     attempt, number = ledger.open_attempt(each)
     (attempt / "trace.parquet").write_bytes(content)
     run = {"seconds": 0.1, "host": "here", "attempt": number, "device": "cpu"}
-    ledger.commit(each, attempt, {"history": [{"epoch": 1, "heldout_accuracy": 0.5}]}, run)
+    ledger.commit(each, attempt, {"history": [{"epoch": 1, "heldout": 0.5}]}, run)
     return attempt.parent
 
 
@@ -244,7 +244,7 @@ def test_states_tell_finished_failed_waiting_interrupted_and_running_apart(tmp_p
     assert status["busy"] is False
     assert status["counts"] == {"failed": 1, "finished": 1, "interrupted": 1, "waiting": 1}
     by_label = {u["label"]: u for u in status["units"]}
-    assert by_label["seed done"]["heldout_accuracy"] == 0.5
+    assert by_label["seed done"]["heldout"] == 0.5
     assert by_label["seed bad"]["error"] == "too bad"
     assert by_label["seed begun"]["epoch"] == 2
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from dataprune.core.recipe import Augment, Recipe, SourceRecipe, parse_recipe
-from dataprune.probe.data import Normalise, ResidentBatches, resident
+from dataprune.core.recipe import ProbeRecipe, Recipe, SourceRecipe, parse_recipe
+from dataprune.probe.data import Prepare, ResidentBatches, make_batches
 from dataprune.probe.models import MODELS
 from dataprune.probe.plan import plan_units, shared_arrays
 from dataprune.probe.schedule import lr_factor
@@ -64,7 +64,7 @@ def _recipe(path: Path) -> Recipe:
             },
             "scores": {"names": SCORES.names(), "at": list(range(1, NUM_EPOCHS + 1))},
             "seeds": 3,
-            "folds": 3,
+            "holdout": {"folds": 3},
         },
         where="tests",
     )
@@ -75,8 +75,8 @@ def _logits_by_epoch(spec: dict[str, Any], shared: dict[str, Any], recipe: Recip
     probe, salt = recipe.probe, (spec["root_seed"], spec["seed"])
     task, kept = TASKS.get("classification"), {}
     with pinned_arithmetic(1, "cpu", torch.__version__) as device:
-        rows = torch.from_numpy(np.flatnonzero(shared["folds"] != spec["fold"]))
-        batches = resident(shared, "", rows, probe, seeded_generator(*salt), device)
+        rows = torch.from_numpy(np.flatnonzero(shared["folds/0"] != spec["fold"]))
+        batches = make_batches(shared, "", rows, probe, seeded_generator(*salt), device)
         build = MODELS.get("mlp").build
         model = seeded_model(lambda: build((6,), NUM_CLASSES, widths=[16]), *salt)
 
@@ -152,10 +152,9 @@ def _score_logits(name: str, epochs_ENC: Any, labels: Any) -> Any:
         torch.arange(num_rows, dtype=torch.float64)[:, None],
         torch.as_tensor(np.asarray(labels, dtype=np.int64)),
         torch.arange(num_rows),
-        Normalise(torch.zeros(1), torch.ones(1)),
-        batch_size=num_rows,
-        augment=Augment(),
-        generator=torch.Generator(),
+        Prepare(torch.zeros(1), torch.ones(1)),
+        ProbeRecipe(batch_size=num_rows),
+        torch.Generator(),
     )
     snapshots = {}
     for epoch, logits_NC in enumerate(epochs_ENC, start=1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,52 +15,14 @@ import pytest
 from dataprune.core.errors import SourceError
 from dataprune.core.recipe import Columns, SourceRecipe
 from dataprune.sources import FORMATS, Source, open_source
+from dataprune.sources._columns import features_of
 from dataprune.sources._load import Loaded, load
+from dataprune.sources._places import place_of
 from dataprune.tables import examples
 from dataprune.tables.manifest import SourceRef
-from tests.conftest import blobs, png
+from dataprune.versions.write import kept_table, write_shards
+from tests.sources.cases import CASES
 
-
-def digits(folder: Path) -> SourceRecipe:
-    """The digits need no file."""
-    return SourceRecipe(uri="digits")
-
-
-def parquet_features(folder: Path) -> SourceRecipe:
-    """One file of numeric lists, with a key."""
-    pq.write_table(blobs(60), folder / "blobs.parquet", row_group_size=25)
-    return SourceRecipe(uri=str(folder / "blobs.parquet"), columns=Columns(key="id"))
-
-
-def parquet_text(folder: Path) -> SourceRecipe:
-    """One file of texts."""
-    table = pa.table({"text": [f"text {i}" for i in range(20)], "label": ["été", "b"] * 10})
-    pq.write_table(table, folder / "texts.parquet")
-    return SourceRecipe(uri=str(folder / "texts.parquet"))
-
-
-def parquet_hub(folder: Path) -> SourceRecipe:
-    """Shards of images in a folder laid out like a Hub dataset, with a test split."""
-    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["a", "b"]}}
-    rng = np.random.default_rng(0)
-    (folder / "data").mkdir()
-    for shard in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
-        pixels = rng.integers(0, 256, (10, 6, 5), dtype=np.uint8)
-        table = pa.table(
-            {
-                "image": [{"bytes": png(p), "path": None} for p in pixels],
-                "label": pa.array([0, 1] * 5, pa.int64()),
-                "note": [f"{shard} {i}" for i in range(10)],
-            }
-        ).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-        pq.write_table(table, folder / "data" / f"{shard}.parquet")
-    return SourceRecipe(uri=str(folder))
-
-
-CASES: dict[str, list[Callable[[Path], SourceRecipe]]] = {
-    "digits": [digits],
-    "parquet": [parquet_features, parquet_text, parquet_hub],
-}
 PAIRS = [(name, case) for name, cases in CASES.items() for case in cases]
 
 
@@ -127,9 +88,10 @@ def test_every_format_has_a_case_here() -> None:
 def test_a_format_knows_its_own_uris_and_no_other_format_claims_them(
     tmp_path: Path, name: str, case: Callable[[Path], SourceRecipe]
 ) -> None:
-    uri = case(tmp_path).uri
-    assert [n for n in FORMATS.names() if FORMATS.get(n).matches(uri)] == [name]
-    assert open_source(SourceRecipe(uri=uri)).format == name
+    recipe = case(tmp_path)
+    assert recipe.format is None
+    assert [n for n in FORMATS.names() if FORMATS.get(n).matches(recipe.uri)] == [name]
+    assert open_source(recipe).format == name
 
 
 # --- rows
@@ -167,8 +129,8 @@ def test_a_second_reader_does_not_disturb_the_first(source: Source) -> None:
 
 
 def test_the_input_and_label_columns_are_settled_on_opening(source: Source) -> None:
-    assert {source.columns.input, source.columns.label} <= set(source.schema.names)
-    assert source.columns.input != source.columns.label
+    assert {*source.columns.inputs, source.columns.label} <= set(source.schema.names)
+    assert source.columns.label not in source.columns.inputs
 
 
 @pytest.mark.parametrize("part", ["input", "label", "key"])
@@ -178,15 +140,38 @@ def test_a_column_there_is_not_is_refused(recipe: SourceRecipe, part: str) -> No
         open_source(asked)
 
 
+def test_every_column_of_every_row_can_be_written_as_a_version(
+    source: Source, tmp_path: Path
+) -> None:
+    keep = np.arange(source.num_rows) % 3 != 1
+    write_shards(source, keep, tmp_path / "data", source.split)
+    written = pa.concat_tables(map(pq.read_table, sorted((tmp_path / "data").iterdir())))
+    assert written.equals(rows(source).filter(pa.array(keep)))
+    assert kept_table(source, keep).equals(written)
+    assert features_of(written.schema) == features_of(source.schema)
+
+
 # --- files
 
 
 def test_the_files_behind_it_are_pinned_by_content(source: Source) -> None:
-    assert len(source.files) == len(source.paths)
-    for entry, path in zip(source.files, source.paths, strict=True):
-        assert entry.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-        assert (entry.bytes, entry.rows) == (path.stat().st_size, pq.read_metadata(path).num_rows)
+    found = {}
+    for file in place_of(source.uri).files() if source.files else []:
+        with file.open() as opened:
+            found[file.name] = opened.read()
+    for entry in source.files:
+        assert entry.sha256 == hashlib.sha256(found[entry.path]).hexdigest()
+        assert entry.bytes == len(found[entry.path])
+    assert bool(source.files) != (source.format == "digits")
     assert not source.files or sum(entry.rows or 0 for entry in source.files) == source.num_rows
+
+
+def test_its_paths_are_the_parquet_files_on_this_machine(source: Source) -> None:
+    is_local = source.format == "parquet" and "://" not in source.uri
+    assert len(source.paths) == (len(source.files) if is_local else 0)
+    for entry, path in zip(source.files, source.paths, strict=is_local):
+        assert entry.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert entry.rows == pq.read_metadata(path).num_rows
 
 
 # --- examples

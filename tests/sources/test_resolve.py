@@ -14,6 +14,7 @@ from dataprune.core.errors import RecipeError, SourceError, UsageError
 from dataprune.core.recipe import load_recipe, parse_recipe
 from dataprune.probe.models import MODELS
 from dataprune.sources import open_source
+from dataprune.sources._load import load
 from dataprune.sources._resolve import resolve_recipe, with_default_model
 from tests.conftest import png
 
@@ -91,10 +92,12 @@ def test_data_that_is_not_there_is_a_source_error(tmp_path: Path, name: str) -> 
         open_source(resolve_recipe(tmp_path / name, {}).source)
 
 
-def test_data_without_a_label_is_refused_at_once(tmp_path: Path) -> None:
+def test_data_without_a_label_is_refused_when_its_labels_are_wanted(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
+    source = open_source(resolve_recipe(tmp_path / "a.parquet", {}).source)
+    assert source.columns.label is None
     with pytest.raises(SourceError, match="no label column found"):
-        open_source(resolve_recipe(tmp_path / "a.parquet", {}).source)
+        load(source)
 
 
 def test_a_file_of_no_known_format_is_not_said_to_be_missing(tmp_path: Path) -> None:

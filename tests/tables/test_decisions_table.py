@@ -101,7 +101,7 @@ def test_kept_and_dropped_add_up_to_the_source_in_every_class(rows: list[tuple[i
 
 
 def test_rows_of_a_class_without_a_name_do_not_vanish_from_the_counts() -> None:
-    with pytest.raises(TableError, match="reconcile"):
+    with pytest.raises(TableError, match="a label is 2, and there are 2 classes"):
         count_by_class(decisions(FIVE), NAMES[:2])
 
 

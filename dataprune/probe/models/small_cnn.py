@@ -8,6 +8,7 @@ from torch import nn
 
 from dataprune.core.errors import UsageError
 from dataprune.probe.models import Model
+from dataprune.probe.models._images import image_shape
 
 
 def build(
@@ -18,12 +19,7 @@ def build(
     Raises:
         UsageError: the input is no image, or too small to be halved that often.
     """
-    if len(shape) != 3:
-        raise UsageError(
-            f"small_cnn wants images, and the input is {shape[0]} features",
-            hint="set probe.model.name to mlp",
-        )
-    channels, height, width_px = shape
+    channels, height, width_px = image_shape("small_cnn", shape)
     if min(height, width_px) >> (len(widths) - 1) < 1:
         raise UsageError(
             f"images of {width_px}x{height} are too small for {len(widths)} widths",

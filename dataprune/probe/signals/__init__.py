@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from dataprune.core.registry import Registry
-from dataprune.probe.tasks import Observation
+from dataprune.probe.tasks import Observation, Task
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,26 @@ class Signal:
     """One recorded scalar.
 
     observe: (observation, state_BS) -> (values (B,), new state_BS); state starts at zero.
+    reads: the quantity of the observation that it reads; a task without it cannot have the signal.
     state_width: floats remembered per example between epochs; 0 for none.
     """
 
     name: str
     observe: Callable[[Observation, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    reads: str
     state_width: int = 0
 
 
-def stateless(name: str, read: Callable[[Observation], torch.Tensor]) -> Signal:
-    """A signal that is read off the observation and remembers nothing."""
-    return Signal(name, lambda seen, state_BS: (read(seen), state_BS))
+def stateless(
+    name: str, reads: str, compute: Callable[[torch.Tensor], torch.Tensor] = lambda values: values
+) -> Signal:
+    """A signal that is computed from one observed quantity and remembers nothing."""
+    return Signal(name, lambda seen, state_BS: (compute(seen.get(reads)), state_BS), reads)
+
+
+def recorded_anyway(task: Task) -> list[str]:
+    """What every unit of a task records."""
+    return [name for name in ALWAYS_RECORDED if SIGNALS.get(name).reads in task.has]
 
 
 SIGNALS: Registry[Signal] = Registry("dataprune.probe.signals", "SIGNAL", "signal")

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from dataprune.probe.signals import stateless
 
-SIGNAL = stateless("correct", lambda seen: seen.correct)
+SIGNAL = stateless("correct", "correct")

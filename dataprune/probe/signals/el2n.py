@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from dataprune.probe.signals import stateless
 
-SIGNAL = stateless("el2n", lambda seen: seen.error_BC.norm(dim=1))
+SIGNAL = stateless("el2n", "error_BC", lambda error_BC: error_BC.norm(dim=1))

@@ -13,8 +13,9 @@ from dataprune.probe.tasks import Observation
 
 def _observe(seen: Observation, state_BS: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     was_correct, events = state_BS.unbind(dim=1)
-    events = events + (was_correct > seen.correct)
-    return events, torch.stack([seen.correct, events], dim=1)
+    correct = seen.get("correct")
+    events = events + (was_correct > correct)
+    return events, torch.stack([correct, events], dim=1)
 
 
-SIGNAL = Signal("forget_events", _observe, state_width=2)
+SIGNAL = Signal("forget_events", _observe, reads="correct", state_width=2)

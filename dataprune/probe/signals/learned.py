@@ -9,8 +9,8 @@ from dataprune.probe.tasks import Observation
 
 
 def _observe(seen: Observation, state_BS: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    learned = torch.maximum(state_BS[:, 0], seen.correct)
+    learned = torch.maximum(state_BS[:, 0], seen.get("correct"))
     return learned, learned[:, None]
 
 
-SIGNAL = Signal("learned", _observe, state_width=1)
+SIGNAL = Signal("learned", _observe, reads="correct", state_width=1)

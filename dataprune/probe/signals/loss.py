@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from dataprune.probe.signals import stateless
 
-SIGNAL = stateless("loss", lambda seen: seen.loss)
+SIGNAL = stateless("loss", "loss")

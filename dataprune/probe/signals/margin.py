@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from dataprune.probe.signals import stateless
 
-SIGNAL = stateless("margin", lambda seen: seen.margin)
+SIGNAL = stateless("margin", "margin")

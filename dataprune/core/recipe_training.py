@@ -1,0 +1,85 @@
+"""The parts of a recipe that say how a probe trains: optimiser, schedule, shuffle, augmentation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Strict(BaseModel):
+    """Frozen, and no key that means nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Optimizer(Strict):
+    """SGD with Nesterov momentum; weight decay on every parameter, as in Data Diet."""
+
+    lr: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+
+
+class StepSchedule(Strict):
+    """Multiply the rate by `factor` at each milestone, given as a share of the schedule.
+
+    The default is Data Diet's: epochs 60, 120 and 160 of 200.
+    """
+
+    name: Literal["step"] = "step"
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.3, 0.6, 0.8)
+    factor: float = Field(0.2, gt=0, le=1)
+
+
+class OneCycleSchedule(Strict):
+    """Rise linearly for `warmup` of the run, then fall linearly to zero."""
+
+    name: Literal["one_cycle"] = "one_cycle"
+    warmup: float = Field(0.2, ge=0, lt=1)
+
+
+class WarmupStableDecaySchedule(Strict):
+    """Rise for `warmup` of the run, hold, then fall linearly to zero over the last `decay`."""
+
+    name: Literal["warmup_stable_decay"] = "warmup_stable_decay"
+    warmup: float = Field(0.1, ge=0, lt=1)
+    decay: float = Field(0.2, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> WarmupStableDecaySchedule:
+        if self.warmup + self.decay > 1:
+            raise ValueError("warmup + decay is more than the whole run")
+        return self
+
+
+Schedule = Annotated[
+    StepSchedule | OneCycleSchedule | WarmupStableDecaySchedule, Field(discriminator="name")
+]
+
+
+class FullShuffle(Strict):
+    """Every epoch is one random permutation of all rows."""
+
+    name: Literal["full"] = "full"
+
+
+class BlockShuffle(Strict):
+    """Rows are shuffled inside a window of blocks drawn at random, so that disks can keep up.
+
+    A block is `rows` neighbouring rows; `window` blocks are held and shuffled together.
+    """
+
+    name: Literal["blocks"] = "blocks"
+    rows: int = Field(1024, ge=1)
+    window: int = Field(16, ge=1)
+
+
+Shuffle = Annotated[FullShuffle | BlockShuffle, Field(discriminator="name")]
+
+
+class Augment(Strict):
+    """Training-time augmentation of images; scores are taken without it."""
+
+    crop: int = Field(0, ge=0, description="random crop after reflecting this many pixels")
+    flip: bool = Field(False, description="random horizontal flip")

@@ -1,0 +1,301 @@
+"""trace -> scores, for traces that are there already: checked against the source, then scored.
+
+Every `trace.parquet` under a folder is one seed. Those of a Recorder hold the labels they saw;
+those of our own units lie beside a unit.json that names the source.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from dataprune.core.errors import AlignmentError, UsageError
+from dataprune.core.files import sha256_file
+from dataprune.core.recipe import Recipe
+from dataprune.probe.examples import read_rows
+from dataprune.probe.observe import Observed
+from dataprune.probe.recorded_batch import Ints, label_codes
+from dataprune.probe.recorder import LABEL, TRACE, UNSEEN
+from dataprune.runs.ledger import Ledger
+from dataprune.scores import SCORES, Score
+from dataprune.scores._aggregate import compute_scores
+from dataprune.scores._table import table_meta, table_path
+from dataprune.sources._load import Loaded
+from dataprune.tables import trace as trace_table
+from dataprune.tables.manifest import SourceRef
+from dataprune.tables.parquet import read_table
+from dataprune.tables.scores import write_scores
+from dataprune.tables.trace import Trace, read_trace
+
+NO_GATE = "recorded traces hold no held-out accuracy: the timing gate was not applied"
+
+log = logging.getLogger("dataprune")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One trace file, before its signals are read.
+
+    seed: as it was recorded, else its place among the folders.
+    about: what must be the same in all: task, mode, and what was trained.
+    source: fingerprint of the source, for our own units; None for a Recorder's trace.
+    """
+
+    path: Path
+    seed: int
+    about: dict[str, Any]
+    source: str | None
+    checkpoints: tuple[int, ...]
+    signals: tuple[str, ...]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a unit of ours wrote it."""
+        return self.source is not None
+
+
+@dataclass(frozen=True)
+class FromTraces:
+    """What `score_traces` made.
+
+    path: the score table. meta: what went with it. recipe: with the checkpoints that were scored.
+    """
+
+    path: Path
+    meta: dict[str, Any]
+    recipe: Recipe
+    source: SourceRef
+    notes: list[str]
+    warnings: list[str]
+
+
+def score_traces(
+    recipe: Recipe, folder: Path, at: Sequence[int] | None, out: Path | None
+) -> FromTraces:
+    """Score every example of the recipe's source from all traces under a folder.
+
+    recipe: gives source, task, scores, root seed and defaults of pruning; its probe is not used.
+    at: checkpoints to score at; default: the last that all traces have.
+    out: the table to write; default: scores.parquet in the folder.
+
+    Raises:
+        UsageError: no traces, traces of several kinds, a signal or checkpoint that is not there.
+        AlignmentError: a trace of other rows or labels than the source's; the first is named.
+        TableError: a trace that is damaged.
+    """
+    wanted = [SCORES.get(name) for name in dict.fromkeys(recipe.scores.names)]
+    found = find_recordings(folder)
+    _check_alike(found, recipe)
+    at = _checkpoints(found, at)
+    signals = _signals(found, wanted)
+    recipe, loaded = read_rows(recipe)
+    for recording in found:
+        _check_rows(recording, loaded)
+    warnings = _check_labels(found, loaded)
+    path = out or table_path(folder, loaded, wanted)
+    traces = {r.seed: read_trace(r.path, signals, at) for r in found}
+    log.info("%d traces in %s, scored at epoch %s", len(found), folder, ", ".join(map(str, at)))
+    log.info(NO_GATE)
+    scored = _with_at(recipe, at).model_copy(update={"seeds": len(found)})
+    columns = compute_scores(scored, wanted, traces, len(loaded.labels))
+    specs = {name: _spec(spec, found[0], traces) for name, spec in columns.specs.items()}
+    columns = replace(columns, specs=specs)
+    # The recipe's epochs are its own probe's: what was scored stands in the specs.
+    stored = _with_at(recipe, None)
+    meta = table_meta(stored, loaded, Observed(traces, {}, [], [], []), columns, [])
+    meta["unit_ids"] = [sha256_file(r.path) for r in sorted(found, key=lambda r: r.seed)]
+    write_scores(path, loaded.examples, columns.values, meta)
+    return FromTraces(path, meta, scored, loaded.ref, [NO_GATE], warnings)
+
+
+def _with_at(recipe: Recipe, at: tuple[int, ...] | None) -> Recipe:
+    """The recipe with these checkpoints, which its own probe need not reach."""
+    return recipe.model_copy(update={"scores": recipe.scores.model_copy(update={"at": at})})
+
+
+def find_recordings(folder: Path) -> list[Recording]:
+    """Every trace under a folder, sorted by path; attempts under way are left out.
+
+    Raises:
+        UsageError: there is none, or two of the same seed.
+        TableError: a trace that is damaged.
+    """
+    paths = sorted(
+        path
+        for path in folder.rglob(TRACE)
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not paths:
+        raise UsageError(
+            f"there is no {TRACE} under {folder}",
+            hint="give the folder that dataprune.Recorder wrote into, or the one above",
+        )
+    found = [_read_recording(path, place) for place, path in enumerate(paths)]
+    by_seed: dict[int, Recording] = {}
+    for recording in found:
+        other = by_seed.setdefault(recording.seed, recording)
+        if other is not recording:
+            raise UsageError(
+                f"{other.path} and {recording.path} are both of seed {recording.seed}",
+                hint="leave one of them out, or record them with different seeds (or none)",
+            )
+    return found
+
+
+def _read_recording(path: Path, place: int) -> Recording:
+    table, meta = read_table(
+        path,
+        format_name=trace_table.FORMAT,
+        format_version=trace_table.FORMAT_VERSION,
+        columns=["checkpoint"],
+    )
+    checkpoints = tuple(int(c) for c in np.unique(table.column("checkpoint").to_numpy()))
+    names = pq.read_schema(path).names[len(trace_table.SCHEMA) :]
+    signals = tuple(name for name in names if name != LABEL)
+    if LABEL in names and {"task", "mode", "seed"} <= meta.keys():
+        about = {"task": meta["task"], "mode": meta["mode"], "model": "external"}
+        seed = place if meta["seed"] is None else meta["seed"]
+        return Recording(path, seed, about, None, checkpoints, signals)
+    record = Ledger(path.parents[2]).finished(path.parent.name) if len(path.parents) > 2 else None
+    if record is None:
+        raise AlignmentError(
+            f"{path} holds no labels and no unit.json that is whole stands beside it, so nothing "
+            "says which rows it is of",
+            hint="give a folder that dataprune.Recorder wrote into, or a whole run folder",
+        )
+    identity = record.identity
+    about = {
+        "task": identity["task"],
+        "mode": identity["mode"],
+        "model": identity["probe"]["model"]["name"],
+        "schedule_epochs": identity["probe"]["schedule_epochs"],
+        "trained_in": identity["probe"]["precision"],
+    }
+    return Recording(path, identity["seed"], about, identity["source"], checkpoints, signals)
+
+
+def _check_alike(found: list[Recording], recipe: Recipe) -> None:
+    """One kind of training in all, and the recipe's task."""
+    first = found[0]
+    for recording in found[1:]:
+        for key in first.about.keys() | recording.about.keys():
+            ours, theirs = first.about.get(key), recording.about.get(key)
+            if ours != theirs:
+                raise UsageError(
+                    f"{first.path} has {key} {ours}, and {recording.path} has {theirs}",
+                    hint="scores are a mean over seeds of one training: score them apart",
+                )
+    if first.about["task"] != recipe.task:
+        raise UsageError(
+            f"{first.path} has task {first.about['task']}, and recipe {recipe.name} has "
+            f"{recipe.task or 'none'}",
+            hint="set task in the recipe to what was recorded",
+        )
+
+
+def _checkpoints(found: list[Recording], at: Sequence[int] | None) -> tuple[int, ...]:
+    """The checkpoints to score at, sorted; by default the last that all traces have."""
+    common = sorted(set.intersection(*(set(r.checkpoints) for r in found)))
+    if at is None:
+        if not common:
+            raise UsageError(f"the {len(found)} traces have no checkpoint in common")
+        return (common[-1],)
+    for recording in found:
+        missing = sorted(set(at) - set(recording.checkpoints))
+        if missing:
+            raise UsageError(
+                f"{recording.path} has no checkpoint {missing[0]}",
+                hint=f"all traces have {', '.join(map(str, common)) or 'none in common'}",
+            )
+    return tuple(sorted(set(at)))
+
+
+def _signals(found: list[Recording], wanted: Sequence[Score]) -> list[str]:
+    """The signals that the wanted scores read, which every trace must have."""
+    for score in wanted:
+        for recording in found:
+            missing = sorted(set(score.signals) - set(recording.signals))
+            if missing:
+                raise UsageError(
+                    f"score {score.name} reads {', '.join(missing)}, and {recording.path} has none",
+                    hint=f"it has {', '.join(recording.signals)}; choose with --score",
+                )
+    signals = sorted({signal for score in wanted for signal in score.signals})
+    if not signals:
+        names = ", ".join(score.name for score in wanted)
+        raise UsageError(f"traces have no effect on {names}", hint="leave --traces out")
+    return signals
+
+
+def _check_rows(recording: Recording, loaded: Loaded) -> None:
+    """As many rows as the source has; our own units also say which source it was."""
+    rows = pq.read_metadata(recording.path).num_rows // len(recording.checkpoints)
+    if rows != len(loaded.labels):
+        raise AlignmentError(
+            f"{recording.path} has {rows} rows, and source {loaded.ref.uri} has "
+            f"{len(loaded.labels)}",
+            hint="point to the source that was trained on, or record again",
+        )
+    if recording.is_own and recording.source != loaded.ref.fingerprint:
+        raise AlignmentError(
+            f"{recording.path} was recorded on another source than {loaded.ref.uri}",
+            hint="point to the source that was trained on, or record again",
+        )
+
+
+def _check_labels(found: list[Recording], loaded: Loaded) -> list[str]:
+    """Row by row, the labels that were seen are the source's; returns warnings.
+
+    Numbers of a regression are recorded on the model's scale, so traces are compared with each
+    other there.
+    """
+    recorded = [r for r in found if not r.is_own]
+    if not recorded:
+        return []
+    compared = loaded.ref.task != "regression"
+    expected = label_codes(loaded.labels) if compared else _seen_labels(recorded[0])
+    against = f"source {loaded.ref.uri}" if compared else str(recorded[0].path)
+    for recording in recorded:
+        seen = _seen_labels(recording)
+        both = (seen != UNSEEN) & (expected != UNSEEN)
+        differs = np.flatnonzero(both & (seen != expected))
+        if len(differs):
+            row = int(differs[0])
+            is_class = loaded.ref.task == "classification"
+            values = f" ({seen[row]} and {expected[row]})" if is_class else ""
+            raise AlignmentError(
+                f"row {row} of {recording.path} and of {against} differ in label{values}; "
+                f"{len(differs)} rows differ",
+                hint="a row id is the row's position in the source, and a class its index there: "
+                f"{', '.join(loaded.ref.class_names[:10])}",
+            )
+    if compared:
+        return []
+    what = "numbers trained on are on the model's scale"
+    return [f"{what}: only the count of rows was compared with the source"]
+
+
+def _seen_labels(recording: Recording) -> Ints:
+    last = recording.checkpoints[-1]
+    return read_trace(recording.path, [LABEL], [last]).signals[last][LABEL].astype(np.int64)
+
+
+def _spec(spec: dict[str, Any], recording: Recording, traces: dict[int, Trace]) -> dict[str, Any]:
+    """A column's spec, saying how it was recorded instead of what the recipe's probe does."""
+    if "epoch" not in spec:  # it reads no trace
+        return spec
+    trained = {"schedule_epochs", "trained_in"}  # not known of a training that is not ours
+    told = {key: value for key, value in spec.items() if key not in trained} | recording.about
+    in_train = recording.about["mode"] == "train"
+    if "counted" in spec and not recording.is_own:
+        told["counted"] = "per training step of the row" if in_train else "per recorded pass"
+    told["augmentation"] = "as trained" if in_train else "none"
+    held_out = any(not trace.in_sample.all() for trace in traces.values())
+    told["holdout"] = "as recorded, in-sample seeds only" if held_out else "none"
+    return told

@@ -1,0 +1,76 @@
+"""Where a score table goes, and the JSON that travels with it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dataprune.core.errors import UsageError
+from dataprune.core.recipe import Recipe
+from dataprune.probe.gate import CheckpointQuality
+from dataprune.probe.observe import Observed
+from dataprune.scores import Score
+from dataprune.scores._aggregate import ScoreColumns
+from dataprune.sources._load import Loaded
+from dataprune.tables.manifest import portable_recipe
+from dataprune.tables.scores import read_scores
+
+log = logging.getLogger("dataprune")
+
+
+def table_path(folder: Path, loaded: Loaded, wanted: Sequence[Score]) -> Path:
+    """The run folder's own table; it may be made anew, but not taken from another source.
+
+    Raises:
+        UsageError: the folder holds scores of another source.
+    """
+    path = folder / "scores.parquet"
+    if path.is_file():
+        before = read_scores(path).meta
+        if before["source"]["fingerprint"] != loaded.ref.fingerprint:
+            raise UsageError(
+                f"{path} holds scores of another source, {before['source']['uri']}",
+                hint="choose another --work, or name the new table with --out",
+            )
+        lost = sorted(
+            {spec["score"] for spec in before["scores"].values()} - {s.name for s in wanted}
+        )
+        if lost:
+            log.info("%s will no longer hold %s; use --out to keep both", path, ", ".join(lost))
+    return path
+
+
+def table_meta(
+    recipe: Recipe,
+    loaded: Loaded,
+    seen: Observed,
+    columns: ScoreColumns,
+    timing: Sequence[CheckpointQuality],
+) -> dict[str, Any]:
+    """The score table's metadata."""
+    seeds = sorted(seen.traces)
+    return {
+        "status": "partial" if seen.failed else "complete",
+        "source": loaded.ref.model_dump(mode="json"),
+        "recipe": portable_recipe(recipe),
+        "scores": columns.specs,
+        "seeds": seeds or list(range(recipe.seeds)),
+        "unit_ids": [seen.records[seed].unit_id for seed in seeds if seed in seen.records],
+        "reliability": columns.reliability,
+        "timing": [
+            {"epoch": t.epoch, "metric": t.metric, "value": t.value, "low": t.low} for t in timing
+        ],
+        "environment": _environment(recipe) if seen.records else {},
+    }
+
+
+def _environment(recipe: Recipe) -> dict[str, Any]:
+    """What the bits of a trace depend on besides the recipe."""
+    return {
+        "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
+        "threads": recipe.run.num_cpus,
+        "torch": importlib.metadata.version("torch"),
+    }
