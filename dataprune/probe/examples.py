@@ -6,6 +6,7 @@ import logging
 import secrets
 from pathlib import Path
 
+from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
 from dataprune.similarity.find import group_rows
 from dataprune.sources import Source, open_source
@@ -22,12 +23,18 @@ def read_examples(recipe: Recipe, source: Source) -> Loaded:
 
     Raises:
         SourceError: as `load`.
+        UsageError: streaming or near-duplicates are asked of an input that has none.
     """
     spool = DEFAULT_RUNS / f"spool-{secrets.token_hex(6)}" if recipe.run.stream else None
+    if source.kind == "text" and spool is not None:
+        raise UsageError(
+            "run.stream has no effect on text, whose token ids are held in memory",
+            hint="leave run.stream out",
+        )
     loaded = load(source, task=recipe.task, images=recipe.source.image, spool=spool)
     wanted = recipe.source.groups
-    return loaded.with_groups(
-        group_rows(
+    try:
+        groups = group_rows(
             loaded.hashes,
             kind=loaded.ref.kind,
             images=loaded.inputs,
@@ -36,7 +43,10 @@ def read_examples(recipe: Recipe, source: Source) -> Loaded:
             near=wanted.near,
             params=wanted.params,
         )
-    )
+    except BaseException:
+        loaded.discard()
+        raise
+    return loaded.with_groups(groups)
 
 
 def read_rows(recipe: Recipe) -> tuple[Recipe, Loaded]:

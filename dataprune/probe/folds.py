@@ -76,9 +76,11 @@ def _deal_groups(
     folds: Rows, counts: Rows, hashes: UInt64, strata: Rows, groups: Rows, *salt: int
 ) -> None:
     """Give every group of two rows or more a fold; counts (strata, folds) grow with it."""
-    order = np.argsort(groups, kind="stable")
-    starts = np.unique(groups[order], return_index=True)[1]
-    members = [rows for rows in np.split(order, starts[1:]) if len(rows) > 1]
+    _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    shared = np.flatnonzero(sizes[inverse] > 1)
+    order = shared[np.argsort(inverse[shared], kind="stable")]
+    starts = np.unique(inverse[order], return_index=True)[1]
+    members = np.split(order, starts[1:]) if len(order) else []
     keys = mix64(hashes, "groups", *salt)
     members.sort(key=lambda rows: (-len(rows), int(keys[rows].min()), int(rows[0])))
     for rows in members:

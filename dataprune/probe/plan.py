@@ -6,6 +6,7 @@ checkpoints than are wanted serve as they are.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 from collections.abc import Iterable
@@ -159,15 +160,21 @@ def _holdout(recipe: Recipe, loaded: Loaded) -> dict[str, Any]:
     if loaded.test is not None:
         about["fingerprint"] = loaded.test.ref.fingerprint
     if holds_out_folds(recipe, loaded):
-        groups = loaded.examples.column("group").to_numpy() if has_groups(loaded) else None
         about |= {
             "kind": "folds" if recipe.holdout.repeats is None else "cross-fitting",
             "folds": recipe.holdout.folds,
-            "groups": None if groups is None else fingerprint(groups.tolist()),
+            "groups": _groups_sha256(loaded),
         }
     if recipe.holdout.repeats is not None:  # outputs are taken over the last epochs: the end counts
         about |= {"last": recipe.holdout.last, "epochs": recipe.probe.last_epoch}
     return about
+
+
+def _groups_sha256(loaded: Loaded) -> str | None:
+    if not has_groups(loaded):
+        return None
+    groups = loaded.examples.column("group").to_numpy()
+    return hashlib.sha256(groups.astype("<i8").tobytes()).hexdigest()
 
 
 def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit:

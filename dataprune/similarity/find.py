@@ -67,5 +67,7 @@ def _near(
 
 
 def _each(images: Array) -> Iterator[npt.NDArray[np.uint8]]:
+    """Images one by one, without alpha: what is seen through is no part of the picture."""
     for _, piece in pieces(images):
-        yield from piece
+        colours = 1 if piece.shape[-1] < 3 else 3
+        yield from piece[..., :colours]
