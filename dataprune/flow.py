@@ -88,6 +88,9 @@ def score(
     recipe: str | Path | Recipe,
     *,
     source: str | None = None,
+    inputs: Sequence[str] | None = None,
+    label: str | None = None,
+    task: str | None = None,
     scores: Sequence[str] | None = None,
     at: Sequence[int] | None = None,
     seeds: int | None = None,
@@ -101,15 +104,23 @@ def score(
     """Source -> probe -> trace -> scores: train a recipe's probes and write one score table.
 
     recipe: a shipped recipe's name, a YAML file, a data path (default recipe), or a Recipe.
+    inputs, label: columns of the source; one image, text or list column, or numeric ones.
     traces: a folder of recorded traces to score instead, at their last common epoch by default.
     The other arguments override the recipe. Units already in `work` are not trained again.
 
     Raises:
         DatapruneError: one of its subclasses, with what to do next.
     """
+    about = {
+        "source.uri": source,
+        "source.columns.input": list(inputs) if inputs else None,
+        "source.columns.label": label,
+        "task": task,
+        "scores.names": scores,
+    }
     if traces is not None:
         no_effect = {"seeds": seeds, "work": work, "runner": runner, "address": address}
-        recipe = resolve_recipe(recipe, {"source.uri": source, "scores.names": scores})
+        recipe = resolve_recipe(recipe, about)
         return _score_traces(recipe, Path(traces), at, out, no_effect)
     from dataprune.probe.gate import timing_gate
     from dataprune.probe.observe import Observed, observe
@@ -118,15 +129,14 @@ def score(
     from dataprune.scores._table import table_meta, table_path
 
     changes = {
-        "source.uri": source,
-        "scores.names": scores,
+        **about,
         "scores.at": at,
         "seeds": seeds,
         "run.runner": runner,
         "run.address": address,
     }
     recipe = resolve_recipe(recipe, changes)
-    wanted = [SCORES.get(name) for name in dict.fromkeys(recipe.scores.names)]
+    wanted = [SCORES.get(name) for name in recipe.score_names]
     check_strategy(recipe.prune.strategy, recipe.prune.params)
     loaded = read_examples(recipe, open_source(recipe.source))
     try:
@@ -307,7 +317,7 @@ def _default_column(table: ScoreTable, recipe: Recipe) -> str:
     Raises:
         UsageError: the recipe names a column that the table lacks.
     """
-    column = recipe.prune.by or recipe.scores.names[0]
+    column = recipe.prune.by or recipe.score_names[0]
     if column not in table.columns:
         raise UsageError(
             f"recipe {recipe.name} decides by {column}, and the score table has no such column",

@@ -21,6 +21,12 @@ def _epochs(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.command("score")
 @click.argument("recipe", metavar="RECIPE|SOURCE")
 @source_option
+@click.option("--input", "inputs", multiple=True, metavar="COLUMN", help="Input column; repeat.")
+@click.option("--label", metavar="COLUMN", help="Label column.")
+@click.option(
+    "--task", type=click.Choice(["classification", "multilabel", "regression"]),
+    help="What the labels are.",
+)  # fmt: skip
 @click.option("--score", "scores", multiple=True, metavar="NAME", help="Score to compute; repeat.")
 @click.option("--at", callback=_epochs, metavar="EPOCH,...", help="Epochs to score at.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of probe seeds.")
@@ -36,6 +42,9 @@ def _epochs(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 def command(
     recipe: str,
     source: str | None,
+    inputs: tuple[str, ...],
+    label: str | None,
+    task: str | None,
     scores: tuple[str, ...],
     at: list[int] | None,
     seeds: int | None,
@@ -49,9 +58,10 @@ def command(
 ) -> int:
     """Train multi-seed probes on RECIPE's source and score every example.
 
-    RECIPE is a shipped recipe (digits, fashion_mnist), a YAML file, or data: a Parquet file, folder
-    or glob, scored with the default recipe. Run again to add seeds or to go on after a stop:
-    finished units are not trained again.
+    RECIPE is a shipped recipe (digits, fashion_mnist, trec, cifar10_data_diet), a YAML file, or
+    data scored with the default recipe: a file, folder, glob or URL of Parquet, Arrow, CSV, JSON
+    Lines, images in class folders, WebDataset tars or a save_to_disk folder. Run again to add
+    seeds or to go on after a stop: finished units are not trained again.
 
     With --traces, what dataprune.Recorder wrote in your own training is scored instead, by default
     at the last epoch that all traces have.
@@ -63,6 +73,9 @@ def command(
         result = flow.score(
             recipe,
             source=source,
+            inputs=inputs or None,
+            label=label,
+            task=task,
             scores=scores or None,
             at=at,
             seeds=seeds,

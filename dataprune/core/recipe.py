@@ -19,6 +19,7 @@ from dataprune.core.errors import RecipeError, nearest
 from dataprune.core.recipe_training import (
     Augment,
     FullShuffle,
+    Holdout,
     OneCycleSchedule,
     Optimizer,
     Schedule,
@@ -167,7 +168,9 @@ class ProbeRecipe(Strict):
 class ScoresRecipe(Strict):
     """What to compute from the probes."""
 
-    names: tuple[str, ...] = Field(("el2n", "loss", "margin"), min_length=1)
+    names: tuple[str, ...] | None = Field(
+        None, min_length=1, description="default: el2n, loss and, for classification, margin"
+    )
     at: tuple[int, ...] | None = Field(
         None, min_length=1, description="epochs to score at; default: the last"
     )
@@ -198,26 +201,13 @@ class RunRecipe(Strict):
         return self
 
 
-class Holdout(Strict):
-    """What each seed does not train on.
-
-    Without `repeats`, and only where there is no test split, seed s holds out fold s mod `folds`
-    of one partition. With `repeats` (cross-fitting) there are folds x repeats seeds, each repeat
-    has a partition of its own, and every row's held-out outputs are kept, once per repeat.
-    """
-
-    folds: int = Field(10, ge=2)
-    repeats: int | None = Field(None, ge=1, description="cross-fitting: partitions of the rows")
-    last: int = Field(1, ge=1, description="held-out outputs are a mean over the last epochs")
-
-    @model_validator(mode="after")
-    def _last_has_an_effect(self) -> Holdout:
-        if self.last > 1 and self.repeats is None:
-            raise ValueError("last has no effect without repeats: outputs are kept then only")
-        return self
-
-
 TaskName = Literal["classification", "multilabel", "regression"]
+_DEFAULT_SCORES: dict[TaskName | None, tuple[str, ...]] = {
+    "classification": ("el2n", "loss", "margin"),
+    "multilabel": ("el2n", "loss"),
+    "regression": ("el2n", "loss"),
+    None: ("random",),
+}
 
 
 class PruneRecipe(Strict):
@@ -251,6 +241,11 @@ class Recipe(Strict):
     holdout: Holdout = Holdout()
     run: RunRecipe = RunRecipe()
     prune: PruneRecipe = PruneRecipe()
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The scores asked for, once each; else those that suit the task."""
+        return tuple(dict.fromkeys(self.scores.names or _DEFAULT_SCORES[self.task]))
 
     @property
     def checkpoints(self) -> tuple[int, ...]:

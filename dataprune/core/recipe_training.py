@@ -1,4 +1,4 @@
-"""The parts of a recipe that say how a probe trains: optimiser, schedule, shuffle, augmentation."""
+"""How a probe trains: optimiser, schedule, shuffle, augmentation, and what it holds out."""
 
 from __future__ import annotations
 
@@ -83,3 +83,22 @@ class Augment(Strict):
 
     crop: int = Field(0, ge=0, description="random crop after reflecting this many pixels")
     flip: bool = Field(False, description="random horizontal flip")
+
+
+class Holdout(Strict):
+    """What each seed does not train on.
+
+    Without `repeats`, and only where there is no test split, seed s holds out fold s mod `folds`
+    of one partition. With `repeats` (cross-fitting) there are folds x repeats seeds, each repeat
+    has a partition of its own, and every row's held-out outputs are kept, once per repeat.
+    """
+
+    folds: int = Field(10, ge=2)
+    repeats: int | None = Field(None, ge=1, description="cross-fitting: partitions of the rows")
+    last: int = Field(1, ge=1, description="held-out outputs are a mean over the last epochs")
+
+    @model_validator(mode="after")
+    def _last_has_an_effect(self) -> Holdout:
+        if self.last > 1 and self.repeats is None:
+            raise ValueError("last has no effect without repeats: outputs are kept then only")
+        return self

@@ -41,10 +41,10 @@ def timing_gate(
     Raises:
         ProbeError: an epoch should not be believed, and the recipe's gate is "error".
     """
-    from dataprune.probe.tasks import TASKS
-
     if not seen.records or recipe.task is None or recipe.scores.timing_gate == "off":
         return [], []
+    from dataprune.probe.tasks import TASKS  # torch: not where no probe was trained
+
     labels = loaded.labels if loaded.test is None else loaded.test.labels
     rows = len(labels)
     if loaded.test is None:

@@ -89,7 +89,7 @@ def score_traces(
         AlignmentError: a trace of other rows or labels than the source's; the first is named.
         TableError: a trace that is damaged.
     """
-    wanted = [SCORES.get(name) for name in dict.fromkeys(recipe.scores.names)]
+    wanted = [SCORES.get(name) for name in recipe.score_names]
     found = find_recordings(folder)
     _check_alike(found, recipe)
     at = _checkpoints(found, at)
