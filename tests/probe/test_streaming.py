@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprune.core.disk_array import DiskArray, pieces
-from dataprune.core.errors import RecipeError
+from dataprune.core.errors import RecipeError, UsageError
 from dataprune.core.recipe import ProbeRecipe, Recipe, parse_recipe
 from dataprune.core.recipe_training import Augment, BlockShuffle
 from dataprune.flow import score
@@ -166,3 +166,42 @@ def test_statistics_of_a_mask_are_those_of_its_rows() -> None:
     mean, std = statistics(values, mask)
     assert mean == pytest.approx(values[mask].mean(axis=0))
     assert std == pytest.approx(values[mask].std(axis=0))
+
+
+@pytest.mark.ray
+def test_streamed_units_on_ray_read_the_file_and_give_the_same_table(
+    tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(blobs(120).select(["features", "label"]), "train.parquet")
+    data = {
+        "name": "s",
+        "source": {"uri": "train.parquet"},
+        "probe": {
+            "model": {"name": "mlp", "params": {"widths": [8]}},
+            "batch_size": 16,
+            "schedule_epochs": 3,
+            "shuffle": {"name": "blocks", "rows": 8, "window": 4},
+        },
+        "scores": {"names": ["el2n"], "timing_gate": "off"},
+        "seeds": 2,
+        "holdout": {"folds": 3},
+    }
+    local = score(parse_recipe(data, where="tests"), work="local")
+    run = {"stream": True, "runner": "ray"}
+    on_ray = score(parse_recipe({**data, "run": run}, where="tests"), work="ray")
+    assert on_ray.trained == [0, 1]
+    assert on_ray.path.read_bytes() == local.path.read_bytes()
+
+
+def test_text_is_not_streamed_and_says_so(tmp_path: Path) -> None:
+    texts = pa.table({"text": [f"a {i}" for i in range(40)], "label": [0, 1] * 20})
+    pq.write_table(texts, tmp_path / "t.parquet")
+    data = {
+        "name": "t",
+        "source": {"uri": str(tmp_path / "t.parquet")},
+        "probe": {"shuffle": {"name": "blocks"}},
+        "run": {"stream": True},
+    }
+    with pytest.raises(UsageError, match=r"run\.stream has no effect on text"):
+        score(parse_recipe(data, where="tests"), work=tmp_path / "w")

@@ -364,3 +364,16 @@ def test_accuracy_is_the_share_of_right_predictions_among_the_rows_asked_for(
     assert quality(model, task, batches_of(), torch.from_numpy(rows)) == pytest.approx(
         right[rows].mean()
     )
+
+
+def test_bfloat16_trains_in_it_and_scores_in_float32(
+    run_unit: RunUnit, make_recipe: MakeRecipe, features_loaded: Loaded
+) -> None:
+    full = run_unit(make_recipe(), features_loaded, BASIC)
+    half = run_unit(make_recipe(probe__precision="bfloat16"), features_loaded, BASIC)
+    assert values_at(half, 2) != values_at(full, 2)
+    coarse, fine = (read_trace(path, BASIC).signals[2]["el2n"] for path in (half, full))
+    assert np.abs(coarse - fine).max() < 0.1
+    # bfloat16 has 8 bits: values taken in it would survive a round trip through it
+    rounded = torch.from_numpy(coarse).bfloat16().double().numpy()
+    assert (rounded != coarse).mean() > 0.9
