@@ -138,9 +138,11 @@ def score(
     recipe = resolve_recipe(recipe, changes)
     wanted = [SCORES.get(name) for name in recipe.score_names]
     check_strategy(recipe.prune.strategy, recipe.prune.params)
-    loaded = read_examples(recipe, open_source(recipe.source))
+    spool_in = Path(work) if work is not None else None
+    opened = open_source(recipe.source)
+    loaded = read_examples(recipe, opened, work=spool_in)
     try:
-        log.info(describe(loaded))
+        log.info(describe(loaded, opened.schema.names))
         recipe = with_default_model(recipe, loaded.ref.kind)
         run_id = run_fingerprint(recipe, loaded)[:12]
         folder = Path(work) if work is not None else DEFAULT_RUNS / f"{recipe.name}-{run_id}"
@@ -349,11 +351,13 @@ def evaluate(
     work: str | Path | None = None,
     runner: str | None = None,
     address: str | None = None,
+    stream: bool | None = None,
     on_progress: OnProgress = _quiet,
 ) -> EvaluationResult:
     """Version -> evaluate: retrain the probe on each version, its control and the full data.
 
     Every arm trains for as many steps as the recipe gives the full data.
+    stream: read inputs from disk while training, as `run.stream` of a recipe.
 
     Raises:
         UsageError: the versions come from different sources.
@@ -365,17 +369,20 @@ def evaluate(
     versions = versions_to_evaluate(LocalStore(Path(store)), name, tags)
     first = versions[0].manifest
     recorded = parse_recipe(first.recipe, where=f"{name}@{first.version}")
-    changes = {"run.runner": runner, "run.address": address}
+    changes = {"run.runner": runner, "run.address": address, "run.stream": stream}
     recipe = resolve_recipe(recorded, changes)
     local = LocalStore(Path(store))
     near = local.path(name, first.version)
-    loaded = read_examples(recipe, open_pinned(first.source, source, near=near))
+    folder = Path(work) if work else DEFAULT_EVALUATIONS / f"{name}-{first.source.fingerprint[:12]}"
+    loaded = read_examples(recipe, open_pinned(first.source, source, near=near), work=folder)
     if _fingerprint(loaded.ref) != _fingerprint(first.source):
         raise AlignmentError(
             f"the held-out split of {loaded.ref.uri} is not the one that was there at scoring",
             hint="restore it, or score and prune again with this one",
         )
-    folder = Path(work) if work else DEFAULT_EVALUATIONS / f"{name}-{first.source.fingerprint[:12]}"
-    return retrain_and_compare(
-        recipe, loaded, versions, num_seeds=seeds, work=folder, on_progress=on_progress
-    )
+    try:
+        return retrain_and_compare(
+            recipe, loaded, versions, num_seeds=seeds, work=folder, on_progress=on_progress
+        )
+    finally:
+        loaded.discard()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 import dataprune
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import parse_recipe
+from dataprune.probe.plan import _first_seen_sha256
 from dataprune.tables.scores import read_scores
 from dataprune.versions.diff import diff_versions
 from dataprune.versions.load import explain_row
+from tests.conftest import png
 
 RNG = np.random.default_rng(0)
 TOPICS = [["red", "apple", "pear", "fruit"], ["wheel", "car", "road", "engine"], ["sea", "fish"]]
@@ -174,6 +177,105 @@ def build(shape, num_outputs, *, width=8):
     assert dataprune.score(recipe, work=tmp_path / "work").trained == [0, 1]
     assert dataprune.score(recipe, work=tmp_path / "work").trained == []
     module.write_text(code + "\n# changed\n")
+    assert dataprune.score(recipe, work=tmp_path / "work").trained == []  # the old code still runs
+    sys.modules.pop("my_probe_module")  # as in a new process
+    _first_seen_sha256.cache_clear()
     again = dataprune.score(recipe, work=tmp_path / "work")
     assert again.trained == [0, 1]
     assert any("inputs" in note or "code" in note for note in again.notes)
+
+
+def test_dropout_in_a_users_network_gives_the_same_trace_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_dropout.py").write_text(
+        "from torch import nn\n\n\ndef build(shape, num_outputs):\n"
+        "    layers = nn.Linear(shape[0], 8), nn.Dropout(0.5), nn.Linear(8, num_outputs)\n"
+        "    return nn.Sequential(*layers)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    data = recipe_of("regression", tmp_path)
+    data["probe"]["model"] = {"name": "my_dropout:build"}
+    data["scores"]["timing_gate"] = "off"
+    recipe = parse_recipe(data, where="tests")
+    one, other = (dataprune.score(recipe, work=tmp_path / w).path for w in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_control_keeps_as_many_of_each_group_as_its_version(tmp_path: Path) -> None:
+    x = np.repeat(RNG.normal(size=(20, 3)), 3, axis=0)
+    table = pa.table({"x": x.tolist(), "label": np.repeat(np.arange(20) % 2, 3)})
+    pq.write_table(table, tmp_path / "data.parquet")
+    data = recipe_of("classification", tmp_path, scores={"names": ["random"]})
+    pq.write_table(table, tmp_path / "data.parquet")
+    data["probe"] = {}
+    result = dataprune.score(parse_recipe(data, where="tests"), work=tmp_path / "work")
+    store = tmp_path / "store"
+    dataprune.prune(
+        result.path, name="t", tag="v1", keep=10, max_per_group=1, store=store, control=True
+    )
+    for tag in ("v1", "v1-control"):
+        rows = dataprune.load("t", tag, store=store).rows
+        assert len(set((rows // 3).tolist())) == len(rows) == 10
+
+
+def test_traces_of_two_trainings_are_not_averaged(tmp_path: Path) -> None:
+    data = recipe_of("regression", tmp_path)
+    for name, lr in (("a", 0.05), ("b", 0.01)):
+        data["probe"]["optimizer"] = {"lr": lr}
+        data["seed"] = 0 if name == "a" else 7
+        recipe = parse_recipe(
+            {**data, "scores": {"names": ["el2n"], "timing_gate": "off"}}, where="t"
+        )
+        dataprune.score(recipe, work=tmp_path / "runs" / name)
+    with pytest.raises(UsageError, match="trained otherwise"):
+        dataprune.score(recipe, traces=tmp_path / "runs", out=tmp_path / "s.parquet")
+    dataprune.score(recipe, traces=tmp_path / "runs" / "a", out=tmp_path / "s.parquet")
+
+
+def test_a_network_with_other_outputs_than_asked_for_is_refused_before_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_seven.py").write_text(
+        "from torch import nn\n\n\ndef build(shape, num_outputs):\n"
+        "    return nn.Linear(shape[0], 7)\n"
+    )
+    monkeypatch.chdir(tmp_path)  # found in the folder one is in
+    data = recipe_of("regression", tmp_path)
+    data["probe"]["model"] = "my_seven:build"
+    with pytest.raises(UsageError, match=r"answers two rows with shape \[2, 7\], not \[2, 1\]"):
+        dataprune.score(parse_recipe(data, where="tests"), work=tmp_path / "work")
+
+
+def test_images_of_a_version_come_to_torch_in_the_size_they_were_scored_in(tmp_path: Path) -> None:
+    sizes = [(6, 9), (8, 5), (7, 7)] * 4
+    images = [
+        {"bytes": png(RNG.integers(0, 256, size, dtype=np.uint8)), "path": None} for size in sizes
+    ]
+    pq.write_table(pa.table({"image": images, "label": [0, 1] * 6}), tmp_path / "data.parquet")
+    data = {
+        "name": "i",
+        "source": {"uri": str(tmp_path / "data.parquet"), "image": {"size": 5, "channels": 3}},
+        "scores": {"names": ["random"]},
+    }
+    result = dataprune.score(parse_recipe(data, where="tests"), work=tmp_path / "work")
+    dataprune.prune(result.path, name="i", tag="v1", keep=6, store=tmp_path / "store")
+    version = dataprune.load("i", "v1", store=tmp_path / "store")
+    assert {tuple(row["image"].shape) for row in version.torch()} == {(3, 5, 5)}  # type: ignore[attr-defined]
+    assert len({tuple(row["image"].shape) for row in version.torch(raw=True)}) > 1  # type: ignore[attr-defined]
+
+
+def test_a_source_called_like_its_version_is_found_and_not_the_versions_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t").mkdir()
+    columns, _ = source_of(None)
+    pq.write_table(pa.table(columns), "t/train.parquet")
+    data = {"name": "t", "source": {"uri": "t"}, "task": "none"}
+    result = dataprune.score(parse_recipe(data, where="tests"), work="work")
+    dataprune.prune(result.path, name="t", tag="v1", keep=9, store="store", view=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    made = dataprune.prune("../work/scores.parquet", name="t", tag="v2", keep=9, store="../store")
+    assert made.rows_out == 9

@@ -24,6 +24,7 @@ from dataprune.cli.options import (
 @store_option
 @source_option
 @click.option("--work", type=click.Path(file_okay=False), help="Run folder; keeps finished units.")
+@click.option("--stream", is_flag=True, help="Read inputs from disk while training.")
 @runner_option
 @address_option
 @json_option
@@ -37,6 +38,7 @@ def command(
     runner: str | None,
     address: str | None,
     *,
+    stream: bool,
     as_json: bool,
 ) -> int:
     """Retrain the probe on NAME@TAG, its control and the full data, for equally many steps.
@@ -45,6 +47,7 @@ def command(
     """
     from dataprune import flow
     from dataprune.cli.output import emit_json, emit_table, talk, warn
+    from dataprune.evaluation.compare import metric_key
 
     with talk(quiet=as_json) as on_progress:
         result = flow.evaluate(
@@ -56,6 +59,7 @@ def command(
             work=work,
             runner=runner,
             address=address,
+            stream=stream or None,
             on_progress=on_progress,
         )
     if as_json:
@@ -72,14 +76,15 @@ def command(
         )
     else:
         header = ["arm", "rows", "seeds", result.metric, "gain over full", "gain over control"]
-        key = result.metric.lower().replace(" ", "_")
+        key = metric_key(result.metric)
+        scale, unit = (1, "") if key == "r2" else (100, " in %")
         rows = [
-            [r["arm"], r["num_rows"], r["seeds"], *(_percent(r, k) for k in
+            [r["arm"], r["num_rows"], r["seeds"], *(_shown(r, k, scale) for k in
              (key, "gain_over_full", "gain_over_control"))]
             for r in result.rows
         ]  # fmt: skip
         title = (
-            f"{name}: {result.metric} in % after {result.num_steps} steps, on "
+            f"{name}: {result.metric}{unit} after {result.num_steps} steps, on "
             f"{result.num_test_rows} rows "
             f"({result.held_out}); 95 % intervals over seeds, not over test rows"
         )
@@ -90,10 +95,10 @@ def command(
     return 0
 
 
-def _percent(row: dict[str, Any], key: str) -> str | None:
+def _shown(row: dict[str, Any], key: str, scale: int) -> str | None:
     if key not in row:
         return None
     half = row[f"{key}_half_width"]
     sign = "+" if key.startswith("gain") else ""
-    spread = "" if half is None else f" +- {100 * half:.2f}"
-    return f"{100 * row[key]:{sign}z.2f}{spread}"
+    spread = "" if half is None else f" +- {scale * half:.2f}"
+    return f"{scale * row[key]:{sign}z.2f}{spread}"

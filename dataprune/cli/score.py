@@ -24,8 +24,8 @@ def _epochs(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.option("--input", "inputs", multiple=True, metavar="COLUMN", help="Input column; repeat.")
 @click.option("--label", metavar="COLUMN", help="Label column.")
 @click.option(
-    "--task", type=click.Choice(["classification", "multilabel", "regression"]),
-    help="What the labels are.",
+    "--task", type=click.Choice(["classification", "multilabel", "regression", "none"]),
+    help="What the labels are; none: go without.",
 )  # fmt: skip
 @click.option("--score", "scores", multiple=True, metavar="NAME", help="Score to compute; repeat.")
 @click.option("--at", callback=_epochs, metavar="EPOCH,...", help="Epochs to score at.")

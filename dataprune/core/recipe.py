@@ -129,6 +129,11 @@ class ModelRecipe(Strict):
     )
     params: Params = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_word_is_a_name(cls, data: Any) -> Any:
+        return {"name": data} if isinstance(data, str) else data
+
     @property
     def chosen(self) -> str:
         """The name, once the input's kind has settled it."""
@@ -255,7 +260,11 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _cross_fitting_sets_the_seeds(cls, data: Any) -> Any:
-        holdout = data.get("holdout") if isinstance(data, dict) else None
+        if not isinstance(data, dict):
+            return data
+        if data.get("task") == "none":  # as typed on a command line
+            data = {**data, "task": None}
+        holdout = data.get("holdout")
         if isinstance(holdout, dict) and "seeds" not in data:
             folds, repeats = holdout.get("folds", 10), holdout.get("repeats")
             if isinstance(folds, int) and isinstance(repeats, int) and folds * repeats > 0:
@@ -278,15 +287,9 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
-    def _streaming_reads_blocks(self) -> Recipe:
+    def _can_be_run(self) -> Recipe:
         if self.run.stream and self.probe.shuffle.name != "blocks":
-            raise ValueError(
-                "run.stream reads inputs in blocks; set probe.shuffle to {name: blocks}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _checkpoints_exist(self) -> Recipe:
+            raise ValueError("run.stream reads blocks; set probe.shuffle to {name: blocks}")
         for epoch in self.checkpoints:
             if not 1 <= epoch <= self.probe.last_epoch:
                 raise ValueError(

@@ -16,7 +16,7 @@ from dataprune.core.protocols import Shared, Unit
 from dataprune.core.recipe import Recipe
 from dataprune.probe.data import statistics
 from dataprune.probe.folds import strata_of, stratified_holdout
-from dataprune.probe.plan import PROBE_VERSION, has_groups, model_inputs, reading_of
+from dataprune.probe.plan import PROBE_VERSION, groups_of, model_inputs, reading_of
 from dataprune.probe.tasks import TASKS
 from dataprune.runs.ledger import Record
 from dataprune.sources._load import Loaded
@@ -59,11 +59,9 @@ def make_arms(recipe: Recipe, loaded: Loaded, kept: dict[str, Rows]) -> Arms:
     held_out = np.zeros(len(loaded.labels), dtype=np.bool_)
     told = "test split"
     if loaded.test is None:
-        groups = loaded.examples.column("group").to_numpy() if has_groups(loaded) else None
-        held_out = stratified_holdout(
-            loaded.hashes, strata_of(loaded.labels), _HELD_OUT_FRAC, recipe.seed, groups
-        )
-        told = f"{_HELD_OUT_FRAC:.0%} held out of every arm"
+        strata, groups = strata_of(loaded.labels), groups_of(loaded)
+        held_out = stratified_holdout(loaded.hashes, strata, _HELD_OUT_FRAC, recipe.seed, groups)
+        told = f"{held_out.mean():.0%} held out of every arm"
     rows = {FULL: np.flatnonzero(~held_out)}
     for arm, positions in kept.items():
         rows[arm] = positions[~held_out[positions]]
@@ -120,13 +118,17 @@ def retrain_units(recipe: Recipe, loaded: Loaded, arms: Arms, num_seeds: int) ->
                 "entrypoint": ENTRYPOINT,
                 "source": loaded.ref.fingerprint,
                 "inputs": reading_of(recipe),
-                "test": loaded.test.ref.fingerprint if loaded.test else arms.held_out,
+                "test": loaded.test.ref.fingerprint if loaded.test else _sha256(arms.shared),
                 "rows": rows_sha256[arm],
                 "probe_version": PROBE_VERSION,
             }
             unit_id = fingerprint(identity)[:32]
             units.append(Unit(unit_id, ENTRYPOINT, identity, spec, f"{arm} seed {seed}"))
     return units
+
+
+def _sha256(shared: Shared) -> str:
+    return hashlib.sha256(np.asarray(shared["held_out"]).tobytes()).hexdigest()
 
 
 def compare(units: list[Unit], records: dict[str, Record], arms: Arms) -> list[dict[str, Any]]:

@@ -15,7 +15,14 @@ from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import make_batches, tensor_of
 from dataprune.probe.schedule import lr_factor
 from dataprune.probe.tasks import TASKS
-from dataprune.probe.train import FitPlan, fit, pinned_arithmetic, quality, seeded_generator
+from dataprune.probe.train import (
+    FitPlan,
+    fit,
+    pinned_arithmetic,
+    quality,
+    seeded_generator,
+    seeded_layers,
+)
 from dataprune.probe.unit import build_model
 
 
@@ -65,5 +72,6 @@ def _train_and_test(
     factor = lr_factor(probe.schedule, spec["num_steps"])
     plan = FitPlan(probe.optimizer, factor, spec["num_steps"], probe.precision)
     report({"epoch": 0, "epochs": epochs})
-    fit(model, task, batches, plan, after_epoch)
+    with seeded_layers(device, *salt):
+        fit(model, task, batches, plan, after_epoch)
     return quality(model, task, test, held_out)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
-from dataprune.probe.plan import has_groups, holds_out_folds
+from dataprune.probe.plan import groups_of, holds_out_folds
 from dataprune.sources._load import Loaded
 
 
@@ -78,10 +78,10 @@ def _check_folds(recipe: Recipe, loaded: Loaded) -> None:
             hint="use --seeds 2 or more",
         )
     num_rows, folds = len(loaded.labels), recipe.holdout.folds
-    grouped = has_groups(loaded)
-    groups = len(np.unique(loaded.examples.column("group").to_numpy())) if grouped else num_rows
-    if groups < 2 * folds:
-        what = f"{num_rows} rows in {groups} groups" if grouped else f"{num_rows} rows"
+    groups = groups_of(loaded)
+    units = num_rows if groups is None else len(np.unique(groups))
+    if units < 2 * folds:
+        what = f"{num_rows} rows" if groups is None else f"{num_rows} rows in {units} groups"
         raise UsageError(
             f"source {loaded.ref.uri} has {what}, too few for {folds} folds",
             hint="lower holdout.folds in the recipe, or give a test split",
@@ -112,10 +112,12 @@ def check_model(recipe: Recipe, loaded: Loaded) -> None:
     Raises:
         UsageError: what it does not take.
     """
+    import torch
+
     from dataprune.probe.models import find_model
     from dataprune.probe.tasks import TASKS
     from dataprune.probe.text import check_model_params, encode
-    from dataprune.probe.unit import build_model
+    from dataprune.probe.unit import build_model, model_shape
 
     if recipe.task is None:
         raise UsageError("task is null, and a model needs labels to train on")
@@ -136,7 +138,15 @@ def check_model(recipe: Recipe, loaded: Loaded) -> None:
             assert loaded.texts is not None
             shape = encode(model, params, loaded.texts.slice(0, 16), None).shape
         outputs = TASKS.get(recipe.task).num_outputs(loaded.labels, len(loaded.ref.class_names))
-        build_model(recipe.probe, shape, outputs, "check")
+        network = build_model(recipe.probe, shape, outputs, "check").eval()
+        dtype = torch.int32 if loaded.inputs is None else torch.float32
+        with torch.inference_mode():
+            found = tuple(network(torch.zeros((2, *model_shape(shape)), dtype=dtype)).shape)
+    if found != (2, outputs):
+        raise UsageError(
+            f"model {model.name} answers two rows with shape {list(found)}, not [2, {outputs}]",
+            hint="its last layer must have num_outputs outputs",
+        )
 
 
 @contextlib.contextmanager

@@ -163,16 +163,14 @@ class StreamedBatches:
         """The inputs of some rows, in their order; each block they lie in is read once."""
         assert self.probe.shuffle.name == "blocks"
         size = self.probe.shuffle.rows
-        blocks = rows // size
-        values: torch.Tensor | None = None
-        for block in torch.unique(blocks).tolist():
-            data = torch.from_numpy(self.inputs.read(block * size, (block + 1) * size))
-            if values is None:
-                values = torch.empty((len(rows), *data.shape[1:]), dtype=data.dtype)
-            here = (blocks == block).nonzero().squeeze(1)
-            values[here] = data[rows[here] - block * size]
-        assert values is not None
-        return values
+        wanted = rows.numpy()
+        blocks = wanted // size
+        values = np.empty((len(wanted), *self.inputs.shape[1:]), self.inputs.dtype)
+        for block in np.unique(blocks).tolist():
+            data = self.inputs.read(block * size, (block + 1) * size)
+            here = np.flatnonzero(blocks == block)
+            values[here] = data[wanted[here] - block * size]
+        return torch.from_numpy(values)
 
 
 def gather(inputs: torch.Tensor, at: torch.Tensor, draws: Draws, here: slice) -> torch.Tensor:

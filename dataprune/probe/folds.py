@@ -51,11 +51,14 @@ def stratified_holdout(
 ) -> npt.NDArray[np.bool_]:
     """Mask of a held-out share: `round(frac * size)` rows of each stratum.
 
-    With groups the share is one fold of round(1 / frac).
+    With groups the share is one fold of round(1 / frac), the one nearest to it in size.
     """
-    if groups is not None and len(np.unique(groups)) < len(groups):
-        folds = stratified_folds(hashes, strata, round(1 / frac), seed, groups=groups)
-        held_out: npt.NDArray[np.bool_] = folds == 0
+    if groups is not None:
+        num_folds = round(1 / frac)
+        folds = stratified_folds(hashes, strata, num_folds, seed, groups=groups)
+        sizes = np.bincount(folds, minlength=num_folds)
+        off = np.abs(sizes - frac * len(folds)) + (sizes == 0) * len(folds)
+        held_out: npt.NDArray[np.bool_] = folds == int(np.argmin(off))
         return held_out
     sizes = np.bincount(strata)
     quota = np.round(frac * sizes).astype(np.int64)
@@ -75,20 +78,33 @@ def stratified_order(hashes: UInt64, strata: Rows, *salt: int) -> Rows:
 def _deal_groups(
     folds: Rows, counts: Rows, hashes: UInt64, strata: Rows, groups: Rows, *salt: int
 ) -> None:
-    """Give every group of two rows or more a fold; counts (strata, folds) grow with it."""
+    """Give every group of two rows or more a fold; counts (strata, folds) grow with it.
+
+    Groups within a factor of two in size come in a salted order, and ties between folds are broken
+    by the salt, so that another salt gives another partition.
+    """
     _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     shared = np.flatnonzero(sizes[inverse] > 1)
     order = shared[np.argsort(inverse[shared], kind="stable")]
     starts = np.unique(inverse[order], return_index=True)[1]
     members = np.split(order, starts[1:]) if len(order) else []
     keys = mix64(hashes, "groups", *salt)
-    members.sort(key=lambda rows: (-len(rows), int(keys[rows].min()), int(rows[0])))
-    for rows in members:
+    identity = [int(keys[rows].min()) for rows in members]
+    totals = counts.sum(axis=0)
+    for i in sorted(
+        range(len(members)), key=lambda i: (-len(members[i]).bit_length(), identity[i])
+    ):
+        rows = members[i]
         here, sizes = np.unique(strata[rows], return_counts=True)
         crowding = (counts[here] * sizes[:, None]).sum(axis=0)
-        fold = int(np.lexsort((counts.sum(axis=0), crowding))[0])
+        fold = int(
+            np.lexsort(
+                (np.roll(np.arange(len(totals)), identity[i] % len(totals)), totals, crowding)
+            )[0]
+        )
         folds[rows] = fold
         counts[here, fold] += sizes
+        totals[fold] += len(rows)
 
 
 def _deal_singles(folds: Rows, counts: Rows, hashes: UInt64, strata: Rows, *salt: int) -> None:
@@ -98,11 +114,14 @@ def _deal_singles(folds: Rows, counts: Rows, hashes: UInt64, strata: Rows, *salt
         return
     order = rows[np.lexsort((stratified_order(hashes[rows], strata[rows], *salt), strata[rows]))]
     starts = np.unique(strata[order], return_index=True)[1]
+    totals = counts.sum(axis=0)
     for part in np.split(order, starts[1:]):
         stratum = strata[part[0]]
-        emptiest_first = np.argsort(np.argsort(counts.sum(axis=0), kind="stable"))
+        emptiest_first = np.argsort(np.argsort(totals, kind="stable"))
         folds[part] = _fill(counts[stratum], emptiest_first, len(part))
-        counts[stratum] += np.bincount(folds[part], minlength=counts.shape[1])
+        added = np.bincount(folds[part], minlength=counts.shape[1])
+        counts[stratum] += added
+        totals += added
 
 
 def _fill(have: Rows, tie: Rows, num_rows: int) -> Rows:

@@ -63,7 +63,10 @@ def timing_gate(
     ]
     if problems and recipe.scores.timing_gate == "error":
         good = [str(t.epoch) for t in timing if not t.problem]
-        later = f"use --at {good[0]}" if good else "score a later epoch, or train a better probe"
+        at_the_end = recipe.checkpoints[-1] == recipe.probe.schedule_epochs
+        more = "train longer (probe.schedule_epochs)" if at_the_end else "score a later epoch"
+        later = f"{more}, or check the input and label columns"
+        later = f"use --at {good[0]}" if good else later
         raise ProbeError(
             problems[0],
             hint=f"{later}; or set scores.timing_gate: warn in the recipe. The units are kept",

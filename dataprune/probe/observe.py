@@ -65,7 +65,7 @@ def observe(
         plan = plan_units(recipe, loaded, recorded, ledger.records())
         if holds_out_folds(recipe, loaded):
             log.info(
-                "each seed holds out 1/%d of the rows; a row's score is the mean over the seeds "
+                "each seed holds out one of %d folds; a row's score is the mean over the seeds "
                 "that trained on it",
                 recipe.holdout.folds,
             )

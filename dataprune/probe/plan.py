@@ -6,23 +6,26 @@ checkpoints than are wanted serve as they are.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import importlib
 import importlib.metadata
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dataprune.core.files import sha256_file
 from dataprune.core.fingerprint import HASH_VERSION, fingerprint
 from dataprune.core.protocols import Unit
-from dataprune.core.recipe import Recipe
+from dataprune.core.recipe import Images, Recipe
 from dataprune.probe.folds import strata_of, stratified_folds
 from dataprune.runs.ledger import Record
 from dataprune.sources._load import Loaded
+from dataprune.tables.examples import GROUP
 from dataprune.tables.trace import FORMAT_VERSION as TRACE_VERSION
 
 ENTRYPOINT = "dataprune.probe.unit:probe_unit"
@@ -79,10 +82,13 @@ def plan_units(
 def shared_arrays(recipe: Recipe, loaded: Loaded) -> dict[str, Any]:
     """Arrays that every unit of a run reads: inputs, targets, what normalises them, folds."""
     from dataprune.probe.tasks import TASKS
+    from dataprune.probe.tasks.regression import target_scale
 
     assert recipe.task is not None
     task = TASKS.get(recipe.task)
     shared = {**model_inputs(recipe, loaded), "targets": task.targets(loaded.labels, loaded.labels)}
+    if recipe.task == "regression":
+        shared["target_mean"], shared["target_std"] = target_scale(loaded.labels)
     if loaded.test is not None:
         shared["test_targets"] = task.targets(loaded.test.labels, loaded.labels)
     if holds_out_folds(recipe, loaded):
@@ -113,16 +119,16 @@ def folds_of(recipe: Recipe, loaded: Loaded, repeat: int) -> Any:
     """Fold of each row, int64 (n,), in one repeat's partition; groups are kept together."""
     salt = (recipe.seed, repeat) if repeat else (recipe.seed,)
     strata = strata_of(loaded.labels)
-    groups = loaded.examples.column("group").to_numpy() if has_groups(loaded) else None
+    groups = groups_of(loaded)
     return stratified_folds(loaded.hashes, strata, recipe.holdout.folds, *salt, groups=groups)
 
 
-def has_groups(loaded: Loaded) -> bool:
-    """Whether some rows are the same thing as others."""
-    if "group" not in loaded.examples.schema.names:
-        return False
-    groups = loaded.examples.column("group").to_numpy()
-    return bool((groups != np.arange(len(groups))).any())
+def groups_of(loaded: Loaded) -> npt.NDArray[np.int64] | None:
+    """The group of each row, int64 (n,); None where every row is alone."""
+    if GROUP.name not in loaded.examples.schema.names:
+        return None
+    groups: npt.NDArray[np.int64] = loaded.examples.column(GROUP.name).to_numpy()
+    return groups if (groups != np.arange(len(groups))).any() else None
 
 
 def holds_out_folds(recipe: Recipe, loaded: Loaded) -> bool:
@@ -142,16 +148,37 @@ def reading_of(recipe: Recipe) -> dict[str, Any]:
     """What the model reads, besides the source's content: image policy, its own code."""
     return {
         "image": recipe.source.image.model_dump(mode="json"),
+        "pillow": None if recipe.source.image == Images() else importlib.metadata.version("pillow"),
         "model_code": _code_sha256(recipe.probe.model.chosen),
     }
 
 
 def _code_sha256(model: str) -> str | None:
-    """Hash of the file that a model of the user's own is written in; None for one of ours."""
+    """Hash of the code that a model of the user's own is written in; None for one of ours.
+
+    That is its module and every loaded one of the same package or folder. A file is hashed when it
+    is first seen in this process, since that is the code which runs, edited later or not.
+    """
     if ":" not in model:
         return None
-    written_in = importlib.import_module(model.partition(":")[0]).__file__
-    return None if written_in is None else sha256_file(Path(written_in))
+    from dataprune.probe.models import find_model
+
+    find_model(model)  # imports it, or says what is wrong
+    module = model.partition(":")[0]
+    home = Path(str(sys.modules[module].__file__)).parent
+    package = module.partition(".")[0]
+    files = {
+        Path(str(loaded.__file__))
+        for name, loaded in list(sys.modules.items())
+        if getattr(loaded, "__file__", None)
+        and (name.partition(".")[0] == package or Path(str(loaded.__file__)).parent == home)
+    }
+    return fingerprint(sorted(_first_seen_sha256(path) for path in files if path.suffix == ".py"))
+
+
+@functools.cache
+def _first_seen_sha256(path: Path) -> str:
+    return sha256_file(path)
 
 
 def _holdout(recipe: Recipe, loaded: Loaded) -> dict[str, Any]:
@@ -171,9 +198,9 @@ def _holdout(recipe: Recipe, loaded: Loaded) -> dict[str, Any]:
 
 
 def _groups_sha256(loaded: Loaded) -> str | None:
-    if not has_groups(loaded):
+    groups = groups_of(loaded)
+    if groups is None:
         return None
-    groups = loaded.examples.column("group").to_numpy()
     return hashlib.sha256(groups.astype("<i8").tobytes()).hexdigest()
 
 

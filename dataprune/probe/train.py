@@ -76,6 +76,15 @@ def seeded_model(build: Callable[[], nn.Module], *salt: int | str) -> nn.Module:
         return model
 
 
+@contextlib.contextmanager
+def seeded_layers(device: torch.device, *salt: int | str) -> Iterator[None]:
+    """Seed the global generators, which dropout draws from; restored on the way out."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(derive_seed(*salt, "layers"))
+        yield
+
+
 def seeded_generator(*salt: int | str) -> torch.Generator:
     """The generator of batch order and augmentation."""
     return torch.Generator().manual_seed(derive_seed(*salt, "order"))
@@ -164,12 +173,12 @@ def quality(model: nn.Module, task: Task, batches: Batches, rows: torch.Tensor |
     rows: bool mask (N,) of the rows to measure; None for all.
     """
     model.eval()
-    total = count = 0.0
+    parts, measured = [], []
     for batch, here in _masked(batches, rows):
         targets = batch.targets[here]
-        total += task.quality(model(batch.inputs[here]).float(), targets).double().sum().item()
-        count += len(targets)
-    return total / count if count else math.nan
+        parts.append(task.quality(model(batch.inputs[here]).float(), targets))
+        measured.append(targets)
+    return task.summary(torch.cat(parts), torch.cat(measured)) if parts else math.nan
 
 
 @torch.inference_mode()

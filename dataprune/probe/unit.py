@@ -27,6 +27,7 @@ from dataprune.probe.train import (
     pinned_arithmetic,
     quality,
     seeded_generator,
+    seeded_layers,
     seeded_model,
 )
 from dataprune.tables.heldout import condense, write_heldout
@@ -107,13 +108,17 @@ def _train_and_record(
     factor = lr_factor(probe.schedule, probe.schedule_epochs * steps)
     plan = FitPlan(probe.optimizer, factor, probe.last_epoch * steps, probe.precision)
     report({"epoch": 0, "epochs": probe.last_epoch})
-    fit(model, task, batches, plan, after_epoch)
+    with seeded_layers(device, *salt):
+        fit(model, task, batches, plan, after_epoch)
     write_trace(folder / TRACE, in_sample, recorded, {"mode": "eval"})
     if outputs.count:
         rivals = (
             np.asarray(shared["targets"])[~in_sample] if task.name == "classification" else None
         )
-        table = condense(np.flatnonzero(~in_sample), outputs.mean(), rivals)
+        values = outputs.mean()
+        if "target_std" in shared:  # regression: back to the labels' own units
+            values = values * np.asarray(shared["target_std"]) + np.asarray(shared["target_mean"])
+        table = condense(np.flatnonzero(~in_sample), values, rivals)
         write_heldout(folder / HELD_OUT, table, {"fold": spec["fold"], "epochs": outputs.count})
     return {
         "history": history,

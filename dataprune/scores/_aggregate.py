@@ -136,7 +136,8 @@ def mean_and_std(
         row = int(np.flatnonzero(counts == 0)[0])
         raise PartialError(
             f"{int((counts == 0).sum())} rows have no seed that trained on them (first: row {row})",
-            hint="run again: the units that are missing will be trained",
+            hint="run again: the units that are missing will be trained; recorded traces need more "
+            "seeds, or a loop that shows every row before its first checkpoint (no drop_last)",
         )
     filled = np.where(seen_SN, values_SN, 0.0)
     mean = filled.sum(axis=0) / counts

@@ -6,7 +6,9 @@ those of our own units lie beside a unit.json that names the source.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 
 from dataprune.core.errors import AlignmentError, UsageError
 from dataprune.core.files import sha256_file
+from dataprune.core.fingerprint import fingerprint
 from dataprune.core.recipe import Recipe
 from dataprune.probe.examples import read_rows
 from dataprune.probe.observe import Observed
@@ -42,17 +45,19 @@ log = logging.getLogger("dataprune")
 class Recording:
     """One trace file, before its signals are read.
 
-    seed: as it was recorded, else its place among the folders.
+    seed: as it was recorded, else the first that is free; None until then.
     about: what must be the same in all: task, mode, and what was trained.
     source: fingerprint of the source, for our own units; None for a Recorder's trace.
+    kind: of our own units, what seeds of one run have in common.
     """
 
     path: Path
-    seed: int
+    seed: int | None
     about: dict[str, Any]
     source: str | None
     checkpoints: tuple[int, ...]
     signals: tuple[str, ...]
+    kind: str | None = None
 
     @property
     def is_own(self) -> bool:
@@ -99,7 +104,7 @@ def score_traces(
         _check_rows(recording, loaded)
     warnings = _check_labels(found, loaded)
     path = out or table_path(folder, loaded, wanted)
-    traces = {r.seed: read_trace(r.path, signals, at) for r in found}
+    traces = {_number(r): read_trace(r.path, signals, at) for r in found}
     log.info("%d traces in %s, scored at epoch %s", len(found), folder, ", ".join(map(str, at)))
     log.info(NO_GATE)
     scored = _with_at(recipe, at).model_copy(update={"seeds": len(found)})
@@ -109,9 +114,14 @@ def score_traces(
     # The recipe's epochs are its own probe's: what was scored stands in the specs.
     stored = _with_at(recipe, None)
     meta = table_meta(stored, loaded, Observed(traces, {}, [], [], []), columns, [])
-    meta["unit_ids"] = [sha256_file(r.path) for r in sorted(found, key=lambda r: r.seed)]
+    meta["unit_ids"] = [sha256_file(r.path) for r in sorted(found, key=_number)]
     write_scores(path, loaded.examples, columns.values, meta)
     return FromTraces(path, meta, scored, loaded.ref, [NO_GATE], warnings)
+
+
+def _number(recording: Recording) -> int:
+    assert recording.seed is not None
+    return recording.seed
 
 
 def _with_at(recipe: Recipe, at: tuple[int, ...] | None) -> Recipe:
@@ -120,24 +130,31 @@ def _with_at(recipe: Recipe, at: tuple[int, ...] | None) -> Recipe:
 
 
 def find_recordings(folder: Path) -> list[Recording]:
-    """Every trace under a folder, sorted by path; attempts under way are left out.
+    """Every trace under a folder, in the order of paths (10 after 2); attempts are left out.
 
     Raises:
         UsageError: there is none, or two of the same seed.
         TableError: a trace that is damaged.
     """
     paths = sorted(
-        path
-        for path in folder.rglob(TRACE)
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        (
+            path
+            for path in folder.rglob(TRACE)
+            if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        ),
+        key=_natural,
     )
     if not paths:
         raise UsageError(
             f"there is no {TRACE} under {folder}",
             hint="give the folder that dataprune.Recorder wrote into, or the one above",
         )
-    found = [_read_recording(path, place) for place, path in enumerate(paths)]
-    by_seed: dict[int, Recording] = {}
+    found = [_read_recording(path) for path in paths]
+    taken = {recording.seed for recording in found}
+    free = (seed for seed in itertools.count() if seed not in taken)
+    found = [r if r.seed is not None else replace(r, seed=next(free)) for r in found]
+    _check_one_training(found)
+    by_seed: dict[int | None, Recording] = {}
     for recording in found:
         other = by_seed.setdefault(recording.seed, recording)
         if other is not recording:
@@ -148,7 +165,12 @@ def find_recordings(folder: Path) -> list[Recording]:
     return found
 
 
-def _read_recording(path: Path, place: int) -> Recording:
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """A key by which seed2 comes before seed10."""
+    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def _read_recording(path: Path) -> Recording:
     table, meta = read_table(
         path,
         format_name=trace_table.FORMAT,
@@ -160,8 +182,7 @@ def _read_recording(path: Path, place: int) -> Recording:
     signals = tuple(name for name in names if name != LABEL)
     if LABEL in names and {"task", "mode", "seed"} <= meta.keys():
         about = {"task": meta["task"], "mode": meta["mode"], "model": "external"}
-        seed = place if meta["seed"] is None else meta["seed"]
-        return Recording(path, seed, about, None, checkpoints, signals)
+        return Recording(path, meta["seed"], about, None, checkpoints, signals)
     record = Ledger(path.parents[2]).finished(path.parent.name) if len(path.parents) > 2 else None
     if record is None:
         raise AlignmentError(
@@ -177,7 +198,21 @@ def _read_recording(path: Path, place: int) -> Recording:
         "schedule_epochs": identity["probe"]["schedule_epochs"],
         "trained_in": identity["probe"]["precision"],
     }
-    return Recording(path, identity["seed"], about, identity["source"], checkpoints, signals)
+    own = {"seed", "fold", "repeat", "signals", "checkpoints"}
+    kind = fingerprint({key: value for key, value in identity.items() if key not in own})
+    seed, source = identity["seed"], identity["source"]
+    return Recording(path, seed, about, source, checkpoints, signals, kind)
+
+
+def _check_one_training(found: list[Recording]) -> None:
+    """Units of ours are seeds of one run, whatever folders they lie in."""
+    for recording in found[1:]:
+        if recording.kind != found[0].kind:
+            raise UsageError(
+                f"{found[0].path} and {recording.path} are of probes that were trained otherwise: "
+                "recipe, root seed, folds or software differ",
+                hint="scores are a mean over seeds of one training: score them apart",
+            )
 
 
 def _check_alike(found: list[Recording], recipe: Recipe) -> None:

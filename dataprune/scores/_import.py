@@ -23,14 +23,14 @@ from dataprune.scores import SCORES
 from dataprune.scores._import_file import OtherTable, read_other
 from dataprune.sources._load import Loaded
 from dataprune.sources._resolve import resolve_recipe
-from dataprune.tables import examples
+from dataprune.tables import decisions, examples
 from dataprune.tables.manifest import SourceRef, portable_recipe
 from dataprune.tables.scores import write_scores
 
 Kind = Literal["row", "key", "content_hash", "in_order"]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_TAKEN = {*examples.SCHEMA.names, examples.GROUP.name}
+_TAKEN = {*decisions.SCHEMA.names, examples.GROUP.name}
 _SHOWN = 5
 
 

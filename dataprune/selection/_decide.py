@@ -116,7 +116,12 @@ def decide(
     if floor:
         check_floor(budget, sizes, floor, names)
     parts = []
-    for rows, quota in zip(pools, quotas.tolist(), strict=True):
+    for name, rows, quota in zip(_pool_names(names, choice), pools, quotas.tolist(), strict=True):
+        if quota > len(rows):
+            raise UsageError(
+                f"{quota} rows of class {name} are to be kept, and {len(rows)} may be",
+                hint="allow more rows per group, or keep fewer",
+            )
         if len(rows):
             order = strategy.order(Pool(scores[rows], ties[rows], quota), **choice.params)
             parts.append(_taken(rows, order, quota, labels, floor))
@@ -126,6 +131,10 @@ def decide(
     table = _assemble(examples, scores, parts, strategy.name)
     assert int(np.sum(table.column("keep").to_numpy(zero_copy_only=False))) == budget
     return table
+
+
+def _pool_names(names: list[str], choice: Choice) -> list[str]:
+    return [NO_CLASSES] if choice.balance == "none" else names
 
 
 def _strata(examples: pa.Table, class_names: list[str], choice: Choice) -> tuple[Rows, list[str]]:

@@ -16,6 +16,8 @@ from dataprune.core.params import check_params
 from dataprune.similarity.content import content_groups
 from dataprune.similarity.groups import groups_of_column, merge_groups
 
+_MID_GREY = np.float32(128)
+
 
 def group_rows(
     hashes: UInt64,
@@ -67,7 +69,10 @@ def _near(
 
 
 def _each(images: Array) -> Iterator[npt.NDArray[np.uint8]]:
-    """Images one by one, without alpha: what is seen through is no part of the picture."""
+    """Images one by one, what is seen through laid over mid-grey: a shape may be in alpha alone."""
     for _, piece in pieces(images):
-        colours = 1 if piece.shape[-1] < 3 else 3
-        yield from piece[..., :colours]
+        if piece.shape[-1] in {1, 3}:
+            yield from piece
+            continue
+        colours, alpha = piece[..., :-1].astype(np.float32), piece[..., -1:] / np.float32(255)
+        yield from np.rint(colours * alpha + _MID_GREY * (1 - alpha)).astype(np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -110,6 +111,7 @@ def _infer_input(schema: pa.Schema, taken: set[str | None], uri: str) -> tuple[s
         if len(candidates) > 1:
             candidates = [n for n in _INPUT_NAMES if n in candidates][:1] or candidates
         if len(candidates) == 1:
+            _refuse_doubt(kind, candidates[0], kinds, schema, uri)
             return (candidates[0],)
         if candidates:
             raise SourceError(
@@ -125,11 +127,38 @@ def _infer_input(schema: pa.Schema, taken: set[str | None], uri: str) -> tuple[s
     )
 
 
+def _refuse_doubt(
+    kind: Kind, name: str, columns: Iterable[str], schema: pa.Schema, uri: str
+) -> None:
+    """A text column that is not called like one, beside numbers, may be an id or hold a typo.
+
+    Raises:
+        SourceError: the text column and the numeric ones.
+    """
+    numbers = [n for n in columns if _is_number(schema.field(n).type)]
+    if kind == "text" and name not in _INPUT_NAMES and numbers:
+        shown = ", ".join(numbers[:5]) + (", ..." if len(numbers) > 5 else "")
+        raise SourceError(
+            f"{uri} has a text column {name} and numeric columns {shown}: either could be input",
+            hint="name it with --input (source.columns.input); if column "
+            f"{name} should be numbers, a value in it is none",
+        )
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """A dictionary-encoded column (a pandas categorical) as the values it stands for."""
+    if pa.types.is_dictionary(column.type):
+        return column.cast(column.type.value_type)
+    return column
+
+
 def _is_number(arrow_type: pa.DataType) -> bool:
     return bool(pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type))
 
 
 def _kind(arrow_type: pa.DataType) -> Kind | None:
+    if pa.types.is_dictionary(arrow_type):
+        arrow_type = arrow_type.value_type
     if pa.types.is_struct(arrow_type):
         names = {arrow_type.field(i).name for i in range(arrow_type.num_fields)}
         return "image" if "bytes" in names else None

@@ -100,15 +100,34 @@ class _Progress:
         self.hashes = np.empty(num_rows, dtype=np.uint64)
         self.row = 0
         self.problems: dict[str, list[int]] = {}
+        self.names: dict[int, str] = {}
 
     def problem(self, what: str, *rows: int) -> None:
         self.problems.setdefault(what, []).extend(rows)
 
     def refuse(self) -> None:
         try:
-            refuse_problems(self.problems, self.where)
+            refuse_problems(self.problems, self.where, self.names)
         finally:
             self.sink.close()
+
+
+def fitted(image: Any, policy: Images) -> Any:
+    """A Pillow image converted and resized as a policy says."""
+    if policy.channels is not None:
+        image = image.convert(_MODES[policy.channels])
+    if policy.height_width is None:
+        return image
+    height, width = policy.height_width
+    if image.size == (width, height):
+        return image
+    ops = require("PIL.ImageOps", extra="probe", why="resizing images")
+    smooth = require("PIL.Image", extra="probe", why="resizing images").Resampling.BILINEAR
+    if policy.fit == "crop":
+        return ops.fit(image, (width, height), smooth)
+    if policy.fit == "pad":
+        return ops.pad(image, (width, height), smooth)
+    return image.resize((width, height), smooth)
 
 
 class ImageReader:
@@ -121,16 +140,18 @@ class ImageReader:
     def __init__(self, reading: Reading, policy: Images, shape: tuple[int, ...] | None) -> None:
         self.at = _Progress(reading)
         self.pillow = require("PIL.Image", extra="probe", why="decoding images")
-        self.ops = require("PIL.ImageOps", extra="probe", why="decoding images")
         self.policy, self.shape = policy, shape
         self.odd: str | None = None
 
     def add(self, columns: list[pa.Array]) -> None:
         """One batch of structs with `bytes`, or of plain binary."""
         (column,) = columns
-        data = column.field("bytes") if pa.types.is_struct(column.type) else column
-        for item in data:
-            self._one(item.as_py())
+        is_struct = pa.types.is_struct(column.type)
+        data = column.field("bytes") if is_struct else column
+        paths = is_struct and column.type.get_field_index("path") >= 0
+        for i, item in enumerate(data):
+            if not self._one(item.as_py()) and paths and (path := column[i]["path"].as_py()):
+                self.at.names[self.at.row] = path
             self.at.row += 1
 
     def finish(self) -> tuple[Array | None, UInt64]:
@@ -138,10 +159,11 @@ class ImageReader:
         self.at.refuse()
         return self.at.sink.finish(), self.at.hashes
 
-    def _one(self, data: bytes | None) -> None:
+    def _one(self, data: bytes | None) -> bool:
+        """Take one image; False if it cannot be read like the others."""
         if data is None:
             self.at.problem("have no image bytes", self.at.row)
-            return
+            return False
         try:
             image = self.pillow.open(io.BytesIO(data))
             if image.mode in {"P", "1"}:
@@ -151,15 +173,15 @@ class ImageReader:
             image.load()
         except (OSError, ValueError, SyntaxError, self.pillow.DecompressionBombError):
             self.at.problem("hold bytes that are no readable image", self.at.row)
-            return
+            return False
         if image.mode not in _CHANNELS:
             what = f"are images of mode {image.mode}, and only {', '.join(_CHANNELS)} are read"
             self.at.problem(what, self.at.row)
-            return
+            return False
         self.at.hashes[self.at.row] = row_hash(_pixels(image))
         if self.at.hashes_only:
-            return
-        pixels = _pixels(self._fitted(image))
+            return True
+        pixels = _pixels(fitted(image, self.policy))
         self.shape = self.shape or pixels.shape
         if pixels.shape != self.shape:
             self.odd = self.odd or _size(pixels.shape)
@@ -168,23 +190,9 @@ class ImageReader:
                 "set source.image.size and source.image.channels, or mend the images",
                 self.at.row,
             )
-            return
+            return False
         self.at.sink.put(self.at.row, pixels[None])
-
-    def _fitted(self, image: Any) -> Any:
-        if self.policy.channels is not None:
-            image = image.convert(_MODES[self.policy.channels])
-        if self.policy.height_width is None:
-            return image
-        height, width = self.policy.height_width
-        if image.size == (width, height):
-            return image
-        smooth = self.pillow.Resampling.BILINEAR
-        if self.policy.fit == "crop":
-            return self.ops.fit(image, (width, height), smooth)
-        if self.policy.fit == "pad":
-            return self.ops.pad(image, (width, height), smooth)
-        return image.resize((width, height), smooth)
+        return True
 
 
 def _pixels(image: Any) -> npt.NDArray[np.uint8]:
@@ -236,10 +244,10 @@ class FeatureReader:
 
     def _lists(self, column: pa.Array) -> npt.NDArray[Any] | None:
         lengths = np.asarray(pc.list_value_length(column).to_numpy(zero_copy_only=False))
-        self.width = int(lengths[0]) if self.width is None else self.width
-        if self.width == 0:
+        if (lengths == 0).any():
             self._bad(lengths == 0, "have an empty list as input")
             return None
+        self.width = int(lengths[0]) if self.width is None else self.width
         if (lengths != self.width).any():
             self._bad(lengths != self.width, f"do not have {self.width} features")
             return None

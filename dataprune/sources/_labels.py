@@ -22,6 +22,7 @@ def read_labels(
     declared: list[str] | None,
     known: list[str] | None,
     where: str,
+    outputs: int | None = None,
 ) -> tuple[Labels, list[str]]:
     """Labels in memory, and the names of their classes (none for numbers).
 
@@ -29,14 +30,14 @@ def read_labels(
     (n, outputs).
 
     declared: class names that the schema gives. known: the training split's, which a test split
-        must share.
+        must share. outputs: how many numbers its labels have, likewise.
 
     Raises:
         SourceError: missing or unknown labels, or a type the task cannot have; rows are named.
     """
     refuse_rows(np.flatnonzero(column.is_null().to_numpy()), "have no label", where)
     if task == "regression":
-        return _numbers(column, where), []
+        return _numbers(column, where, outputs), []
     if task == "multilabel":
         return _sets(column, declared, known, where)
     if _is_list(column.type):
@@ -110,7 +111,7 @@ def _seen_before(values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     return again
 
 
-def _numbers(column: pa.ChunkedArray, where: str) -> npt.NDArray[np.float64]:
+def _numbers(column: pa.ChunkedArray, where: str, outputs: int | None) -> npt.NDArray[np.float64]:
     kind = column.type.value_type if _is_list(column.type) else column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise SourceError(
@@ -118,12 +119,13 @@ def _numbers(column: pa.ChunkedArray, where: str) -> npt.NDArray[np.float64]:
             hint="regression wants a number, or a list of as many numbers, per row",
         )
     width, flat = 1, column
+    if outputs not in {None, 1} and not _is_list(column.type):
+        raise SourceError(f"labels of {where} are one number, and the training split's {outputs}")
     if _is_list(column.type):
         lengths = np.asarray(pc.list_value_length(column).to_numpy())
-        width = int(lengths[0])
+        refuse_rows(np.flatnonzero(lengths == 0), "have an empty list as label", where)
+        width = outputs or int(lengths[0])
         refuse_rows(np.flatnonzero(lengths != width), f"do not have {width} numbers", where)
-        if width == 0:
-            raise SourceError(f"labels of {where} are empty lists")
         flat = pc.list_flatten(column)
         missing = np.unique(np.flatnonzero(flat.is_null().to_numpy()) // width)
         refuse_rows(missing, "have a null among their labels", where)

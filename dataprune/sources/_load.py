@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from dataprune.core.errors import SourceError
 from dataprune.core.fingerprint import UInt64, source_fingerprint
 from dataprune.core.recipe import Images, TaskName
 from dataprune.sources import Source
+from dataprune.sources._columns import plain
 from dataprune.sources._inputs import FeatureReader, ImageReader, InputReader, Reading, TextReader
 from dataprune.sources._labels import Labels, no_labels, read_labels
 from dataprune.sources._rows import refuse_rows
 from dataprune.tables.examples import GROUP, examples_table
 from dataprune.tables.manifest import HeldOutRef, SourceRef
 
+_SHOWN = 20
 _KEY_TYPES = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
 
 
@@ -132,15 +134,17 @@ def _load_split(source: Source, job: _Job, train: Loaded | None) -> Loaded:
     elif columns.label is None:
         raise SourceError(
             f"no label column found in {source.uri}",
-            hint="name it as source.columns.label, or set task: null to go without; columns: "
-            f"{', '.join(source.schema.names)}",
+            hint="name it with --label (source.columns.label), or go without (--task none); "
+            f"columns: {', '.join(source.schema.names)}",
         )
     reader = _reader(source, job, train, where)
     parts: dict[str, list[pa.Array]] = {name: [] for name in columns.all}
     for batch in source.batches(columns.all):
-        reader.add([batch.column(name) for name in columns.inputs])
-        for name in parts.keys() - set(columns.inputs):
-            parts[name].append(batch.column(name))
+        if len(batch) == 0:
+            continue
+        reader.add([plain(batch.column(name)) for name in columns.inputs])
+        for name in {columns.label, columns.key, columns.group} - {None}:
+            parts[str(name)].append(plain(batch.column(name)))
     inputs, hashes = reader.finish()
     labels, class_names = no_labels(source.num_rows), list[str]()
     if job.task is not None and columns.label is not None:
@@ -148,7 +152,10 @@ def _load_split(source: Source, job: _Job, train: Loaded | None) -> Loaded:
             pa.chunked_array(parts[columns.label]),
             train.ref.class_names if train else None,
         )
-        labels, class_names = read_labels(column, job.task, source.class_names, known, where)
+        outputs = train.labels.shape[1] if train and job.task == "regression" else None
+        labels, class_names = read_labels(
+            column, job.task, source.class_names, known, where, outputs=outputs
+        )
     keys = _keys(parts[columns.key], columns.key, where) if columns.key else None
     groups = pa.chunked_array(parts[columns.group]) if columns.group else None
     ref = SourceRef(
@@ -177,7 +184,8 @@ def _load_split(source: Source, job: _Job, train: Loaded | None) -> Loaded:
 
 def _reader(source: Source, job: _Job, train: Loaded | None, where: str) -> InputReader:
     shape = None if train is None or train.inputs is None else train.inputs.shape[1:]
-    spool = job.spool / f"{source.split}.bin" if job.spool else None
+    name = "train.bin" if train is None else "test.bin"
+    spool = job.spool / name if job.spool else None
     reading = Reading(source.num_rows, where, spool, job.hashes_only)
     if source.kind == "text":
         return TextReader(reading)
@@ -205,8 +213,16 @@ def _keys(parts: Iterable[Any], name: str, where: str) -> pa.Array:
     return column.combine_chunks()
 
 
-def describe(loaded: Loaded) -> str:
-    """One line: what was found, and which columns play which part."""
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def describe(loaded: Loaded, names: Sequence[str] = ()) -> str:
+    """One line: what was found, and which columns play which part.
+
+    names: every column there is.
+    """
     ref = loaded.ref
     alone = loaded.inputs is not None and len(ref.columns.inputs) == 1
     shape = (
@@ -221,10 +237,11 @@ def describe(loaded: Loaded) -> str:
     )
     key = f", key column {ref.columns.key}" if ref.columns.key else ""
     inputs = ref.columns.inputs
-    shown = ", ".join(inputs[:5]) + (f" and {len(inputs) - 5} more" if len(inputs) > 5 else "")
+    shown, unused = _listed(inputs), [n for n in names if n not in ref.columns.all]
+    rest = f"; not used: {_listed(unused)}" if unused else ""
     label = f"label column {ref.columns.label}" if ref.columns.label else "no labels"
     classes = f" with {len(ref.class_names)} classes" if ref.class_names else ""
     return (
         f"source {ref.uri}: {ref.num_rows} rows in {ref.split}{test}; {ref.kind} column"
-        f"{'s' if len(inputs) > 1 else ''} {shown}{shape}, {label}{classes}{key}"
+        f"{'s' if len(inputs) > 1 else ''} {shown}{shape}, {label}{classes}{key}{rest}"
     )

@@ -29,6 +29,7 @@ from dataprune.sources._text import TextFile, text_file
 from dataprune.tables.manifest import FileEntry
 
 _BLOCK_BYTES = 16 << 20
+_BUFFER_BYTES = 1 << 20
 _SENTINEL = "\x1e"
 _ROW = re.compile(r"Row #(?P<row>\d+): ")
 _MISFIT = re.compile(r"CSV column #(?P<column>\d+): .*invalid value '(?P<value>.*)'", re.DOTALL)
@@ -62,7 +63,10 @@ def _read(file: DataFile, schema: pa.Schema, names: list[str] | None) -> Iterato
 def _settle(file: DataFile, settled: pa.Schema | None) -> pa.Schema:
     """The file's columns in its own order, with the types that are settled or that it shows."""
     with text_file(file) as text:
-        found = _reader(text, None, None).schema
+        # A little more than the block that types come from: Arrow reads ahead in a thread, which
+        # must not be left inside a Python file when the reader is dropped.
+        head = pa.BufferReader(text.read(_BLOCK_BYTES + _BUFFER_BYTES))
+        found = _reader(text, None, None, head).schema
     known = {} if settled is None else {field.name: field.type for field in settled}
     return pa.schema([(f.name, known.get(f.name, _type(f.type))) for f in found])
 
@@ -75,17 +79,20 @@ def _type(found: pa.DataType) -> pa.DataType:
 def _batches(
     text: TextFile, schema: pa.Schema, names: list[str] | None
 ) -> Iterator[pa.RecordBatch]:
-    reader = _reader(text, schema, names)
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            return
-        except pa.ArrowInvalid as exc:
-            raise _sentence(text.file, schema, exc) from exc
-        if len(batch):
-            columns = [_missing(column) for column in batch.columns]
-            yield pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+    reader = _reader(text, schema, names, text)
+    try:
+        while True:
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                return
+            except pa.ArrowInvalid as exc:
+                raise _sentence(text.file, schema, exc) from exc
+            if len(batch):
+                columns = [_missing(column) for column in batch.columns]
+                yield pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+    finally:
+        reader.close()
 
 
 def _missing(column: pa.Array) -> pa.Array:
@@ -95,12 +102,15 @@ def _missing(column: pa.Array) -> pa.Array:
 
 
 def _reader(
-    text: TextFile, schema: pa.Schema | None, names: list[str] | None
+    text: TextFile,
+    schema: pa.Schema | None,
+    names: list[str] | None,
+    data: TextFile | pa.BufferReader,
 ) -> pacsv.CSVStreamingReader:
     name = text.file.name.lower().removesuffix(".gz")
     try:
         return pacsv.open_csv(
-            text,
+            data,
             # One thread: only then do errors name the row.
             read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
             parse_options=pacsv.ParseOptions(

@@ -40,7 +40,7 @@ DESCRIPTIONS = {
     "double or list<double>; no labels: null",
 }
 GROUP_DESCRIPTION = (
-    "int64, where groups were asked for: the smallest row of the row's group of near-duplicates"
+    "int64: the smallest row of the row's group: exact copies, and what else was asked for"
 )
 
 

@@ -20,10 +20,12 @@ FORMAT = "dataprune.heldout"
 FORMAT_VERSION = 1
 MOST_OUTPUTS = 100
 TOP = 32
+_PIECE_ROWS = 4096
 SCHEMA = pa.schema([pa.field("row", pa.int64(), nullable=False)])
 DESCRIPTIONS = {
     "row": "position in the pinned source, ascending; rows trained on are not here",
-    "outputs": f"fixed_size_list<float>: every output (logit), up to {MOST_OUTPUTS} of them",
+    "outputs": f"fixed_size_list<float>: every output (logit; regression: in the labels' units), "
+    f"up to {MOST_OUTPUTS} of them",
     "top_classes": f"fixed_size_list<int32>: beyond that, the {TOP} classes of the largest logits",
     "top_logits": "fixed_size_list<float>: their logits, falling",
     "logsumexp": "float: logsumexp over all classes' logits",
@@ -59,18 +61,21 @@ def condense(
     """
     if outputs.shape[1] <= MOST_OUTPUTS or labels is None:
         return HeldOut(rows, outputs.astype(np.float32))
-    exact = outputs.astype(np.float64)
-    order = np.argsort(-exact, axis=1, kind="stable")[:, :TOP]
-    largest = exact.max(axis=1)
-    total = largest + np.log(np.exp(exact - largest[:, None]).sum(axis=1))
-    return HeldOut(
-        rows,
-        None,
-        order.astype(np.int32),
-        np.take_along_axis(exact, order, axis=1).astype(np.float32),
-        total.astype(np.float32),
-        exact[np.arange(len(rows)), labels].astype(np.float32),
-    )
+    parts = []
+    for start in range(0, len(rows), _PIECE_ROWS):  # what is made on the way stays small
+        here = slice(start, start + _PIECE_ROWS)
+        exact = outputs[here].astype(np.float64)
+        order = np.argsort(-exact, axis=1, kind="stable")[:, :TOP]
+        largest = exact.max(axis=1)
+        parts.append(
+            (
+                order.astype(np.int32),
+                np.take_along_axis(exact, order, axis=1).astype(np.float32),
+                (largest + np.log(np.exp(exact - largest[:, None]).sum(axis=1))).astype(np.float32),
+                exact[np.arange(len(exact)), labels[here]].astype(np.float32),
+            )
+        )
+    return HeldOut(rows, None, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def write_heldout(path: Path, held_out: HeldOut, meta: dict[str, Any]) -> None:

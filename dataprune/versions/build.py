@@ -98,16 +98,20 @@ def build_version(store: LocalStore, draft: Draft) -> tuple[Manifest, bool]:
 def build_control(store: LocalStore, draft: Draft) -> Manifest:
     """Build the version's control: random, with the same number of rows of each class.
 
-    Where rows are of no one class, the same number of rows.
+    Where rows are of no one class, the same number of rows; of each group at most as many.
+
+    Raises:
+        UsageError: groups that hold several classes leave too few rows of one.
     """
     counts = count_by_class(draft.decisions, draft.ref.class_names)
     quotas = tuple(count["kept"] for count in counts.values())
     kept = int(np.sum(draft.decisions.column("keep").to_numpy(zero_copy_only=False)))
-    choice = Choice("random", kept, {}, seed=draft.choice.seed)
+    limit = draft.choice.max_per_group
+    choice = Choice("random", kept, {}, seed=draft.choice.seed, max_per_group=limit)
     if draft.ref.task == "classification":
         choice = replace(choice, balance="matched", quotas=quotas)
     scores = draft.scores.values(draft.by)
-    decisions = decide(draft.decisions, scores, draft.ref.class_names, choice)
+    decisions = decide(draft.scores.table, scores, draft.ref.class_names, choice)
     control = replace(
         draft,
         tag=control_tag(draft.tag),

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from dataprune.core.errors import AlignmentError, SourceError, VersionError
-from dataprune.core.recipe import SourceRecipe
+from dataprune.core.recipe import Images, SourceRecipe, parse_recipe
 from dataprune.selection import STRATEGIES
 from dataprune.sources import Source, open_source
 from dataprune.sources._load import load_rows
 from dataprune.sources._places import is_there, is_url
 from dataprune.tables.decisions import read_decisions
-from dataprune.tables.examples import check_aligned, class_name
+from dataprune.tables.examples import GROUP, check_aligned, class_name
 from dataprune.tables.manifest import Manifest, SourceRef
 from dataprune.versions.identity import check_manifest, verify_files
 from dataprune.versions.store import LocalStore
@@ -79,8 +79,10 @@ class LoadedVersion:
             return pads.dataset(self._paths, format="parquet")
         return pads.dataset(self._view_table)
 
-    def torch(self) -> VersionDataset:
+    def torch(self, *, raw: bool = False) -> VersionDataset:
         """The kept rows as a map-style torch dataset of dicts.
+
+        raw: leave images as stored; else they are resized as the recipe resized them to score them.
 
         Raises:
             MissingExtraError: torch (or, for images, Pillow) is not installed.
@@ -92,7 +94,9 @@ class LoadedVersion:
 
         source = self.manifest.source
         image = source.columns.inputs[0] if source.kind == "image" else None
-        return VersionDataset(self.arrow().to_table(), image=image)
+        recorded = parse_recipe(self.manifest.recipe, where=f"{self.name}@{self.tag}")
+        policy = Images() if raw else recorded.source.image
+        return VersionDataset(self.arrow().to_table(), image=image, policy=policy)
 
     def decisions(self) -> pl.DataFrame:
         """The decision on every row of the source, with its reason."""
@@ -213,7 +217,8 @@ def _locate(ref: SourceRef, near: Path | None) -> str:
         return ref.uri
     if near is not None and not is_url(ref.uri) and not Path(ref.uri).is_absolute():
         for folder in near.resolve().parents:
-            if is_there(str(folder / ref.uri)):
+            within = near.resolve().is_relative_to((folder / ref.uri).resolve())
+            if not within and is_there(str(folder / ref.uri)):  # not the store's own folder
                 return str(folder / ref.uri)
     raise SourceError(
         f"the source that was scored, {ref.uri}, is not there",
@@ -250,5 +255,5 @@ def explain_row(loaded: LoadedVersion, row: int) -> dict[str, Any]:
     needs_score = STRATEGIES.get(selection.strategy).needs_score
     told["by"] = selection.by if needs_score else None
     told["class_balance"] = selection.class_balance
-    told["scores"] = {k: v for k, v in values.items() if k not in told}
+    told["scores"] = {k: v for k, v in values.items() if k not in told and k != GROUP.name}
     return told

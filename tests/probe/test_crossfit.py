@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from dataprune.core.errors import RecipeError, TableError
 from dataprune.core.fingerprint import fingerprint
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.flow import score
-from dataprune.probe.folds import strata_of, stratified_folds
+from dataprune.probe.folds import strata_of, stratified_folds, stratified_holdout
 from dataprune.probe.plan import folds_of, plan_units, shared_arrays
 from dataprune.probe.unit import probe_unit
 from dataprune.runs.ledger import Ledger
@@ -251,3 +252,65 @@ def test_another_image_policy_or_grouping_makes_other_units(
     assert ids(make_recipe(), alone) == base
     grouped = features_loaded.with_groups(np.arange(60) // 2 * 2)
     assert ids(make_recipe(), grouped) != base
+
+
+# --- partitions
+
+
+def patients() -> tuple[Any, Any, Any]:
+    """200 rows of 30 patients who have between 1 and 12 rows each."""
+    rng = np.random.default_rng(3)
+    hashes = rng.integers(0, 2**63, 200).astype(np.uint64)
+    return (
+        hashes,
+        rng.integers(0, 2, 200),
+        np.repeat(np.arange(30), rng.multinomial(200, [1 / 30] * 30)),
+    )
+
+
+def test_repeats_have_partitions_of_their_own_where_groups_differ_in_size() -> None:
+    hashes, strata, groups = patients()
+    partitions = []
+    for salt in ((0,), (0, 1), (0, 2), (1,)):
+        folds = stratified_folds(hashes, strata, 4, *salt, groups=groups)
+        together = folds[:, None] == folds[None, :]  # whatever the folds are called
+        partitions.append(together.tobytes())
+    assert len(set(partitions)) == 4
+
+
+def test_a_held_out_share_with_groups_is_near_its_size_and_never_the_giant() -> None:
+    hashes, strata, groups = patients()
+    shares = [stratified_holdout(hashes, strata, 0.2, seed, groups).mean() for seed in range(5)]
+    assert all(0.15 <= share <= 0.25 for share in shares)
+    giant = np.where(np.arange(200) < 120, 0, np.arange(200))
+    held_out = stratified_holdout(hashes, strata, 0.2, 0, giant)
+    assert 0 < held_out.mean() < 0.25
+
+
+def test_folds_of_many_strata_take_time_in_proportion() -> None:
+    strata = np.arange(20_000)
+    folds = stratified_folds(strata.astype(np.uint64), strata, 5, 0)
+    assert np.bincount(folds).tolist() == [4000] * 5
+
+
+def test_held_out_numbers_are_in_the_labels_own_units(
+    make_recipe: MakeRecipe, load_table: Callable[..., Loaded], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"x": x.tolist(), "label": 1000 + 50 * x[:, 0]}), path)
+    recipe = make_recipe(
+        task="regression",
+        source__uri=str(path),
+        holdout={"folds": 3, "repeats": 1},
+        seeds=3,
+        probe__schedule_epochs=20,
+        scores={"names": ["el2n"], "at": [20]},
+    )
+    score(recipe, work=tmp_path / "w")
+    outputs = [read_heldout(p).outputs for p in (tmp_path / "w").rglob("heldout.parquet")]
+    found = np.concatenate([o for o in outputs if o is not None])
+    assert len(found) == 60
+    assert 980 < found.mean() < 1020
+    assert found.std() > 20

@@ -97,7 +97,7 @@ def test_a_probe_that_never_learned_is_told_to_train_better(
 ) -> None:
     with pytest.raises(ProbeError, match="not above chance") as caught:
         timing_gate(make_recipe(), features_loaded, seen_with([0.3] * 4, [0.3] * 4))
-    assert "better probe" in (caught.value.hint or "")
+    assert "check the input and label columns" in (caught.value.hint or "")
 
 
 def test_warn_returns_the_problem_as_a_warning_and_off_judges_nothing(

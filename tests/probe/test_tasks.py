@@ -54,17 +54,28 @@ def test_regression_is_squared_error_in_units_of_the_labels_deviation() -> None:
     assert seen.error_BC.numpy() == pytest.approx(error, rel=1e-4, abs=1e-5)
     assert seen.loss.numpy() == pytest.approx((error**2).mean(axis=1), rel=1e-4, abs=1e-6)
     assert (seen.margin, seen.correct) == (None, None)
-    quality = TASKS.get("regression").quality(torch.from_numpy(outputs).float(), targets)
-    total = (standardised**2).sum()
-    assert quality.mean().item() == pytest.approx(1 - (error**2).sum() / total, rel=1e-4)
+    task, rows = TASKS.get("regression"), slice(3, 11)  # R2 is over the rows that are measured
+    parts = task.quality(torch.from_numpy(outputs).float(), targets)[rows]
+    spread = standardised[rows] - standardised[rows].mean(axis=0)
+    expected = 1 - (error[rows] ** 2).sum() / (spread**2).sum()
+    assert task.summary(parts, targets[rows]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_best_constant_guess_has_an_r2_of_0_whatever_the_rows_spread() -> None:
+    task = TASKS.get("regression")
+    train = RNG.normal(size=(500, 1))
+    narrow = torch.from_numpy(task.targets(5 + train[:50] / 20, train))
+    guess = narrow.mean().expand(50, 1)
+    assert task.summary(task.quality(guess, narrow), narrow) == pytest.approx(0, abs=1e-3)
 
 
 def test_a_test_splits_numbers_are_standardised_by_the_labels_trained_on() -> None:
     test = TASKS.get("regression").targets(NUMBERS[:3], NUMBERS)
     whole = TASKS.get("regression").targets(NUMBERS, NUMBERS)
     assert np.array_equal(test, whole[:3])
-    constant = np.full((5, 1), 4.0)
-    assert TASKS.get("regression").targets(constant, constant).tolist() == [[0.0]] * 5
+    for value in (4.0, 0.1, 0.3, 123.456):
+        constant = np.full((5, 1), value)
+        assert TASKS.get("regression").targets(constant, constant).tolist() == [[0.0]] * 5
 
 
 @pytest.mark.parametrize("name", TASKS.names())

@@ -175,3 +175,14 @@ def test_damaged_feature_metadata_is_refused(tmp_path: Path) -> None:
     damaged = pa.table(numbers(0)).replace_schema_metadata({"huggingface": "{oops"})
     path = write(tmp_path / "a.parquet", damaged)
     assert "huggingface" in refused(path)
+
+
+def test_a_text_column_of_another_name_beside_numbers_is_not_guessed_to_be_the_input() -> None:
+    schema = pa.schema([("id", pa.string()), ("f0", pa.float64()), ("label", pa.int64())])
+    with pytest.raises(SourceError, match="a text column id and numeric columns f0") as caught:
+        resolve_columns(schema, Columns(), uri="d.csv")
+    assert "--input" in (caught.value.hint or "")
+    named, kind = resolve_columns(schema, Columns(input="f0"), uri="d.csv")
+    assert (named.input, kind) == ("f0", "features")
+    called_text = pa.schema([("text", pa.string()), ("idx", pa.int64()), ("label", pa.int64())])
+    assert resolve_columns(called_text, Columns(), uri="d.csv")[0].input == "text"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -199,3 +201,17 @@ def test_reading_stops_cleanly_when_the_reader_has_enough(
     assert len(next(reader)) > 0
     reader.close()  # type: ignore[attr-defined]
     path.unlink()
+
+
+def test_a_process_that_ends_with_an_error_on_a_csv_file_ends_in_order(tmp_path: Path) -> None:
+    """Arrow reads ahead in a thread, which must not be alive when the interpreter ends."""
+    path = tmp_path / "d.csv"
+    path.write_text("a,b,label\n" + "1,2,x\n" * 1000)
+    code = f"""
+from dataprune.core.recipe import Columns, SourceRecipe
+from dataprune.sources import open_source
+open_source(SourceRecipe(uri={str(path)!r}, columns=Columns(input="nowhere")))
+"""
+    for _ in range(6):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+        assert done.returncode == 1, done.stderr

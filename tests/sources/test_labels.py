@@ -106,7 +106,7 @@ def test_labels_that_do_not_fit_are_counted_and_named(
 def test_a_source_without_a_label_column_says_so_and_how_to_go_without(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no label column found") as caught:
         read(tmp_path, {"x": X, "note": ["a", "b", "c", "d"]})
-    assert "task: null" in (caught.value.hint or "")
+    assert "--task none" in (caught.value.hint or "")
     assert "x, note" in (caught.value.hint or "")
 
 
@@ -250,3 +250,45 @@ def test_spooled_inputs_are_the_ones_in_memory_and_go_when_discarded(tmp_path: P
             spool=tmp_path / "spool",
         )
     assert not (tmp_path / "spool").exists()
+
+
+# --- at the edges
+
+
+def test_a_key_or_group_column_may_be_an_input_too(tmp_path: Path) -> None:
+    data = {"a": [1, 2, 3, 4], "b": [1.0, 2.0, 3.0, 4.0], "label": [0, 1, 0, 1]}
+    found = read(tmp_path, data, columns={"input": ["a", "b"], "key": "a", "group": "b"})
+    assert found.examples.column("key").to_pylist() == ["1", "2", "3", "4"]
+    assert found.groups is not None
+    assert found.groups.to_pylist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_pandas_categoricals_are_the_values_they_stand_for(tmp_path: Path) -> None:
+    label = pa.array(["cat", "dog", "cat", "owl"]).dictionary_encode()
+    text = pa.array(["a b", "c", "a b", "d"]).dictionary_encode()
+    found = read(tmp_path, {"text": text, "label": label})
+    assert found.ref.class_names == ["cat", "dog", "owl"]
+    assert found.labels.tolist() == [0, 1, 0, 2]
+    assert found.texts is not None
+    assert found.texts.to_pylist() == ["a b", "c", "a b", "d"]
+
+
+def test_a_test_split_with_other_numbers_of_outputs_names_its_rows(tmp_path: Path) -> None:
+    for split, width in (("train", 2), ("test", 3)):
+        table = pa.table({"x": X, "label": [[1.0] * width] * 4})
+        pq.write_table(table, tmp_path / f"{split}.parquet")
+    source = open_source(SourceRecipe(uri=str(tmp_path)))
+    with pytest.raises(SourceError, match=r"\(test\) do not have 2 numbers: 0, 1, 2, 3"):
+        load(source, task="regression")
+
+
+def test_empty_record_batches_are_passed_over(tmp_path: Path) -> None:
+    table = pa.table({"x": X, "label": [0, 1, 0, 1]})
+    path = tmp_path / "d.arrow"
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        for part in (table.slice(0, 0), table.slice(0, 2), table.slice(2, 0), table.slice(2, 2)):
+            writer.write_batch(
+                part.to_batches()[0] if len(part) else pa.RecordBatch.from_pylist([], table.schema)
+            )
+    loaded = load(open_source(SourceRecipe(uri=str(path))))
+    assert np.asarray(loaded.inputs).tolist() == X

@@ -277,7 +277,9 @@ def test_explain_tells_the_decision_and_every_score_of_a_row(
     assert told["value"] == expected["el2n@2"]
     assert told["class_name"] == str(expected["label"])
     assert told["scores"] == {
-        k: v for k, v in expected.items() if k not in {"row", "content_hash", "key", "label"}
+        k: v
+        for k, v in expected.items()
+        if k not in {"row", "content_hash", "key", "label", "group"}
     }
     dropped = np.setdiff1d(np.arange(1797), version.rows)[0]
     assert explain_row(version, int(dropped))["reason"] == "too_easy"

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,8 @@ def find_model(name: str) -> Model:
 
 
 def _imported(module_name: str) -> Any:
+    if str(Path.cwd()) not in sys.path:  # as `python -m` has it: a console script does not
+        sys.path.append(str(Path.cwd()))
     try:
         return importlib.import_module(module_name)
     except (Exception, SystemExit) as exc:

@@ -64,7 +64,10 @@ class Task(Protocol):
         """Per-example quantities of a batch, in float32."""
 
     def quality(self, outputs_BC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Each example's part in the metric, (B,): the metric is their mean."""
+        """Each example's part in the metric, (B,)."""
+
+    def summary(self, parts_N: torch.Tensor, targets: torch.Tensor) -> float:
+        """The metric of all the examples that were measured, from their parts."""
 
 
 TASKS: Registry[Task] = Registry("dataprune.probe.tasks", "TASK", "task")

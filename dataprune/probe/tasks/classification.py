@@ -60,5 +60,9 @@ class Classification:
         """1.0 where the label has the largest logit."""
         return (outputs_BC.argmax(dim=1) == targets).float()
 
+    def summary(self, parts_N: torch.Tensor, targets: torch.Tensor) -> float:
+        """The mean."""
+        return float(parts_N.double().mean())
+
 
 TASK = Classification()

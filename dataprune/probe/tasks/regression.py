@@ -15,6 +15,14 @@ from dataprune.probe.tasks import Observation
 from dataprune.sources._labels import Labels
 
 
+def target_scale(train: Labels) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and deviation of each output, float64 (outputs,); a constant one has deviation 1."""
+    first = train[0]
+    mean = first + (train - first).mean(axis=0)  # from the first on: a constant's mean is exact
+    std = np.where(np.ptp(train, axis=0) > 0, train.std(axis=0), 1.0)
+    return mean, std
+
+
 class Regression:
     """One number or several per example."""
 
@@ -28,8 +36,8 @@ class Regression:
 
     def targets(self, labels: Labels, train: Labels) -> npt.NDArray[np.float32]:
         """Standardised, float32 (N, outputs); a constant output becomes 0."""
-        std = train.std(axis=0)
-        scaled: npt.NDArray[np.float64] = (labels - train.mean(axis=0)) / np.where(std > 0, std, 1)
+        mean, std = target_scale(train)
+        scaled: npt.NDArray[np.float64] = (labels - mean) / std
         return scaled.astype(np.float32)
 
     def chance(self, labels: Labels) -> float:
@@ -46,8 +54,16 @@ class Regression:
         return Observation(loss=error_BC.square().mean(dim=1), error_BC=error_BC)
 
     def quality(self, outputs_BC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """1 minus squared error: in these units their mean is R2, against the training mean."""
-        return 1 - (outputs_BC.float() - targets).square().mean(dim=1)
+        """The squared error, a mean over outputs."""
+        return (outputs_BC.float() - targets).square().mean(dim=1)
+
+    def summary(self, parts_N: torch.Tensor, targets: torch.Tensor) -> float:
+        """R2: 1 minus mean squared error over the measured rows' own variance, outputs pooled.
+
+        Where all measured rows have one label there is no variance to explain: 0.
+        """
+        variance = targets.double().var(dim=0, correction=0).mean().item()
+        return 1 - parts_N.double().mean().item() / variance if variance > 0 else 0.0
 
 
 TASK = Regression()
