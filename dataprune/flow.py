@@ -42,7 +42,13 @@ from dataprune.tables.manifest import (
     check_name,
     check_tag,
 )
-from dataprune.tables.scores import ScoreTable, join_tables, read_scores, write_scores
+from dataprune.tables.scores import (
+    ScoreTable,
+    check_table_path,
+    join_tables,
+    read_scores,
+    write_scores,
+)
 from dataprune.versions.build import Draft, build_control, build_version, control_tag
 from dataprune.versions.load import LoadedVersion, load_version, open_pinned
 from dataprune.versions.store import DEFAULT_STORE, LocalStore
@@ -111,6 +117,8 @@ def score(
     Raises:
         DatapruneError: one of its subclasses, with what to do next.
     """
+    if out is not None:
+        check_table_path(out)
     about = {
         "source.uri": source,
         "source.columns.input": list(inputs) if inputs else None,

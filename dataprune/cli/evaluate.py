@@ -14,6 +14,11 @@ from dataprune.cli.options import (
     store_option,
 )
 
+_FEW_STEPS = 100
+_TRAIN_LONGER = (
+    "before you believe this, raise probe.schedule_epochs or lower probe.batch_size and score again"
+)
+
 
 @click.command("evaluate")
 @click.argument("name")
@@ -62,6 +67,8 @@ def command(
             stream=stream or None,
             on_progress=on_progress,
         )
+    if result.num_steps < _FEW_STEPS:
+        warn([f"each arm trained for {result.num_steps} steps only; {_TRAIN_LONGER}"])
     if as_json:
         emit_json(
             {

@@ -25,7 +25,7 @@ from dataprune.sources._load import Loaded
 from dataprune.sources._resolve import resolve_recipe
 from dataprune.tables import decisions, examples
 from dataprune.tables.manifest import SourceRef, portable_recipe
-from dataprune.tables.scores import write_scores
+from dataprune.tables.scores import check_table_path, write_scores
 
 Kind = Literal["row", "key", "content_hash", "in_order"]
 
@@ -148,7 +148,7 @@ def import_scores(
         TableError: the file cannot be read, or a score is not a finite number; the row is named.
         UsageError: a wrong name or column, or not exactly one way to match rows.
     """
-    file, out = Path(file), Path(out)
+    file, out = Path(file), check_table_path(out)
     wanted = parse_wanted(scores)
     matching = parse_matching(row=row, key=key, content_hash=content_hash, in_order=in_order)
     if out.resolve() == file.resolve():

@@ -94,6 +94,20 @@ def join_tables(table: ScoreTable, path: Path, others: Sequence[Path]) -> ScoreT
     return ScoreTable(joined, {**table.meta, "scores": specs}, origins)
 
 
+def check_table_path(path: str | Path) -> Path:
+    """Where a table may be written: a name that does not say it is something else than Parquet.
+
+    Raises:
+        UsageError: the name has another suffix.
+    """
+    if Path(path).suffix not in {"", ".parquet"}:
+        raise UsageError(
+            f"score tables are Parquet, and the name is {path}",
+            hint=f"name it {Path(path).with_suffix('.parquet')}",
+        )
+    return Path(path)
+
+
 def write_scores(
     path: Path,
     example_table: pa.Table,
