@@ -248,6 +248,7 @@ def test_evaluate_tells_every_arm(ground: Path, cli: Cli, tmp_path: Path) -> Non
     done = cli(*args)
     assert done.code == 0
     assert "gain over control" in done.out
+    assert "steps only; before you believe this" in done.err
     assert cli("status", tmp_path, "--json").json["counts"] == {"finished": 6}
 
 
