@@ -52,7 +52,6 @@ def command(
     """
     from dataprune import flow
     from dataprune.cli.output import emit_json, emit_table, talk, warn
-    from dataprune.evaluation.compare import metric_key
 
     with talk(quiet=as_json) as on_progress:
         result = flow.evaluate(
@@ -83,7 +82,7 @@ def command(
         )
     else:
         header = ["arm", "rows", "seeds", result.metric, "gain over full", "gain over control"]
-        key = metric_key(result.metric)
+        key = result.metric_key
         scale, unit = (1, "") if key == "r2" else (100, " in %")
         rows = [
             [r["arm"], r["num_rows"], r["seeds"], *(_shown(r, k, scale) for k in

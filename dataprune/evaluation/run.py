@@ -12,7 +12,7 @@ from dataprune.core.errors import ProbeError, UsageError
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
-from dataprune.evaluation.compare import compare, make_arms, retrain_units
+from dataprune.evaluation.compare import compare, make_arms, metric_key, retrain_units
 from dataprune.probe.check import check_model
 from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger
@@ -40,6 +40,11 @@ class EvaluationResult:
     metric: str
     status: str
     failed: list[Outcome]
+
+    @property
+    def metric_key(self) -> str:
+        """The metric's key in `rows`: accuracy, exact_match, r2."""
+        return metric_key(self.metric)
 
 
 def versions_to_evaluate(store: LocalStore, name: str, tags: Sequence[str]) -> list[LoadedVersion]:
