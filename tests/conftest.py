@@ -101,6 +101,17 @@ def tiny_scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return score(parse_recipe(recipe, where="tests"), work=folder / "work").path
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: small batches only wait for a second."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One small Ray for all tests that need one; the runner finds it running and leaves it be."""

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,10 @@ from dataprune.probe.recorder import Recorder
 from dataprune.tables.scores import read_scores
 from dataprune.tables.trace import read_trace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NUM_ROWS = 12
 LABELS = np.arange(NUM_ROWS) % 3
 Write = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Batches this small only wait for a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -72,35 +72,53 @@ class Prepare:
         return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
 
 
-class ResidentBatches:
-    """The whole source on the device as one tensor.
+@dataclass(frozen=True)
+class Epochs:
+    """What every kind of batches shares: whatever does not depend on where the inputs lie.
 
-    inputs: uint8 (N, H, W, C), numbers (N, D) or token ids (N, L), on the device.
-    rows: the rows to train on, int64, ascending.
+    targets: (N, ...), on the device.
+    rows: the rows to train on, int64, ascending, on the CPU.
     generator: draws order and augmentation; one epoch's draws are made at once, on the CPU, so
         that they are the same on every device.
     """
 
-    def __init__(
-        self,
-        inputs: torch.Tensor,
-        targets: torch.Tensor,
-        rows: torch.Tensor,
-        prepare: Prepare,
-        probe: ProbeRecipe,
-        generator: torch.Generator,
-    ) -> None:
-        self.inputs, self.targets, self.rows, self.prepare = inputs, targets, rows.cpu(), prepare
-        self.probe, self.generator = probe, generator
-        self.batch_size = min(probe.batch_size, len(rows))
-        self.steps_per_epoch = len(rows) // self.batch_size
+    targets: torch.Tensor
+    rows: torch.Tensor
+    prepare: Prepare
+    probe: ProbeRecipe
+    generator: torch.Generator
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch: all of them, where there are fewer than the recipe says."""
+        return min(self.probe.batch_size, len(self.rows))
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch; the last partial one is left out."""
+        return len(self.rows) // self.batch_size
+
+    def draw(self) -> Draws:
+        """One epoch's order and augmentation."""
+        return draw_epoch(self.probe, self.rows, self.steps * self.batch_size, self.generator)
+
+
+class ResidentBatches:
+    """The whole source on the device as one tensor.
+
+    inputs: uint8 (N, H, W, C), numbers (N, D) or token ids (N, L), on the device.
+    """
+
+    def __init__(self, inputs: torch.Tensor, epochs: Epochs) -> None:
+        self.inputs, self.epochs = inputs, epochs
+        self.targets, self.prepare = epochs.targets, epochs.prepare
+        self.steps_per_epoch = epochs.steps
 
     def epoch(self) -> Iterator[Batch]:
         """One pass in a fresh random order, augmented; the last partial batch is left out."""
-        used = self.steps_per_epoch * self.batch_size
-        draws = draw_epoch(self.probe, self.rows, used, self.generator).to(self.inputs.device)
-        for start in range(0, used, self.batch_size):
-            here = slice(start, start + self.batch_size)
+        draws, size = self.epochs.draw().to(self.inputs.device), self.epochs.batch_size
+        for start in range(0, self.epochs.steps * size, size):
+            here = slice(start, start + size)
             rows = draws.rows[here]
             gathered = gather(self.inputs, rows, draws, here)
             yield Batch(rows, self.prepare(gathered), self.targets[rows])
@@ -119,33 +137,27 @@ class StreamedBatches:
     Targets are held in memory. As `ResidentBatches` otherwise, batch for batch.
     """
 
-    def __init__(
-        self,
-        inputs: DiskArray,
-        targets: torch.Tensor,
-        rows: torch.Tensor,
-        prepare: Prepare,
-        probe: ProbeRecipe,
-        generator: torch.Generator,
-    ) -> None:
-        self.inputs, self.targets, self.rows, self.prepare = inputs, targets, rows.cpu(), prepare
-        self.probe, self.generator, self.device = probe, generator, targets.device
-        self.batch_size = min(probe.batch_size, len(rows))
-        self.steps_per_epoch = len(rows) // self.batch_size
+    def __init__(self, inputs: DiskArray, epochs: Epochs) -> None:
+        self.inputs, self.epochs = inputs, epochs
+        self.targets, self.prepare, self.device = (
+            epochs.targets,
+            epochs.prepare,
+            epochs.targets.device,
+        )
+        self.steps_per_epoch = epochs.steps
 
     def epoch(self) -> Iterator[Batch]:
         """One pass: blocks in a random order, rows shuffled inside each window, augmented."""
-        used = self.steps_per_epoch * self.batch_size
-        draws = draw_epoch(self.probe, self.rows, used, self.generator)
+        draws, size = self.epochs.draw(), self.epochs.batch_size
         on_device = draws.to(self.device)
         held = torch.empty(0)
         first = 0  # place in the epoch of the first row that is held
         for window in draws.windows:
             fresh = self._read(draws.rows[window.start : window.stop])
             held = fresh if len(held) == 0 else torch.cat([held, fresh])
-            full = (window.stop - first) // self.batch_size * self.batch_size
-            for start in range(first, first + full, self.batch_size):
-                here = slice(start, start + self.batch_size)
+            full = (window.stop - first) // size * size
+            for start in range(first, first + full, size):
+                here = slice(start, start + size)
                 at = torch.arange(start - first, here.stop - first)
                 gathered = gather(held, at, draws, here).to(self.device)
                 rows = on_device.rows[here]
@@ -161,8 +173,9 @@ class StreamedBatches:
 
     def _read(self, rows: torch.Tensor) -> torch.Tensor:
         """The inputs of some rows, in their order; each block they lie in is read once."""
-        assert self.probe.shuffle.name == "blocks"
-        size = self.probe.shuffle.rows
+        shuffle = self.epochs.probe.shuffle
+        assert shuffle.name == "blocks"
+        size = shuffle.rows
         wanted = rows.numpy()
         blocks = wanted // size
         values = np.empty((len(wanted), *self.inputs.shape[1:]), self.inputs.dtype)
@@ -211,11 +224,10 @@ def make_batches(
         tensor_of(np.asarray(shared[name])).to(device) if name in shared else None
         for name in ("mean", "std")
     )
-    prepare = Prepare(mean, std)
+    epochs = Epochs(targets, rows, Prepare(mean, std), probe, generator)
     if isinstance(inputs, DiskArray):
-        return StreamedBatches(inputs, targets, rows, prepare, probe, generator)
-    stored = tensor_of(inputs).to(device)
-    return ResidentBatches(stored, targets, rows, prepare, probe, generator)
+        return StreamedBatches(inputs, epochs)
+    return ResidentBatches(tensor_of(inputs).to(device), epochs)
 
 
 def _reflect(index: torch.Tensor, size: int) -> torch.Tensor:

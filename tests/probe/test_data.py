@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from dataprune.core.recipe import ProbeRecipe, Recipe
 from dataprune.core.recipe_training import Augment
-from dataprune.probe.data import Prepare, ResidentBatches, make_batches, statistics, tensor_of
+from dataprune.probe.data import (
+    Epochs,
+    Prepare,
+    ResidentBatches,
+    make_batches,
+    statistics,
+    tensor_of,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,14 +40,16 @@ def batches_over(
     wanted = np.arange(len(inputs)) if rows is None else rows
     return ResidentBatches(
         tensor_of(inputs),
-        torch.arange(len(inputs)),
-        tensor_of(wanted),
-        Prepare(
-            torch.zeros(channels) if mean is None else tensor_of(mean),
-            torch.ones(channels) if std is None else tensor_of(std),
+        Epochs(
+            torch.arange(len(inputs)),
+            tensor_of(wanted),
+            Prepare(
+                torch.zeros(channels) if mean is None else tensor_of(mean),
+                torch.ones(channels) if std is None else tensor_of(std),
+            ),
+            ProbeRecipe(batch_size=batch_size, augment=augment or Augment()),
+            torch.Generator().manual_seed(seed),
         ),
-        ProbeRecipe(batch_size=batch_size, augment=augment or Augment()),
-        torch.Generator().manual_seed(seed),
     )
 
 

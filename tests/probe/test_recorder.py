@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import nn
 import dataprune
 from dataprune.core.errors import AlignmentError, DatapruneError, ProbeError, UsageError
 from dataprune.core.recipe import ProbeRecipe
-from dataprune.probe.data import Prepare, ResidentBatches
+from dataprune.probe.data import Epochs, Prepare, ResidentBatches
 from dataprune.probe.recorded_batch import label_codes
 from dataprune.probe.recorder import Recorder
 from dataprune.probe.signals import SIGNALS
@@ -27,6 +27,7 @@ from dataprune.probe.train import Observer
 from dataprune.tables.parquet import read_table
 from dataprune.tables.trace import Trace, read_trace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 Record = Callable[..., Recorder]
 CPU = torch.device("cpu")
 EASY, WRONG = [4.0, 0.0, 0.0], [0.0, 4.0, 0.0]
@@ -46,15 +47,6 @@ def meta_of(path: Path) -> dict[str, Any]:
     return read_table(path, format_name="dataprune.trace", format_version=1)[1]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Batches this small only wait for a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
     """A recorder of four rows in mode train, or what a test asks for."""
@@ -72,9 +64,9 @@ def test_a_plain_loop_records_what_the_built_in_observer_sees_bit_for_bit(tmp_pa
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     task, signals = TASKS.get("classification"), [SIGNALS.get(n) for n in SIGNALS.names()]
     built_in = Observer([s for s in signals if s.reads in task.has], len(x), CPU)
-    batches = ResidentBatches(
-        x, y, torch.arange(len(x)), Prepare(None, None), ProbeRecipe(), torch.Generator()
-    )
+    rows = torch.arange(len(x))
+    epochs = Epochs(y, rows, Prepare(None, None), ProbeRecipe(), torch.Generator())
+    batches = ResidentBatches(x, epochs)
     expected = {}
     with dataprune.Recorder(tmp_path / "seed0", num_rows=len(x), mode="eval") as rec:
         for epoch in range(1, 4):

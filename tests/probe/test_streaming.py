@@ -19,7 +19,7 @@ from dataprune.core.errors import RecipeError, UsageError
 from dataprune.core.recipe import ProbeRecipe, Recipe, parse_recipe
 from dataprune.core.recipe_training import Augment, BlockShuffle
 from dataprune.flow import score
-from dataprune.probe.data import Prepare, ResidentBatches, StreamedBatches, statistics
+from dataprune.probe.data import Epochs, Prepare, ResidentBatches, StreamedBatches, statistics
 from dataprune.probe.order import draw_epoch
 from dataprune.tables.scores import read_scores
 from tests.conftest import blobs, png
@@ -63,10 +63,14 @@ def test_streamed_epochs_are_the_resident_ones_batch_for_batch(
     mean, std = (torch.from_numpy(s) for s in statistics(images))
     targets = torch.arange(num_rows)
     disk = on_disk(images, tmp_path_factory.mktemp("disk"))
-    made = [
-        kind(inputs, targets, rows, Prepare(mean, std), probe, torch.Generator().manual_seed(3))  # type: ignore[arg-type]
-        for kind, inputs in ((ResidentBatches, torch.from_numpy(images)), (StreamedBatches, disk))
+    epochs = [
+        Epochs(targets, rows, Prepare(mean, std), probe, torch.Generator().manual_seed(3))
+        for _ in range(2)
     ]
+    made = (
+        ResidentBatches(torch.from_numpy(images), epochs[0]),
+        StreamedBatches(disk, epochs[1]),
+    )
     assert made[0].steps_per_epoch == made[1].steps_per_epoch
     for _ in range(2):
         for ours, theirs in zip(made[0].epoch(), made[1].epoch(), strict=True):

@@ -26,23 +26,15 @@ from transformers import (
 import dataprune
 from dataprune.core.errors import AlignmentError, DatapruneError, UsageError
 from dataprune.core.recipe import ProbeRecipe
-from dataprune.probe.data import Prepare, ResidentBatches
+from dataprune.probe.data import Epochs, Prepare, ResidentBatches
 from dataprune.probe.signals import SIGNALS
 from dataprune.probe.tasks import TASKS
 from dataprune.probe.train import Observer
 from dataprune.tables.trace import Trace, read_trace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NUM_ROWS = 200
 SIGNAL_NAMES = ("correct", "el2n", "forget_events", "learned", "loss", "margin")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Batches this small only wait for a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Digits(Dataset[dict[str, Any]]):
@@ -111,10 +103,9 @@ class Watching(dataprune.RecorderCallback):  # type: ignore[misc]
         """Record, then observe."""
         super().on_epoch_end(args, state, control, **kwargs)
         body = kwargs["model"].body
-        batches = ResidentBatches(
-            self.data.x, self.data.y, torch.arange(NUM_ROWS), Prepare(None, None),
-            ProbeRecipe(), torch.Generator(),
-        )  # fmt: skip
+        rows = torch.arange(NUM_ROWS)
+        epochs = Epochs(self.data.y, rows, Prepare(None, None), ProbeRecipe(), torch.Generator())
+        batches = ResidentBatches(self.data.x, epochs)
         self.observer.observe(body, TASKS.get("classification"), batches)
         body.train()
         self.seen[round(state.epoch)] = self.observer.snapshot()

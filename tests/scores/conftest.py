@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from dataprune.core.recipe import ProbeRecipe, Recipe, SourceRecipe, parse_recipe
-from dataprune.probe.data import Prepare, ResidentBatches, make_batches
+from dataprune.probe.data import Epochs, Prepare, ResidentBatches, make_batches
 from dataprune.probe.models import MODELS
 from dataprune.probe.plan import plan_units, shared_arrays
 from dataprune.probe.schedule import lr_factor
@@ -150,11 +150,13 @@ def _score_logits(name: str, epochs_ENC: Any, labels: Any) -> Any:
     )
     batches = ResidentBatches(
         torch.arange(num_rows, dtype=torch.float64)[:, None],
-        torch.as_tensor(np.asarray(labels, dtype=np.int64)),
-        torch.arange(num_rows),
-        Prepare(torch.zeros(1), torch.ones(1)),
-        ProbeRecipe(batch_size=num_rows),
-        torch.Generator(),
+        Epochs(
+            torch.as_tensor(np.asarray(labels, dtype=np.int64)),
+            torch.arange(num_rows),
+            Prepare(torch.zeros(1), torch.ones(1)),
+            ProbeRecipe(batch_size=num_rows),
+            torch.Generator(),
+        ),
     )
     snapshots = {}
     for epoch, logits_NC in enumerate(epochs_ENC, start=1):
