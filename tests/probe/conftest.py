@@ -15,6 +15,7 @@ from PIL import Image
 
 from dataprune.core.recipe import Recipe, SourceRecipe, parse_recipe
 from dataprune.probe.plan import plan_units, shared_arrays
+from dataprune.probe.recorder import Recorder
 from dataprune.probe.unit import probe_unit
 from dataprune.sources import open_source
 from dataprune.sources._load import Loaded
@@ -126,3 +127,13 @@ def run_unit(tmp_path: Path) -> Callable[..., Path]:
         return folder / "trace.parquet"
 
     return run
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Callable[..., Recorder]:
+    """A recorder of four rows in mode train, or what a test asks for."""
+
+    def make(folder: str = "seed0", **changes: Any) -> Recorder:
+        return Recorder(tmp_path / folder, **{"num_rows": 4, "mode": "train", **changes})
+
+    return make
