@@ -30,13 +30,15 @@ check: $(READY)  ## format, lint, types, import order, generated schemas
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m dataprune.tables.schemas --check
+	$(BIN)/python -m dataprune.scores._catalogue --check
 
 format: $(READY)  ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schemas: $(READY)  ## write schemas/ anew from the code
+schemas: $(READY)  ## write schemas/ and the table of scores anew from the code
 	$(BIN)/python -m dataprune.tables.schemas
+	$(BIN)/python -m dataprune.scores._catalogue
 
 bench: $(READY)  ## speed as ratios within one run
 	$(BIN)/python -m benchmarks

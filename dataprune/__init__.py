@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from dataprune.core.errors import DatapruneError
     from dataprune.core.recipe import Recipe, load_recipe
     from dataprune.evaluation.run import EvaluationResult
-    from dataprune.flow import PruneResult, ScoreResult, evaluate, load, prune, score
+    from dataprune.flow import PruneResult, evaluate, load, prune, score
+    from dataprune.probe.gradients import gradient_norms
     from dataprune.probe.recorder import Recorder
     from dataprune.probe.trainer_callback import RecorderCallback
     from dataprune.scores._import import ImportResult, import_scores
+    from dataprune.scores._result import ScoreResult
     from dataprune.versions.load import LoadedVersion
 
 _HOMES = {
@@ -35,8 +37,9 @@ _HOMES = {
     "Recipe": "dataprune.core.recipe",
     "Recorder": "dataprune.probe.recorder",
     "RecorderCallback": "dataprune.probe.trainer_callback",
-    "ScoreResult": "dataprune.flow",
+    "ScoreResult": "dataprune.scores._result",
     "evaluate": "dataprune.flow",
+    "gradient_norms": "dataprune.probe.gradients",
     "import_scores": "dataprune.scores._import",
     "load": "dataprune.flow",
     "load_recipe": "dataprune.core.recipe",
@@ -56,6 +59,7 @@ __all__ = [
     "ScoreResult",
     "__version__",
     "evaluate",
+    "gradient_norms",
     "import_scores",
     "load",
     "load_recipe",
@@ -65,6 +69,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "gradient_norms":
+        from dataprune.core.extras import require
+
+        require("torch", extra="probe", why="gradient_norms")
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
         globals()[name] = value

@@ -20,10 +20,11 @@ import numpy as np
 
 from dataprune.core.errors import AlignmentError, UsageError, nearest
 from dataprune.core.extras import require
-from dataprune.core.protocols import OnProgress, Outcome
+from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.probe.examples import DEFAULT_RUNS, read_examples
 from dataprune.scores import SCORES
+from dataprune.scores._result import ScoreResult
 from dataprune.selection import STRATEGIES
 from dataprune.selection._decide import (
     Choice,
@@ -55,7 +56,6 @@ from dataprune.versions.store import DEFAULT_STORE, LocalStore
 
 if TYPE_CHECKING:
     from dataprune.evaluation.run import EvaluationResult
-    from dataprune.probe.gate import CheckpointQuality
 
 DEFAULT_EVALUATIONS = Path(".dataprune/evaluations")
 
@@ -64,30 +64,6 @@ log = logging.getLogger("dataprune")
 
 def _quiet(_unit_id: str, _progress: dict[str, Any]) -> None:
     """No progress wanted."""
-
-
-@dataclass(frozen=True)
-class ScoreResult:
-    """What `score` made.
-
-    path: the score table. work: the run folder, whose finished units later runs use.
-    status: "complete", or "partial" when units failed; the table says so too.
-    reliability: per score, how well the seeds agree. timing: accuracy at each scored epoch.
-    seeds: what the scores are a mean of. trained: those of them trained now.
-    """
-
-    path: Path
-    work: Path
-    status: str
-    recipe: Recipe
-    source: SourceRef
-    reliability: dict[str, Any]
-    timing: list[CheckpointQuality]
-    seeds: list[int]
-    trained: list[int]
-    failed: list[Outcome]
-    notes: list[str]
-    warnings: list[str]
 
 
 def score(
@@ -134,6 +110,7 @@ def score(
     from dataprune.probe.observe import Observed, observe
     from dataprune.probe.plan import run_fingerprint
     from dataprune.scores._aggregate import compute_scores
+    from dataprune.scores._check import check_scores
     from dataprune.scores._table import table_meta, table_path
 
     changes = {
@@ -158,11 +135,12 @@ def score(
         seen = Observed({}, {}, [], [], [])
         if any(s.signals for s in wanted):
             require("torch", extra="probe", why="training probes")
+            check_scores(recipe, loaded, wanted)
             seen = observe(recipe, loaded, {s.name: s.signals for s in wanted}, folder, on_progress)
     finally:
         loaded.discard()
     timing, warnings = timing_gate(recipe, loaded, seen)
-    columns = compute_scores(recipe, wanted, seen.traces, len(loaded.labels))
+    columns = compute_scores(recipe, wanted, seen.traces, loaded.labels)
     meta = table_meta(recipe, loaded, seen, columns, timing)
     write_scores(path, loaded.examples, columns.values, meta)
     return ScoreResult(
@@ -172,6 +150,7 @@ def score(
         recipe=recipe,
         source=loaded.ref,
         reliability=columns.reliability,
+        between=columns.between,
         timing=timing,
         seeds=meta["seeds"],
         trained=seen.trained,
@@ -203,10 +182,8 @@ def _score_traces(
         recipe=made.recipe,
         source=made.source,
         reliability=made.meta["reliability"],
-        timing=[],
+        between=made.meta["between_scores"],
         seeds=made.meta["seeds"],
-        trained=[],
-        failed=[],
         notes=made.notes,
         warnings=made.warnings,
     )

@@ -8,6 +8,8 @@ import click
 
 from dataprune.cli.options import address_option, json_option, runner_option, source_option
 
+_WIDEST = 10  # scores in a square of correlations
+
 
 def _epochs(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[int] | None:
     if value is None:
@@ -108,6 +110,8 @@ def _summary(result: Any) -> dict[str, Any]:
         "trained": result.trained,
         "failed": [vars(outcome) for outcome in result.failed],
         "reliability": result.reliability,
+        "between_scores": result.between,
+        "advice": result.advice,
         "timing": [vars(t) for t in result.timing],
         "notes": result.notes,
         "warnings": result.warnings,
@@ -126,6 +130,24 @@ def _show(result: Any) -> None:
         ["score", "split-half Spearman", "of all seeds (Spearman-Brown)", "hardest half in common"],
         rows,
     )
+    _show_between(result)
+    for sentence in result.advice:
+        click.echo(sentence, err=True)
     for t in result.timing:
         click.echo(f"held-out {t.metric} at epoch {t.epoch}: {t.value:.4f}", err=True)
     click.echo(str(result.path))
+
+
+def _show_between(result: Any) -> None:
+    """How alike the scores rank, as a square, where it fits a screen."""
+    from dataprune.cli.output import emit_table
+
+    names = list(result.reliability)
+    if not 2 <= len(names) <= _WIDEST:
+        return
+    found = {(pair["a"], pair["b"]): pair["spearman"] for pair in result.between}
+    rows = [
+        [a, *(1.0 if a == b else found.get((a, b), found.get((b, a))) for b in names)]
+        for a in names
+    ]
+    emit_table("Spearman correlation between scores", ["", *names], rows)

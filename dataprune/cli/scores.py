@@ -1,4 +1,4 @@
-"""`dataprune scores`: score tables that other tools had a part in."""
+"""`dataprune scores`: which scores there are, and tables that other tools had a part in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,31 @@ from dataprune.cli.options import json_option
 
 @click.group("scores")
 def command() -> None:
-    """Bring in scores that were made elsewhere."""
+    """See which scores there are; bring in scores that were made elsewhere."""
+
+
+@command.command("list")
+@click.argument("name", required=False)
+@json_option
+def list_command(name: str | None, *, as_json: bool) -> None:
+    """List every score, or tell all about the one called NAME: definition, range, traps."""
+    from dataprune.cli.output import emit_json, emit_table
+    from dataprune.scores._catalogue import about, catalogue
+
+    if name is not None:
+        text = about(name)
+        if as_json:
+            emit_json(next(entry for entry in catalogue() if entry["score"] == name))
+        else:
+            click.echo(text)
+        return
+    entries = catalogue()
+    if as_json:
+        emit_json(entries)
+        return
+    shown = ["score", "status", "higher is", "range", "cost"]
+    emit_table("Scores", shown, [[entry[key] for key in shown] for entry in entries])
+    click.echo("dataprune scores list NAME tells all about one", err=True)
 
 
 def _wanted(

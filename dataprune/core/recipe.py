@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from dataprune.core.errors import RecipeError, nearest
+from dataprune.core.recipe_scores import DEFAULT_SCORES, ScoresRecipe, TaskName
 from dataprune.core.recipe_training import (
     Augment,
     FullShuffle,
@@ -170,20 +171,6 @@ class ProbeRecipe(Strict):
         return self.stop_epoch or self.schedule_epochs
 
 
-class ScoresRecipe(Strict):
-    """What to compute from the probes."""
-
-    names: tuple[str, ...] | None = Field(
-        None, min_length=1, description="default: el2n, loss and, for classification, margin"
-    )
-    at: tuple[int, ...] | None = Field(
-        None, min_length=1, description="epochs to score at; default: the last"
-    )
-    timing_gate: Literal["error", "warn", "off"] = Field(
-        "error", description="what to do when a scored epoch is too early to be believed"
-    )
-
-
 class RunRecipe(Strict):
     """How units run. Threads (num_cpus) and device (num_gpus) are part of what a unit is."""
 
@@ -204,15 +191,6 @@ class RunRecipe(Strict):
                 "choose the ray runner (--runner ray)"
             )
         return self
-
-
-TaskName = Literal["classification", "multilabel", "regression"]
-_DEFAULT_SCORES: dict[TaskName | None, tuple[str, ...]] = {
-    "classification": ("el2n", "loss", "margin"),
-    "multilabel": ("el2n", "loss"),
-    "regression": ("el2n", "loss"),
-    None: ("random",),
-}
 
 
 class PruneRecipe(Strict):
@@ -250,7 +228,7 @@ class Recipe(Strict):
     @property
     def score_names(self) -> tuple[str, ...]:
         """The scores asked for, once each; else those that suit the task."""
-        return tuple(dict.fromkeys(self.scores.names or _DEFAULT_SCORES[self.task]))
+        return tuple(dict.fromkeys(self.scores.names or DEFAULT_SCORES[self.task]))
 
     @property
     def checkpoints(self) -> tuple[int, ...]:

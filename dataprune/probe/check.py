@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,12 @@ from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
 from dataprune.probe.plan import groups_of, holds_out_folds
 from dataprune.sources._load import Loaded
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from dataprune.probe.tasks import Task
 
 
 def check_trainable(recipe: Recipe, loaded: Loaded) -> None:
@@ -32,29 +39,71 @@ def check_trainable(recipe: Recipe, loaded: Loaded) -> None:
     check_model(recipe, loaded)
 
 
-def check_signals(task_name: str, scores: Mapping[str, Iterable[str]]) -> None:
-    """Refuse scores that a task cannot have, by name.
+def check_signals(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[str]]) -> None:
+    """Refuse scores that this probe cannot have, by name.
 
     scores: {score: signals that it reads}.
 
     Raises:
-        UsageError: the score, what it reads and the task; the hint lists the scores that can be.
+        UsageError: the score, what it reads and why there is none of it: the task, the kind of the
+            input, the mode, the model; the hint says what to change or leave out.
     """
+    from dataprune.probe.observer import OF_MODELS
     from dataprune.probe.signals import SIGNALS
     from dataprune.probe.tasks import TASKS
 
-    task = TASKS.get(task_name)
-    lacking = {
-        name: sorted({SIGNALS.get(s).reads for s in signals} - task.has)
+    assert recipe.task is not None
+    task = TASKS.get(recipe.task)
+    reads = {
+        name: {q for signal in signals for q in SIGNALS.get(signal).reads}
         for name, signals in scores.items()
     }
-    for name, quantities in lacking.items():
-        if quantities:
+    lacking = {
+        name: {q: lack for q in sorted(q_s) if (lack := _lacks(q, task, recipe, loaded))}
+        for name, q_s in reads.items()
+    }
+    for name, reasons in lacking.items():
+        if reasons:
+            quantity, (why, change) = next(iter(reasons.items()))
             fitting = [n for n, missing in lacking.items() if not missing]
+            others = f"; it can have {', '.join(fitting)}" if fitting else ""
             raise UsageError(
-                f"score {name} reads {', '.join(quantities)}, and a {task.name} probe has none",
-                hint=f"leave it out{'; it can have ' + ', '.join(fitting) if fitting else ''}",
+                f"score {name} reads {quantity}, and {why}", hint=f"{change}leave it out{others}"
             )
+    of_models = sorted({q for q_s in reads.values() for q in q_s & OF_MODELS})
+    if of_models:
+        _check_gradients(recipe, loaded, of_models)
+
+
+def _lacks(quantity: str, task: Task, recipe: Recipe, loaded: Loaded) -> tuple[str, str] | None:
+    """Why a probe lacks a quantity, and what could be changed; None if it has it."""
+    from dataprune.probe.observer import OF_LABEL_LOGITS, OF_MODELS, OF_NUMBERS
+
+    if quantity in task.has:
+        return None
+    if quantity not in OF_MODELS | OF_NUMBERS | OF_LABEL_LOGITS:
+        return f"a {task.name} probe has none", ""
+    if quantity in OF_LABEL_LOGITS and "p_label" not in task.has:
+        return f"a {task.name} probe has no one label", ""
+    if recipe.scores.mode == "train":
+        return "training steps do not show it", "set scores.mode: eval, or "
+    if quantity not in OF_MODELS and loaded.inputs is None:
+        return "the input is text, which has no numbers to look at", ""
+    return None
+
+
+def _check_gradients(recipe: Recipe, loaded: Loaded, quantities: list[str]) -> None:
+    """Try the gradients on two blank rows, so that a model without them is refused at once."""
+    import torch
+
+    from dataprune.probe.observer import look
+    from dataprune.probe.tasks import TASKS
+
+    assert recipe.task is not None
+    task = TASKS.get(recipe.task)
+    network, inputs = _blank_run(recipe, loaded)
+    targets = torch.from_numpy(task.targets(loaded.labels[:2], loaded.labels))
+    look(network, task, inputs, targets, quantities)
 
 
 def _check_labels(loaded: Loaded) -> None:
@@ -116,8 +165,7 @@ def check_model(recipe: Recipe, loaded: Loaded) -> None:
 
     from dataprune.probe.models import find_model
     from dataprune.probe.tasks import TASKS
-    from dataprune.probe.text import check_model_params, encode
-    from dataprune.probe.unit import build_model, model_shape
+    from dataprune.probe.text import check_model_params
 
     if recipe.task is None:
         raise UsageError("task is null, and a model needs labels to train on")
@@ -132,21 +180,37 @@ def check_model(recipe: Recipe, loaded: Loaded) -> None:
             hint=f"set probe.model.name to {fitting}",
         )
     with _as_usage_error(model.name, params):
-        if loaded.inputs is not None:
-            shape = loaded.inputs.shape
-        else:
-            assert loaded.texts is not None
-            shape = encode(model, params, loaded.texts.slice(0, 16), None).shape
-        outputs = TASKS.get(recipe.task).num_outputs(loaded.labels, len(loaded.ref.class_names))
-        network = build_model(recipe.probe, shape, outputs, "check").eval()
-        dtype = torch.int32 if loaded.inputs is None else torch.float32
+        network, inputs = _blank_run(recipe, loaded)
         with torch.inference_mode():
-            found = tuple(network(torch.zeros((2, *model_shape(shape)), dtype=dtype)).shape)
+            found = tuple(network(inputs).shape)
+    outputs = TASKS.get(recipe.task).num_outputs(loaded.labels, len(loaded.ref.class_names))
     if found != (2, outputs):
         raise UsageError(
             f"model {model.name} answers two rows with shape {list(found)}, not [2, {outputs}]",
             hint="its last layer must have num_outputs outputs",
         )
+
+
+def _blank_run(recipe: Recipe, loaded: Loaded) -> tuple[nn.Module, torch.Tensor]:
+    """The recipe's model in eval mode, untrained, and two rows of zeros for it."""
+    import torch
+
+    from dataprune.probe.models import find_model
+    from dataprune.probe.tasks import TASKS
+    from dataprune.probe.text import encode
+    from dataprune.probe.unit import build_model, model_shape
+
+    assert recipe.task is not None
+    if loaded.inputs is not None:
+        shape = loaded.inputs.shape
+    else:
+        assert loaded.texts is not None
+        model, params = find_model(recipe.probe.model.chosen), recipe.probe.model.params
+        shape = encode(model, params, loaded.texts.slice(0, 16), None).shape
+    outputs = TASKS.get(recipe.task).num_outputs(loaded.labels, len(loaded.ref.class_names))
+    network = build_model(recipe.probe, shape, outputs, "check").eval()
+    dtype = torch.int32 if loaded.inputs is None else torch.float32
+    return network, torch.zeros((2, *model_shape(shape)), dtype=dtype)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ class Batches(Protocol):
     """Where a training loop gets its batches from."""
 
     steps_per_epoch: int
+    device: torch.device
 
     def epoch(self) -> Iterator[Batch]:
         """One pass in a fresh random order, augmented; the last partial batch is left out."""
@@ -110,7 +111,7 @@ class ResidentBatches:
     """
 
     def __init__(self, inputs: torch.Tensor, epochs: Epochs) -> None:
-        self.inputs, self.epochs = inputs, epochs
+        self.inputs, self.epochs, self.device = inputs, epochs, inputs.device
         self.targets, self.prepare = epochs.targets, epochs.prepare
         self.steps_per_epoch = epochs.steps
 

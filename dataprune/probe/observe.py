@@ -12,6 +12,7 @@ from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
 from dataprune.probe.check import check_signals, check_trainable
+from dataprune.probe.costs import extra_costs
 from dataprune.probe.plan import holds_out_folds, plan_units, shared_arrays
 from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger, Record
@@ -58,11 +59,11 @@ def observe(
     wanted = sorted({signal for signals in scores.values() for signal in signals})
     check_trainable(recipe, loaded)
     assert recipe.task is not None
-    check_signals(recipe.task, scores)
+    check_signals(recipe, loaded, scores)
     ledger = Ledger(work)
     with ledger.exclusive():
-        recorded = {*wanted, *recorded_anyway(TASKS.get(recipe.task))}
-        plan = plan_units(recipe, loaded, recorded, ledger.records())
+        also = recorded_anyway(TASKS.get(recipe.task), wanted)
+        plan = plan_units(recipe, loaded, wanted, ledger.records(), also=also)
         if holds_out_folds(recipe, loaded):
             log.info(
                 "each seed holds out one of %d folds; a row's score is the mean over the seeds "
@@ -70,6 +71,9 @@ def observe(
                 recipe.holdout.folds,
             )
         log.info("%d of %d seeds to train in %s", len(plan.units), recipe.seeds, work)
+        if plan.units:
+            for line in extra_costs(recipe, loaded, scores):
+                log.info(line)
         for reason in plan.reasons:
             log.info(reason)
         labels = {record.unit_id: f"seed {seed}" for seed, record in plan.done.items()}

@@ -30,7 +30,7 @@ from dataprune.tables.trace import FORMAT_VERSION as TRACE_VERSION
 
 ENTRYPOINT = "dataprune.probe.unit:probe_unit"
 # Raise it with any change to what a probe computes: data, training, tasks, signals, models.
-PROBE_VERSION = 2
+PROBE_VERSION = 3
 _GROWING = ("signals", "checkpoints")
 
 
@@ -63,19 +63,29 @@ def run_fingerprint(recipe: Recipe, loaded: Loaded) -> str:
 
 
 def plan_units(
-    recipe: Recipe, loaded: Loaded, signals: Iterable[str], records: list[Record]
+    recipe: Recipe,
+    loaded: Loaded,
+    wanted: Iterable[str],
+    records: list[Record],
+    *,
+    also: Iterable[str] = (),
 ) -> Plan:
-    """Units for every seed of the recipe, less those the ledger can answer."""
+    """Units for every seed of the recipe, less those the ledger can answer.
+
+    wanted: signals that a unit must have recorded. also: what new units record besides.
+    """
     done, units = {}, []
     reasons: dict[str, None] = {}
+    wanted = sorted(set(wanted))
     for seed in range(recipe.seeds):
-        unit = _unit(recipe, loaded, sorted(signals), seed)
-        record = _serving(unit, records)
+        least = _unit(recipe, loaded, wanted, seed)
+        unit = _unit(recipe, loaded, sorted({*wanted, *also}), seed)
+        record = _serving(least, unit.unit_id, records)
         if record is not None:
             done[seed] = record
         else:
             units.append(unit)
-            reasons.update(dict.fromkeys(_why(unit, records)))
+            reasons.update(dict.fromkeys(_why(least, records)))
     return Plan(done, units, list(reasons))
 
 
@@ -223,6 +233,8 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         "heldout_last": recipe.holdout.last if recipe.holdout.repeats is not None else 0,
         "signals": signals,
         "checkpoints": list(recipe.checkpoints),
+        "mode": recipe.scores.mode,
+        "window": recipe.scores.window,
         "threads": recipe.run.num_cpus,
         "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
         "torch": importlib.metadata.version("torch"),
@@ -234,7 +246,7 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         "entrypoint": ENTRYPOINT,
         "source": loaded.ref.fingerprint,
         "holdout": _holdout(recipe, loaded),
-        "mode": "eval",
+        "window": recipe.scores.window if _has_windows(signals) else None,
         "dtype": "float32",
         "probe_version": PROBE_VERSION,
         "world_size": 1,
@@ -244,10 +256,16 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
     return Unit(fingerprint(identity)[:32], ENTRYPOINT, identity, spec, f"seed {seed}")
 
 
-def _serving(unit: Unit, records: list[Record]) -> Record | None:
-    """A finished unit that computed the same and recorded at least as much; the id itself first."""
-    serving = [r for r in records if not _differences(unit, r)]
-    return min(serving, key=lambda r: (r.unit_id != unit.unit_id, r.unit_id), default=None)
+def _has_windows(signals: list[str]) -> bool:
+    from dataprune.probe.signals import SIGNALS
+
+    return any(SIGNALS.get(name).state.per_window for name in signals)
+
+
+def _serving(least: Unit, unit_id: str, records: list[Record]) -> Record | None:
+    """A finished unit that computed the same and recorded at least as much; `unit_id` first."""
+    serving = [r for r in records if not _differences(least, r)]
+    return min(serving, key=lambda r: (r.unit_id != unit_id, r.unit_id), default=None)
 
 
 def _differences(unit: Unit, record: Record) -> list[str]:
@@ -256,6 +274,8 @@ def _differences(unit: Unit, record: Record) -> list[str]:
     for key in unit.identity.keys() | record.identity.keys():
         wanted, have = unit.identity.get(key), record.identity.get(key)
         serves = set(wanted) <= set(have) if key in _GROWING and have else wanted == have  # type: ignore[arg-type]
+        if key == "window" and wanted is None:  # no wanted signal has windows
+            continue
         if not serves:
             keys.append(key)
     return sorted(keys)

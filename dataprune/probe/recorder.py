@@ -36,6 +36,7 @@ from dataprune.tables.examples import occurrences
 from dataprune.tables.trace import write_trace
 
 if TYPE_CHECKING:
+    from dataprune.probe.signal_store import SignalStore
     from dataprune.probe.tasks import Observation
 
 Mode = Literal["train", "eval"]
@@ -66,7 +67,9 @@ class Recorder:
         augmented as it was; "eval" says that every row is shown to the model in eval mode, clean,
         before each checkpoint. Scores keep which it was.
     seed: number of the seed; default: the folders' order when they are scored.
-    signals: what to record; default: every registered signal that the task has.
+    signals: what to record; default: every registered signal that outputs of the task show, but
+        window_kl_spread (of tdds), which keeps an output per class.
+    window: epochs in a window of dyn_unc, dual and tdds; the best epochs that lbpe is over.
     in_sample: bool (N,), the rows trained on; default: all. Scores average these only.
 
     It keeps a float32 per (checkpoint, row, signal) in memory, on the CPU.
@@ -86,9 +89,9 @@ class Recorder:
         seed: int | None = None,
         signals: Sequence[str] | None = None,
         in_sample: npt.ArrayLike | None = None,
+        window: int = 10,
     ) -> None:
         require("torch", extra="probe", why="recording a trace")
-        import torch
 
         from dataprune.probe.signals import SIGNALS
         from dataprune.probe.tasks import TASKS
@@ -105,25 +108,27 @@ class Recorder:
         self.mode = mode
         self.seed = None if seed is None else whole(seed, "seed", least=0)
         self._task = TASKS.get(task)
+        self.window = whole(window, "window", least=2)
         names = SIGNALS.names() if signals is None else list(dict.fromkeys(signals))
         if not names:
             raise UsageError("signals is empty", hint="leave it out to record all")
         self._signals = [SIGNALS.get(name) for name in names]
-        if signals is None:
-            self._signals = [s for s in self._signals if s.reads in self._task.has]
+        if signals is None:  # all but those that remember an output per class
+            self._signals = [
+                s
+                for s in self._signals
+                if self._task.has.issuperset(s.reads) and not s.state.per_output
+            ]
         for signal in self._signals:
-            if signal.reads not in self._task.has:
+            lacking = sorted(set(signal.reads) - self._task.has)
+            if lacking:
                 raise UsageError(
-                    f"signal {signal.name} reads {signal.reads}, and the task {task} has none",
+                    f"signal {signal.name} reads {', '.join(lacking)}, and the outputs of task "
+                    f"{task} show none",
                     hint="leave it out of signals",
                 )
         self._mask = None if in_sample is None else mask_of(in_sample, self.num_rows)
-        self._values = {s.name: torch.zeros(self.num_rows) for s in self._signals}
-        self._states = {
-            s.name: torch.zeros(self.num_rows, s.state_width)
-            for s in self._signals
-            if s.state_width
-        }
+        self._store: SignalStore | None = None  # made when the first outputs tell their number
         self._labels: Ints = np.full(self.num_rows, UNSEEN, dtype=np.int64)
         self._shown = np.zeros(self.num_rows, dtype=np.bool_)  # since the last checkpoint
         self._in_sample: npt.NDArray[np.bool_] | None = None  # settled by the first checkpoint
@@ -151,6 +156,9 @@ class Recorder:
         """
         import torch
 
+        from dataprune.probe.signal_store import SignalStore
+        from dataprune.probe.signals import Sizes
+
         self._refuse_closed()
         task = self._task.name
         rows_B = rows_of(rows, self.num_rows)
@@ -163,10 +171,14 @@ class Recorder:
         on_device = torch.from_numpy(targets_B).to(outputs_BC.device)
         with torch.no_grad(), torch.autocast(outputs_BC.device.type, enabled=False):
             seen = self._task.observe(outputs_BC, on_device)
+            if self._store is None:
+                sizes = Sizes(outputs_BC.shape[1], self.window)
+                cpu = torch.device("cpu")
+                self._store = SignalStore(self._signals, self.num_rows, sizes, cpu)
             nth_B = occurrences(rows_B)
             for nth in range(int(nth_B.max()) + 1):
                 here = np.flatnonzero(nth_B == nth)
-                self._record(rows_B[here], _part(seen, here))
+                self._store.put(torch.from_numpy(rows_B[here]), _part(seen, here), self._signals)
         self._labels[rows_B] = codes_B
         self._shown[rows_B] = True
         self._num_outputs = outputs_BC.shape[1]
@@ -180,6 +192,8 @@ class Recorder:
             UsageError: no step since the last checkpoint, or an epoch that does not increase.
             ProbeError: mode "eval", and a row was not shown since the last checkpoint.
         """
+        import torch
+
         self._refuse_closed()
         epoch = whole(epoch, "the epoch of a checkpoint", least=0)
         last = max(self._recorded, default=None)
@@ -204,8 +218,11 @@ class Recorder:
                     "%d of %d rows were not shown before checkpoint %d: they are not in-sample",
                     len(missing), self.num_rows, epoch,
                 )  # fmt: skip
-        columns = {name: values.numpy().copy() for name, values in self._values.items()}
-        self._recorded[epoch] = {**columns, LABEL: self._labels.astype(np.float32)}
+        assert self._store is not None
+        with torch.no_grad():
+            shown, in_sample = torch.from_numpy(self._shown), torch.from_numpy(self._in_sample)
+            self._store.finish(shown, in_sample, self._signals)
+        self._recorded[epoch] = {**self._store.snapshot(), LABEL: self._labels.astype(np.float32)}
         write_trace(self.path, self._in_sample, self._recorded, self._meta())
         self._shown[:] = False
 
@@ -250,6 +267,7 @@ class Recorder:
             "seed": self.seed,
             "num_rows": self.num_rows,
             "num_outputs": self._num_outputs,
+            "window": self.window,
             "dataprune": __version__,
         }
 
@@ -280,18 +298,6 @@ class Recorder:
                 f"row {rows_B[at]} had the target{was} before, and now has {now}",
                 hint="rows must be positions in the dataset, whatever order the loader takes",
             )
-
-    def _record(self, rows_B: Ints, seen: Observation) -> None:
-        import torch
-
-        here = torch.from_numpy(rows_B)
-        for signal in self._signals:
-            state = self._states.get(signal.name)
-            before = torch.zeros(len(rows_B), 0) if state is None else state[here]
-            values, after = signal.observe(seen, before.to(seen.loss.device))
-            self._values[signal.name][here] = values.float().cpu()
-            if state is not None:
-                state[here] = after.float().cpu()
 
 
 def _part(seen: Observation, here: Ints) -> Observation:

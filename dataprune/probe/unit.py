@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from dataprune.core.protocols import Report, Shared
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import make_batches, tensor_of
 from dataprune.probe.models import find_model
+from dataprune.probe.observer import EvalObserver, Observer, StepObserver
 from dataprune.probe.schedule import lr_factor
-from dataprune.probe.signals import SIGNALS
-from dataprune.probe.tasks import TASKS
+from dataprune.probe.signal_store import SignalStore
+from dataprune.probe.signals import SIGNALS, Sizes
+from dataprune.probe.tasks import TASKS, Task
 from dataprune.probe.text import build_params
 from dataprune.probe.train import (
     FitPlan,
-    Observer,
     fit,
     outputs_of,
     pinned_arithmetic,
@@ -40,6 +42,11 @@ HELD_OUT = "heldout.parquet"
 def model_shape(inputs_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Stored (N, H, W, C) or (N, D) -> what a model is built for: (C, H, W) or (D,)."""
     return (inputs_shape[3], *inputs_shape[1:3]) if len(inputs_shape) == 4 else inputs_shape[1:]
+
+
+def num_pixels(inputs_shape: tuple[int, ...]) -> int:
+    """Pixels of stored images (N, H, W, C), features of vectors (N, D), places of texts (N, L)."""
+    return math.prod(inputs_shape[1:3])
 
 
 def build_model(
@@ -84,19 +91,14 @@ def _train_and_record(
     if "test_inputs" in shared:
         test = make_batches(shared, "test_", None, probe, generator, device)
     model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
-    observer = Observer([SIGNALS.get(name) for name in spec["signals"]], len(in_sample), device)
     held_out = tensor_of(~in_sample).to(device)
+    observer = _observer(spec, task, shared, ~held_out)
     outputs = _HeldOutOutputs(probe.last_epoch - spec["heldout_last"])
-    checkpoints = set(spec["checkpoints"])
-    recorded = {}
     history: list[dict[str, float]] = []
     started = time.monotonic()
 
     def after_epoch(epoch: int, train_loss: float) -> None:
-        if observer.remembers or epoch in checkpoints:
-            observer.observe(model, task, batches)
-        if epoch in checkpoints:
-            recorded[epoch] = observer.snapshot()
+        observer.after_epoch(epoch, model, batches)
         if epoch > outputs.after:
             outputs.add(outputs_of(model, batches, held_out))
         measured = quality(model, task, test or batches, None if test else held_out)
@@ -109,8 +111,9 @@ def _train_and_record(
     plan = FitPlan(probe.optimizer, factor, probe.last_epoch * steps, probe.precision)
     report({"epoch": 0, "epochs": probe.last_epoch})
     with seeded_layers(device, *salt):
-        fit(model, task, batches, plan, after_epoch)
-    write_trace(folder / TRACE, in_sample, recorded, {"mode": "eval"})
+        observer.at_start(model, batches)
+        fit(model, task, batches, plan, after_epoch, observer.step)
+    write_trace(folder / TRACE, *observer.finish(), {"mode": spec["mode"]})
     if outputs.count:
         rivals = (
             np.asarray(shared["targets"])[~in_sample] if task.name == "classification" else None
@@ -126,6 +129,18 @@ def _train_and_record(
         "heldout_rows": len(shared["test_targets"]) if test else int((~in_sample).sum()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
+
+
+def _observer(
+    spec: dict[str, Any], task: Task, shared: Shared, in_sample: torch.Tensor
+) -> Observer:
+    sizes = Sizes(spec["num_outputs"], spec["window"], num_pixels(shared["inputs"].shape))
+    signals = [SIGNALS.get(name) for name in spec["signals"]]
+    store = SignalStore(signals, len(in_sample), sizes, in_sample.device)
+    if spec["mode"] == "train":
+        return StepObserver(store, task, in_sample, spec["checkpoints"])
+    salt = (spec["root_seed"], spec["seed"])
+    return EvalObserver(store, task, in_sample, spec["checkpoints"], *salt)
 
 
 class _HeldOutOutputs:

@@ -3,8 +3,10 @@
 One score a file, each defines `SCORE`.
 
 Every score is oriented so that higher means harder (or noisier, more uncertain, more memorized):
-`higher_is` says which. A score names the signals it needs, and is a pure function of what one seed
-saw at one checkpoint; the mean and spread over seeds are taken in `_aggregate`.
+`higher_is` says which. One that its authors define the other way round is stored negated, and its
+spec says so. A score names the signals it needs, and is a pure function of what one seed saw at one
+checkpoint; which seeds count for a row, and what is made of them, is `over`, applied in
+`_aggregate`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ class Seen:
 
     signals: {name: float64 (n,)}, rows in source order.
     epoch: the checkpoint, which is also the number of epochs observed so far.
+    in_sample: bool (n,), the rows this seed trained on.
+    labels: as the source has them: class indices int64 (n,), 0/1 (n, classes), numbers (n, k).
     """
 
     signals: Mapping[str, Values]
@@ -34,6 +38,8 @@ class Seen:
     seed: int
     root_seed: int
     num_rows: int
+    in_sample: npt.NDArray[np.bool_]
+    labels: npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,13 @@ class Score:
     signals: recorded signals it reads; none means that no probe is needed.
     compute: Seen -> float64 (n,).
     status: `core` keeps its definition; `experimental` may change.
-    value_range: for people, in words.
+    value_range, cost, pitfalls: for people, in words; of one seed, beyond training.
     source: where the formula comes from.
     spec: what a silent variant would change (norm, layer scope, ...), stored with every column.
+    over: a row's value is the mean over the seeds that trained on it ("in_sample"), over those
+        that did not ("held_out"), or the first less the second ("difference").
+    windowed: whether it looks at runs of `scores.window` epochs, so that it needs that many.
+    at_init: whether it is read off the untrained weights, and so is the same at every checkpoint.
     """
 
     name: str
@@ -55,7 +65,16 @@ class Score:
     status: Literal["core", "experimental"]
     value_range: str
     source: str
+    cost: str = "not stated"
+    pitfalls: str = "not stated"
     spec: dict[str, Any] = field(default_factory=dict)
+    over: Literal["in_sample", "held_out", "difference"] = "in_sample"
+    windowed: bool = False
+    at_init: bool = False
 
+
+FREE = "free: read off what is recorded anyway"
+EVERY_EPOCH = "a forward pass over the rows after every epoch; none in mode train"
+BACKWARD = "a forward and a backward pass over the rows at each checkpoint"
 
 SCORES: Registry[Score] = Registry("dataprune.scores", "SCORE", "score")

@@ -28,6 +28,7 @@ from dataprune.probe.recorder import LABEL, TRACE, UNSEEN
 from dataprune.runs.ledger import Ledger
 from dataprune.scores import SCORES, Score
 from dataprune.scores._aggregate import compute_scores
+from dataprune.scores._check import check_window
 from dataprune.scores._table import table_meta, table_path
 from dataprune.sources._load import Loaded
 from dataprune.tables import trace as trace_table
@@ -102,13 +103,14 @@ def score_traces(
     recipe, loaded = read_rows(recipe)
     for recording in found:
         _check_rows(recording, loaded)
+    _check_scores(found, wanted, at)
     warnings = _check_labels(found, loaded)
     path = out or table_path(folder, loaded, wanted)
     traces = {_number(r): read_trace(r.path, signals, at) for r in found}
     log.info("%d traces in %s, scored at epoch %s", len(found), folder, ", ".join(map(str, at)))
     log.info(NO_GATE)
     scored = _with_at(recipe, at).model_copy(update={"seeds": len(found)})
-    columns = compute_scores(scored, wanted, traces, len(loaded.labels))
+    columns = compute_scores(scored, wanted, traces, loaded.labels)
     specs = {name: _spec(spec, found[0], traces) for name, spec in columns.specs.items()}
     columns = replace(columns, specs=specs)
     # The recipe's epochs are its own probe's: what was scored stands in the specs.
@@ -182,6 +184,7 @@ def _read_recording(path: Path) -> Recording:
     signals = tuple(name for name in names if name != LABEL)
     if LABEL in names and {"task", "mode", "seed"} <= meta.keys():
         about = {"task": meta["task"], "mode": meta["mode"], "model": "external"}
+        about["window"] = meta.get("window")
         return Recording(path, meta["seed"], about, None, checkpoints, signals)
     record = Ledger(path.parents[2]).finished(path.parent.name) if len(path.parents) > 2 else None
     if record is None:
@@ -197,6 +200,7 @@ def _read_recording(path: Path) -> Recording:
         "model": identity["probe"]["model"]["name"],
         "schedule_epochs": identity["probe"]["schedule_epochs"],
         "trained_in": identity["probe"]["precision"],
+        "window": identity.get("window"),
     }
     own = {"seed", "fold", "repeat", "signals", "checkpoints"}
     kind = fingerprint({key: value for key, value in identity.items() if key not in own})
@@ -316,6 +320,32 @@ def _check_labels(found: list[Recording], loaded: Loaded) -> list[str]:
     return [f"{what}: only the count of rows was compared with the source"]
 
 
+def _check_scores(found: list[Recording], wanted: Sequence[Score], at: tuple[int, ...]) -> None:
+    """Windows that are whole, and held-out rows that were shown, where a score needs them."""
+    window = found[0].about["window"]
+    for score in wanted:
+        if score.windowed and window is not None:
+            check_window(score, window, at)
+        if score.over == "in_sample":
+            continue
+        for recording in found:
+            if recording.about["mode"] == "train":
+                raise UsageError(
+                    f"score {score.name} looks at held-out rows, and the training steps in "
+                    f"{recording.path} never showed one",
+                    hint="record in mode eval, or leave it out",
+                )
+            if recording.is_own:
+                continue
+            unseen = np.flatnonzero(_seen_labels(recording) == UNSEEN)
+            if len(unseen):
+                raise UsageError(
+                    f"score {score.name} looks at held-out rows, and {recording.path} was never "
+                    f"shown row {unseen[0]}",
+                    hint="show every row before each checkpoint, or leave it out",
+                )
+
+
 def _seen_labels(recording: Recording) -> Ints:
     last = recording.checkpoints[-1]
     return read_trace(recording.path, [LABEL], [last]).signals[last][LABEL].astype(np.int64)
@@ -326,11 +356,12 @@ def _spec(spec: dict[str, Any], recording: Recording, traces: dict[int, Trace]) 
     if "epoch" not in spec:  # it reads no trace
         return spec
     trained = {"schedule_epochs", "trained_in"}  # not known of a training that is not ours
-    told = {key: value for key, value in spec.items() if key not in trained} | recording.about
+    told = {key: value for key, value in spec.items() if key not in trained}
+    told |= {k: v for k, v in recording.about.items() if k != "window" or "window" in spec}
     in_train = recording.about["mode"] == "train"
     if "counted" in spec and not recording.is_own:
         told["counted"] = "per training step of the row" if in_train else "per recorded pass"
     told["augmentation"] = "as trained" if in_train else "none"
     held_out = any(not trace.in_sample.all() for trace in traces.values())
-    told["holdout"] = "as recorded, in-sample seeds only" if held_out else "none"
+    told["holdout"] = "as recorded" if held_out else "none"
     return told

@@ -95,10 +95,10 @@ def _check_name(name: str) -> None:
             f"score {name} is one of dataprune's own, and would be taken for it",
             hint=f"name it otherwise, such as my_{name}",
         )
-    if name in _TAKEN or name.endswith("_std") or name.startswith("is_"):
+    if name in _TAKEN or name.endswith(("_std", "_se")) or name.startswith("is_"):
         raise UsageError(
             f"{name} is the name of another column in score tables",
-            hint=f"name it otherwise, such as my_{name.removesuffix('_std').removeprefix('is_')}",
+            hint=f"name it otherwise, such as my_{re.sub('^is_|_std$|_se$', '', name)}",
         )
 
 

@@ -60,6 +60,7 @@ def table_meta(
         "seeds": seeds or list(range(recipe.seeds)),
         "unit_ids": [seen.records[seed].unit_id for seed in seeds if seed in seen.records],
         "reliability": columns.reliability,
+        "between_scores": columns.between,
         "timing": [
             {"epoch": t.epoch, "metric": t.metric, "value": t.value, "low": t.low} for t in timing
         ],

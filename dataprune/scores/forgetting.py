@@ -1,16 +1,20 @@
 """Forgetting events: how often an example went from right to wrong between epochs.
 
 Toneva et al. 2019. Never learned is the hardest of all: such an example gets the number of epochs
-observed, which no count can reach (public code that gives it 0 ranks mislabelled examples as the
-easiest). Counted once per epoch on a clean evaluation pass; Toneva counts on training batches.
-Range [0, epochs]; integers per seed, so ties are many and are broken by the selection's seed.
+observed, which no count can reach. Higher is harder. Range [0, epochs].
+
+Counted once per epoch on a clean evaluation pass; Toneva counts on training batches, which
+`scores.mode: train` does. Cost: a forward pass over the rows after every epoch; none in mode train.
+
+Pitfalls. Integers per seed, so ties are many; they are broken by the selection's seed. Public code
+that gives 0 to what was never learned ranks wrong labels among the easiest.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from dataprune.scores import Score, Seen, Values
+from dataprune.scores import EVERY_EPOCH, Score, Seen, Values
 
 
 def _compute(seen: Seen) -> Values:
@@ -26,5 +30,7 @@ SCORE = Score(
     status="core",
     value_range="[0, epochs]",
     source="Toneva et al. 2019",
-    spec={"counted": "per epoch, evaluation pass", "never_learned": "epochs observed"},
+    cost=EVERY_EPOCH,
+    pitfalls="integers, so many ties; counted per epoch, where the authors count training steps",
+    spec={"counted": "per epoch", "never_learned": "epochs observed"},
 )

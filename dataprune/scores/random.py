@@ -1,6 +1,8 @@
 """Random: a uniform draw in [0, 1) per row and seed; the control every other score must beat.
 
-Needs no probe. Its reliability is near 0, as it should be.
+Higher is nothing. Needs no probe, so it costs nothing. Its reliability is near 0, as it should be.
+
+Pitfall. Means over many seeds draw together around 0.5: fit to rank by, not to threshold.
 """
 
 from __future__ import annotations
@@ -24,4 +26,6 @@ SCORE = Score(
     status="core",
     value_range="[0, 1)",
     source="control",
+    cost="nothing: no probe is trained",
+    pitfalls="a mean over seeds is not uniform; rank by it, do not threshold it",
 )

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprune.core.errors import SourceError
-from dataprune.core.recipe import TaskName
+from dataprune.core.recipe_scores import TaskName
 from dataprune.sources._rows import refuse_rows
 
 Labels = npt.NDArray[Any]

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from dataprune.core.disk_array import Array, DiskArray
 from dataprune.core.errors import SourceError
 from dataprune.core.fingerprint import UInt64, source_fingerprint
-from dataprune.core.recipe import Images, TaskName
+from dataprune.core.recipe import Images
+from dataprune.core.recipe_scores import TaskName
 from dataprune.sources import Source
 from dataprune.sources._columns import plain
 from dataprune.sources._inputs import FeatureReader, ImageReader, InputReader, Reading, TextReader

@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError
 
 from dataprune.core.errors import TableError, UsageError
 from dataprune.core.files import read_json
-from dataprune.core.recipe import Columns, Recipe, TaskName
+from dataprune.core.recipe import Columns, Recipe
+from dataprune.core.recipe_scores import TaskName
 from dataprune.core.recipe_training import Strict
 
 TAG_PATTERN = r"^v[0-9]+(\.[0-9]+){0,2}(-[a-z0-9]+(\.[a-z0-9]+)*)*$"

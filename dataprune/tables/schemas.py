@@ -40,6 +40,7 @@ def render() -> dict[str, str]:
                 "seeds": "seeds that the scores are a mean of",
                 "unit_ids": "fingerprints of the finished units behind them",
                 "reliability": "{score: split_half_spearman, reliability, kept_half_overlap}",
+                "between_scores": "[{a, b, spearman, kept_half_overlap}] at the last checkpoint",
                 "timing": "the held-out metric at each scored epoch, with its lower 95 % bound",
                 "environment": "device class, threads and torch version the bits depend on",
             },
@@ -50,7 +51,7 @@ def render() -> dict[str, str]:
             trace.SCHEMA,
             trace.DESCRIPTIONS,
             "a row per (checkpoint, example), one row group per checkpoint",
-            {"mode": "eval: a clean pass at the end of the epoch"},
+            {"mode": "eval: a clean pass at the end of the epoch; train: the training steps"},
         ),
         "heldout.v1.json": _columns(
             heldout.FORMAT,

@@ -24,6 +24,7 @@ DESCRIPTIONS = {
     "NAME@EPOCH": "float32: mean over in-sample seeds of the score after that epoch",
     "NAME": "float32: the score at the last checkpoint",
     "NAME_std": "float32: standard deviation over seeds (ddof 0) at the last checkpoint",
+    "NAME_se": "float32: standard error, of a score that is a difference; it has no NAME_std",
 }
 
 

@@ -16,6 +16,7 @@ from dataprune.tables.parquet import check_schema, read_table, write_table
 
 FORMAT = "dataprune.trace"
 FORMAT_VERSION = 1
+NO_WINDOW = -1.0  # what a signal over windows of epochs is until there were enough epochs
 SCHEMA = pa.schema(
     [
         pa.field("checkpoint", pa.int32(), nullable=False),

@@ -25,26 +25,26 @@ def test_scores_of_a_file_become_a_table_that_prunes(
 ) -> None:
     out = tmp_path / "out.parquet"
     line = ("scores", "import", theirs, "--source", ground / "data.parquet", "--row", "row")
-    done = cli(*line, "--score", "aum=aum:lower", "--score", "raw=aum", "--out", out)
+    done = cli(*line, "--score", "theirs=aum:lower", "--score", "raw=aum", "--out", out)
     assert done.code == 0, done.err
     assert done.out.splitlines()[-1] == str(out)
     assert "60 rows of" in done.out
     assert "negated: lower was harder" in done.out
     assert "source " in done.err
     table = read_scores(out)
-    assert (table.values("aum") == -table.values("raw")).all()
+    assert (table.values("theirs") == -table.values("raw")).all()
     pruned = cli("prune", out, "--keep", "20", "--name", "d", "--tag", "v1", "--json",
                  "--store", tmp_path / "store")  # fmt: skip
-    assert (pruned.json["by"], pruned.json["rows_out"]) == ("aum", 20)
+    assert (pruned.json["by"], pruned.json["rows_out"]) == ("theirs", 20)
 
 
 def test_json_says_what_was_imported(cli: Any, ground: Path, theirs: Path, tmp_path: Path) -> None:
     done = cli("scores", "import", theirs, "--source", ground / "data.parquet", "--row", "row",
-               "--score", "aum=aum", "--out", tmp_path / "out.parquet", "--json")  # fmt: skip
+               "--score", "theirs=aum", "--out", tmp_path / "out.parquet", "--json")  # fmt: skip
     assert done.code == 0
     assert done.err == ""
     assert done.json["num_rows"] == 60
-    assert done.json["columns"]["aum"]["status"] == "imported"
+    assert done.json["columns"]["theirs"]["status"] == "imported"
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ import dataprune
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import Epochs, Prepare, ResidentBatches
+from dataprune.probe.observer import EvalObserver
 from dataprune.probe.recorded_batch import label_codes
 from dataprune.probe.recorder import Recorder
-from dataprune.probe.signals import SIGNALS
+from dataprune.probe.signal_store import SignalStore
+from dataprune.probe.signals import AT_CHECKPOINTS, AT_EPOCHS, SIGNALS, Sizes
 from dataprune.probe.tasks import TASKS
-from dataprune.probe.train import Observer
 from dataprune.tables.parquet import read_table
 from dataprune.tables.trace import Trace, read_trace
 
@@ -53,12 +54,14 @@ def test_a_plain_loop_records_what_the_built_in_observer_sees_bit_for_bit(tmp_pa
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     task, signals = TASKS.get("classification"), [SIGNALS.get(n) for n in SIGNALS.names()]
-    built_in = Observer([s for s in signals if s.reads in task.has], len(x), CPU)
+    shown = [s for s in signals if task.has.issuperset(s.reads) and not s.state.per_output]
+    store, everyone = SignalStore(shown, len(x), Sizes(10, 3), CPU), torch.ones(len(x)).bool()
+    built_in = EvalObserver(store, task, everyone, [1, 2, 3], 0)
     rows = torch.arange(len(x))
     epochs = Epochs(y, rows, Prepare(None, None), ProbeRecipe(), torch.Generator())
     batches = ResidentBatches(x, epochs)
     expected = {}
-    with dataprune.Recorder(tmp_path / "seed0", num_rows=len(x), mode="eval") as rec:
+    with dataprune.Recorder(tmp_path / "seed0", num_rows=len(x), mode="eval", window=3) as rec:
         for epoch in range(1, 4):
             model.train()
             for rows in torch.randperm(len(x)).split(64):
@@ -67,13 +70,13 @@ def test_a_plain_loop_records_what_the_built_in_observer_sees_bit_for_bit(tmp_pa
                 loss.backward()
                 optimizer.step()
             model.eval()
-            for rows in torch.arange(len(x)).split(512):
+            for rows in torch.arange(len(x)).split(128):
                 rec.step(rows, model(x[rows]), y[rows])
             rec.checkpoint(epoch)
-            built_in.observe(model, task, batches)
-            expected[epoch] = built_in.snapshot()
-    names = {"correct", "el2n", "loss", "margin", "forget_events", "learned"}
-    assert names <= expected[3].keys()
+            built_in.after_epoch(epoch, model, batches)
+            expected[epoch] = built_in.recorded[epoch]
+    names = {signal.name for signal in shown}
+    assert names == set(AT_CHECKPOINTS + AT_EPOCHS) | {"best_epochs_el2n"}
     assert expected[3]["forget_events"].sum() > 0
     trace = read_trace(tmp_path / "seed0" / "trace.parquet", names)
     for epoch, snapshot in expected.items():

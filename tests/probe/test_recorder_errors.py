@@ -32,7 +32,10 @@ def test_a_trace_that_is_there_is_not_overwritten(record: Record) -> None:
         ({"seed": True}, "seed is True"),
         ({"signals": ["el3n"]}, "there is no signal named el3n"),
         ({"signals": []}, "signals is empty"),
-        ({"task": "regression", "signals": ["margin"]}, "signal margin reads margin, and the task"),
+        (
+            {"task": "regression", "signals": ["margin"]},
+            "signal margin reads margin, and the outputs of task",
+        ),
         ({"in_sample": [True, False]}, r"in_sample is bool \(2,\), and should be bool \(4,\)"),
         ({"in_sample": np.ones(4)}, "in_sample is float64"),
         ({"in_sample": np.zeros(4, bool)}, "with a row trained on"),

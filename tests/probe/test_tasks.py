@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 import torch
 
 from dataprune.core.errors import UsageError
+from dataprune.core.recipe import Recipe
 from dataprune.probe.check import check_signals
 from dataprune.probe.signals import SIGNALS, recorded_anyway
 from dataprune.probe.tasks import TASKS
+from dataprune.sources._load import Loaded
 
 RNG = np.random.default_rng(0)
 OUTPUTS = RNG.normal(size=(20, 4)) * 3
@@ -98,9 +102,11 @@ def test_a_task_has_exactly_the_quantities_it_says(name: str) -> None:
         "regression": RNG.normal(size=(20, 4)),
     }[name]
     task, (seen, _) = TASKS.get(name), observed(name, OUTPUTS, labels)
-    found = {q for q in ("loss", "error_BC", "margin", "correct") if getattr(seen, q) is not None}
+    found = {field.name for field in fields(seen) if getattr(seen, field.name) is not None}
     assert found == task.has
-    assert {SIGNALS.get(signal).reads for signal in recorded_anyway(task)} <= task.has
+    for wanted in ([], ["forget_events"]):
+        for signal in recorded_anyway(task, wanted):
+            assert task.has.issuperset(SIGNALS.get(signal).reads)
 
 
 @pytest.mark.parametrize(
@@ -109,13 +115,19 @@ def test_a_task_has_exactly_the_quantities_it_says(name: str) -> None:
         ("regression", {"el2n": ["el2n"], "margin": ["margin"]}, "score margin reads margin"),
         ("regression", {"forgetting": ["learned"]}, "score forgetting reads correct"),
         ("multilabel", {"el2n": ["el2n"], "margin": ["margin"]}, "score margin reads margin"),
+        ("multilabel", {"vog": ["gradient_spread"]}, "score vog reads label_gradient_BD"),
+        ("regression", {"dual": ["window_dual"]}, "score dual reads p_label"),
     ],
 )
 def test_a_score_that_a_task_cannot_have_is_refused_by_name(
-    task: str, scores: dict[str, list[str]], message: str
+    task: str,
+    scores: dict[str, list[str]],
+    message: str,
+    make_recipe: Callable[..., Recipe],
+    features_loaded: Loaded,
 ) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        check_signals(task, scores)
+        check_signals(make_recipe(task=task), features_loaded, scores)
     assert task in str(caught.value.message)
     assert ("el2n" in (caught.value.hint or "")) == ("el2n" in scores)
 

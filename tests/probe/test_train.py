@@ -18,12 +18,13 @@ from dataprune.core.errors import ProbeError
 from dataprune.core.recipe import Recipe
 from dataprune.core.recipe_training import Optimizer
 from dataprune.probe.data import Batches, make_batches
+from dataprune.probe.observer import EvalObserver
 from dataprune.probe.plan import plan_units, shared_arrays
-from dataprune.probe.signals import SIGNALS
+from dataprune.probe.signal_store import SignalStore
+from dataprune.probe.signals import SIGNALS, Sizes
 from dataprune.probe.tasks import TASKS
 from dataprune.probe.train import (
     FitPlan,
-    Observer,
     fit,
     pinned_arithmetic,
     quality,
@@ -245,15 +246,16 @@ def test_observing_and_measuring_use_eval_mode_and_leave_the_model_as_it_was(
 ) -> None:
     model, task = seeded_model(batch_norm_model, 0).train(), TASKS.get("classification")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    observer = Observer([SIGNALS.get("loss")], 60, CPU)
-    observer.observe(model, task, batches_of())
+    store = SignalStore([SIGNALS.get("loss")], 60, Sizes(3, 10), CPU)
+    observer = EvalObserver(store, task, torch.ones(60, dtype=torch.bool), [1], 0)
+    observer.after_epoch(1, model, batches_of())
     model.train()
     quality(model, task, batches_of(), None)
     model.eval()
     with torch.no_grad():
         (batch,) = batches_of().in_order(60)
         expected = nn.functional.cross_entropy(model(batch.inputs), batch.targets, reduction="none")
-    assert observer.snapshot()["loss"] == pytest.approx(expected.numpy(), rel=1e-5)
+    assert observer.recorded[1]["loss"] == pytest.approx(expected.numpy(), rel=1e-5)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
 

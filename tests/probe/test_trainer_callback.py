@@ -27,9 +27,10 @@ import dataprune
 from dataprune.core.errors import AlignmentError, DatapruneError, UsageError
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import Epochs, Prepare, ResidentBatches
-from dataprune.probe.signals import SIGNALS
+from dataprune.probe.observer import EvalObserver
+from dataprune.probe.signal_store import SignalStore
+from dataprune.probe.signals import SIGNALS, Sizes
 from dataprune.probe.tasks import TASKS
-from dataprune.probe.train import Observer
 from dataprune.tables.trace import Trace, read_trace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -95,9 +96,14 @@ class Watching(dataprune.RecorderCallback):  # type: ignore[misc]
         super().__init__(folder)
         self.data = Digits()
         self.seen: dict[int, dict[str, Any]] = {}
-        self.observer = Observer(
-            [SIGNALS.get(name) for name in SIGNAL_NAMES], NUM_ROWS, torch.device("cpu")
+        store = SignalStore(
+            [SIGNALS.get(name) for name in SIGNAL_NAMES],
+            NUM_ROWS,
+            Sizes(10, 10),
+            torch.device("cpu"),
         )
+        everyone = torch.ones(NUM_ROWS).bool()
+        self.observer = EvalObserver(store, TASKS.get("classification"), everyone, range(1, 100), 0)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Record, then observe."""
@@ -106,14 +112,15 @@ class Watching(dataprune.RecorderCallback):  # type: ignore[misc]
         rows = torch.arange(NUM_ROWS)
         epochs = Epochs(self.data.y, rows, Prepare(None, None), ProbeRecipe(), torch.Generator())
         batches = ResidentBatches(self.data.x, epochs)
-        self.observer.observe(body, TASKS.get("classification"), batches)
+        epoch = round(state.epoch)
+        self.observer.after_epoch(epoch, body, batches)
         body.train()
-        self.seen[round(state.epoch)] = self.observer.snapshot()
+        self.seen[epoch] = self.observer.recorded[epoch]
 
 
 def test_a_plain_module_is_recorded_as_the_built_in_observer_sees_it(tmp_path: Path) -> None:
     watching = Watching(tmp_path / "seed0")
-    trainer(tmp_path, watching, per_device_eval_batch_size=512).train()
+    trainer(tmp_path, watching, per_device_eval_batch_size=128).train()
     trace = recorded(tmp_path / "seed0")
     assert sorted(trace.signals) == sorted(watching.seen) == [1, 2]
     assert trace.in_sample.all()

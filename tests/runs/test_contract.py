@@ -227,7 +227,7 @@ def probe_recipe() -> Recipe:
             "optimizer": {"lr": 0.1},
             "schedule_epochs": 2,
         },
-        "scores": {"names": ["el2n", "forgetting"], "timing_gate": "off"},
+        "scores": {"names": ["el2n", "grand", "forgetting"], "timing_gate": "off"},
         "seeds": 2,
     }
     return parse_recipe(data, where="tests")

@@ -1,29 +1,18 @@
-"""From per-seed values to columns: means and spreads over in-sample seeds, and reliability."""
+"""From traces to columns: every score at every checkpoint, its spread, and how it was made."""
 
 from __future__ import annotations
 
-import math
 import statistics
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
-from scipy import stats
 
 from dataprune.core.errors import DatapruneError, PartialError
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.scores import SCORES, Score, Seen, Values
-from dataprune.scores._aggregate import (
-    compute_scores,
-    mean_and_std,
-    per_seed_values,
-    reliability,
-    spearman,
-)
+from dataprune.scores._aggregate import ScoreColumns, compute_scores, per_seed_values
+from dataprune.scores._reliability import reliability
 from dataprune.tables.trace import Trace
 
 SPEC_KEYS = {
@@ -63,11 +52,12 @@ def el2n_traces(
 
 
 VALUES = [[0.1, 0.9, 0.4, 1.0], [0.3, 0.5, 0.4, 0.2], [0.8, 0.7, 0.4, 0.6]]
+LABELS = np.array([0, 1, 0, 1])
 MASKS = [[True, True, False, True], [True, False, True, False], [True, True, True, False]]
 
 
 def test_a_column_is_the_mean_over_in_sample_seeds_and_its_spread_has_ddof_0() -> None:
-    columns = compute_scores(recipe_at(2), [SCORES.get("el2n")], el2n_traces(VALUES, MASKS), 4)
+    columns = compute_scores(recipe_at(2), [SCORES.get("el2n")], el2n_traces(VALUES, MASKS), LABELS)
     for row in range(4):
         seen = [VALUES[s][row] for s in range(3) if MASKS[s][row]]
         assert columns.values["el2n"][row] == pytest.approx(statistics.fmean(seen), rel=1e-12)
@@ -82,8 +72,8 @@ def test_what_a_seed_recorded_for_its_held_out_rows_changes_nothing() -> None:
         for row, mask in zip(VALUES, MASKS, strict=True)
     ]
     score = [SCORES.get("el2n")]
-    ours = compute_scores(recipe_at(2), score, el2n_traces(VALUES, MASKS), 4)
-    theirs = compute_scores(recipe_at(2), score, el2n_traces(other, MASKS), 4)
+    ours = compute_scores(recipe_at(2), score, el2n_traces(VALUES, MASKS), LABELS)
+    theirs = compute_scores(recipe_at(2), score, el2n_traces(other, MASKS), LABELS)
     assert ours.reliability == theirs.reliability
     for name, values in ours.values.items():
         assert np.array_equal(values, theirs.values[name])
@@ -91,7 +81,7 @@ def test_what_a_seed_recorded_for_its_held_out_rows_changes_nothing() -> None:
 
 def test_per_seed_values_are_nan_exactly_where_the_seed_held_the_row_out() -> None:
     values_SN = per_seed_values(
-        SCORES.get("el2n"), el2n_traces(VALUES, MASKS), epoch=2, root_seed=0
+        SCORES.get("el2n"), el2n_traces(VALUES, MASKS), epoch=2, root_seed=0, labels=LABELS
     )
     assert np.array_equal(np.isnan(values_SN), ~np.asarray(MASKS))
     assert np.array_equal(values_SN[np.asarray(MASKS)], np.asarray(VALUES)[np.asarray(MASKS)])
@@ -101,9 +91,7 @@ def test_el2n_is_the_mean_of_norms_and_not_the_norm_of_the_mean_error(
     watched: SimpleNamespace,
 ) -> None:
     epoch = watched.epochs[-1]
-    columns = compute_scores(
-        watched.recipe, [SCORES.get("el2n")], watched.traces, len(watched.labels)
-    )
+    columns = compute_scores(watched.recipe, [SCORES.get("el2n")], watched.traces, watched.labels)
     errors, norms = [], []
     for row, label in enumerate(watched.labels):
         seen = []
@@ -121,7 +109,7 @@ def test_the_order_in_which_seeds_finished_changes_nothing() -> None:
     traces = el2n_traces(VALUES, MASKS)
     backwards = dict(reversed(traces.items()))
     ours, theirs = (
-        compute_scores(recipe_at(2), [SCORES.get("el2n")], t, 4) for t in (traces, backwards)
+        compute_scores(recipe_at(2), [SCORES.get("el2n")], t, LABELS) for t in (traces, backwards)
     )
     assert ours.specs == theirs.specs
     assert ours.reliability == theirs.reliability
@@ -131,31 +119,9 @@ def test_the_order_in_which_seeds_finished_changes_nothing() -> None:
 def test_a_row_that_every_seed_held_out_is_partial_and_named() -> None:
     masks = [[True, False, True, False], [True, False, True, True]]
     with pytest.raises(PartialError, match=r"1 rows .*row 1\b") as caught:
-        compute_scores(recipe_at(2), [SCORES.get("el2n")], el2n_traces(VALUES[:2], masks), 4)
+        compute_scores(recipe_at(2), [SCORES.get("el2n")], el2n_traces(VALUES[:2], masks), LABELS)
     assert caught.value.exit_code == 3
     assert caught.value.hint
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_mean_and_std_equal_a_loop_for_any_mask(data: st.DataObject) -> None:
-    num_seeds, num_rows = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 6))
-    number = st.one_of(st.none(), st.floats(-1e3, 1e3))
-    rows = data.draw(
-        st.lists(
-            st.lists(number, min_size=num_seeds, max_size=num_seeds).filter(
-                lambda seen: any(v is not None for v in seen)
-            ),
-            min_size=num_rows,
-            max_size=num_rows,
-        )
-    )
-    values_SN = np.asarray([[math.nan if v is None else v for v in row] for row in rows]).T
-    mean, std = mean_and_std(values_SN)
-    for i, row in enumerate(rows):
-        seen = [v for v in row if v is not None]
-        assert mean[i] == pytest.approx(statistics.fmean(seen), rel=1e-9, abs=1e-9)
-        assert std[i] == pytest.approx(statistics.pstdev(seen), rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("num_seeds", [1, 3])
@@ -170,159 +136,150 @@ def test_a_score_that_is_nan_for_a_row_it_trained_on_is_an_error_that_names_the_
     score = Score("broken", ("el2n",), broken, "harder", "experimental", "any", "a test")
     traces = el2n_traces(VALUES[:num_seeds], [[True] * 4] * num_seeds)
     with pytest.raises(DatapruneError, match=r"nan.*row 3") as caught:
-        compute_scores(recipe_at(2), [score], traces, 4)
+        compute_scores(recipe_at(2), [score], traces, LABELS)
     assert not isinstance(caught.value, PartialError)
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    st.integers(2, 30).flatmap(
-        lambda n: st.tuples(
-            st.lists(st.integers(0, 6), min_size=n, max_size=n),
-            st.lists(st.integers(0, 6), min_size=n, max_size=n),
-        )
-    )
-)
-def test_spearman_equals_scipys_with_ties(pair: tuple[list[int], list[int]]) -> None:
-    a, b = (np.asarray(x, dtype=np.float64) for x in pair)
-    assume(a.std() > 0 and b.std() > 0)
-    assert spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
-
-
-def test_spearman_with_a_constant_is_nan() -> None:
-    assert math.isnan(spearman(np.ones(5), np.arange(5.0)))
-
-
-def noisy_seeds(num_seeds: int, num_rows: int, noise: float) -> Values:
-    rng = np.random.default_rng(5)
-    return rng.normal(size=num_rows) + noise * rng.normal(size=(num_seeds, num_rows))
-
-
-def test_reliability_is_spearman_brown_of_the_two_seeds_correlation() -> None:
-    values_SN = noisy_seeds(2, 400, 1.0)
-    r = stats.spearmanr(*values_SN).statistic
-    found = reliability(values_SN, root_seed=0)
-    assert found["split_half_spearman"] == pytest.approx(r, abs=1e-6)
-    assert found["reliability"] == pytest.approx(2 * r / (1 + r), abs=1e-6)
-
-
-def test_split_half_of_many_seeds_lies_within_what_the_splits_can_give() -> None:
-    values_SN = noisy_seeds(4, 400, 1.0)
-    halves = [((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2))]
-    all_splits = [
-        stats.spearmanr(values_SN[list(a)].mean(axis=0), values_SN[list(b)].mean(axis=0)).statistic
-        for a, b in halves
-    ]
-    found = reliability(values_SN, root_seed=0)["split_half_spearman"]
-    assert min(all_splits) - 1e-6 <= found <= max(all_splits) + 1e-6
-
-
-def test_only_rows_that_both_halves_trained_on_are_compared() -> None:
-    values_SN = noisy_seeds(2, 60, 0.5)
-    values_SN[0, :10] = np.nan
-    values_SN[1, 50:] = np.nan
-    r = stats.spearmanr(values_SN[0, 10:50], values_SN[1, 10:50]).statistic
-    found = reliability(values_SN, root_seed=0)["split_half_spearman"]
-    assert found == pytest.approx(r, abs=1e-6)
-
-
-def test_seeds_that_say_the_same_are_perfectly_reliable() -> None:
-    values_SN = np.tile(np.random.default_rng(0).permutation(101).astype(np.float64), (5, 1))
-    assert reliability(values_SN, root_seed=0) == {
-        "split_half_spearman": 1.0,
-        "reliability": 1.0,
-        "kept_half_overlap": 1.0,
-    }
-
-
-def test_seeds_that_say_the_opposite_have_reliability_minus_one() -> None:
-    values_SN = np.stack([np.arange(50.0), -np.arange(50.0)])
-    found = reliability(values_SN, root_seed=0)
-    assert found["reliability"] == -1.0
-    assert found["kept_half_overlap"] == 0.0
-
-
-def test_noise_is_not_reliable_and_overlaps_as_chance_does() -> None:
-    values_SN = np.random.default_rng(1).normal(size=(6, 4000))
-    found = reliability(values_SN, root_seed=0)
-    assert abs(found["split_half_spearman"]) < 0.05
-    assert abs(found["reliability"]) < 0.1
-    assert found["kept_half_overlap"] == pytest.approx(0.5, abs=0.03)
-
-
-def test_ties_earn_no_credit_in_the_overlap_of_kept_halves() -> None:
-    values_SN = np.zeros((4, 4000))
-    values_SN[:, 17] = 1.0  # one row differs, the same in every seed
-    found = reliability(values_SN, root_seed=0)
-    assert found["split_half_spearman"] == 1.0
-    assert found["kept_half_overlap"] == pytest.approx(0.5, abs=0.03)
-
-
-@pytest.mark.parametrize("values_SN", [np.arange(9.0)[None], np.ones((3, 9))])
-def test_reliability_is_none_for_one_seed_and_for_scores_without_any_order(
-    values_SN: Values,
-) -> None:
-    found = reliability(values_SN, root_seed=0)
-    assert found["split_half_spearman"] is None
-    assert found["reliability"] is None
-
-
-def test_reliability_depends_on_the_root_seed_alone() -> None:
-    values_SN = noisy_seeds(6, 100, 1.0)
-    assert reliability(values_SN, root_seed=3) == reliability(values_SN, root_seed=3)
-    assert reliability(values_SN, root_seed=3) != reliability(values_SN, root_seed=4)
+def scored_at(watched: SimpleNamespace, *epochs: int) -> Recipe:
+    scores = watched.recipe.scores.model_copy(update={"at": epochs})
+    return watched.recipe.model_copy(update={"scores": scores})
 
 
 @pytest.fixture(scope="module")
-def all_columns(watched: SimpleNamespace) -> Any:
+def whole_windows(watched: SimpleNamespace) -> list[int]:
+    """The epochs at which scores over windows have a value."""
+    return [epoch for epoch in watched.epochs if epoch >= watched.window]
+
+
+@pytest.fixture(scope="module")
+def all_columns(watched: SimpleNamespace, whole_windows: list[int]) -> ScoreColumns:
     scores = [SCORES.get(name) for name in SCORES.names()]
-    return compute_scores(watched.recipe, scores, watched.traces, len(watched.labels))
+    recipe = scored_at(watched, *whole_windows)
+    return compute_scores(recipe, scores, watched.traces, watched.labels)
 
 
 @pytest.mark.parametrize("name", SCORES.names())
-def test_every_registered_score_is_finite_at_every_checkpoint(
-    all_columns: Any, watched: SimpleNamespace, name: str
+def test_every_registered_score_has_a_finite_column_at_every_checkpoint(
+    all_columns: ScoreColumns, whole_windows: list[int], name: str
 ) -> None:
-    wanted = [f"{name}@{epoch}" for epoch in watched.epochs] + [name, f"{name}_std"]
-    for column in wanted:
+    score = SCORES.get(name)
+    spread = f"{name}_se" if score.over == "difference" else f"{name}_std"
+    at = [] if score.at_init else [f"{name}@{epoch}" for epoch in whole_windows]
+    of_this = {c for c in all_columns.values if c.split("@")[0] in {name, spread}}
+    assert of_this == {*at, name, spread}
+    for column in of_this:
         values = all_columns.values[column]
         assert values.dtype == np.float64
         assert np.isfinite(values).all()
-    assert np.array_equal(all_columns.values[name], all_columns.values[wanted[-3]])
+    if at:
+        assert np.array_equal(all_columns.values[name], all_columns.values[at[-1]])
     assert all_columns.values[name].std() > 0
 
 
 @pytest.mark.parametrize("name", SCORES.names())
-def test_every_registered_score_says_what_it_is_and_how_it_was_made(
-    all_columns: Any, watched: SimpleNamespace, name: str
+def test_every_registered_score_says_how_each_of_its_columns_was_made(
+    all_columns: ScoreColumns, watched: SimpleNamespace, whole_windows: list[int], name: str
 ) -> None:
     score = SCORES.get(name)
-    assert score.name == name
-    assert score.status in {"core", "experimental"}
-    assert score.higher_is in {"harder", "noisier", "more uncertain", "more memorized", "nothing"}
-    assert score.value_range
-    assert score.source
-    for epoch in watched.epochs:
-        spec = all_columns.specs[f"{name}@{epoch}"]
-        assert all(
-            value not in (None, "") for value in spec.values() if not isinstance(value, list)
-        )
-        assert spec["seeds"] == [0, 1, 2]
-        if score.signals:
-            assert spec.keys() >= SPEC_KEYS
-            assert spec["epoch"] == epoch
-            assert spec["schedule_epochs"] == watched.recipe.probe.schedule_epochs
-        else:
+    columns = {name: 0 if score.at_init else whole_windows[-1]}
+    if not score.at_init:
+        columns |= {f"{name}@{epoch}": epoch for epoch in whole_windows}
+    of_this = {c for c, spec in all_columns.specs.items() if spec["score"] == name}
+    assert of_this == set(columns)
+    for column, epoch in columns.items():
+        spec = all_columns.specs[column]
+        assert all(value not in (None, "", []) for value in spec.values())
+        assert spec.items() >= score.spec.items()
+        assert spec["seeds"] == [0, 1, 2, 3]
+        if not score.signals:
             assert "model" not in spec
-    assert all_columns.specs[name] == all_columns.specs[f"{name}@{watched.epochs[-1]}"]
-    assert f"{name}_std" not in all_columns.specs
-    assert all(value is not None for value in all_columns.reliability[name].values())
-
-
-def test_a_score_spec_says_which_rows_were_held_out(all_columns: Any) -> None:
-    assert "holdout" in all_columns.specs["el2n"]
+            continue
+        assert spec.keys() >= SPEC_KEYS
+        assert spec["epoch"] == epoch
+        assert spec["schedule_epochs"] == watched.recipe.probe.schedule_epochs
+        assert spec["holdout"] == "2 folds, 2 repeats"
+        has_window = score.windowed or name == "lbpe"
+        assert spec.get("window") == (watched.window if has_window else None)
 
 
 @pytest.mark.parametrize("name", SCORES.names())
-def test_every_registered_score_has_a_test_file_of_its_own(name: str) -> None:
-    assert Path(__file__).with_name(f"test_{name}.py").is_file()
+def test_every_registered_score_says_how_far_its_seeds_agree(
+    all_columns: ScoreColumns, name: str
+) -> None:
+    assert all(value is not None for value in all_columns.reliability[name].values())
+
+
+def test_every_pair_of_scores_is_compared_once(all_columns: ScoreColumns) -> None:
+    pairs = [frozenset((pair["a"], pair["b"])) for pair in all_columns.between]
+    num_scores = len(SCORES.names())
+    assert len(set(pairs)) == len(pairs) == num_scores * (num_scores - 1) // 2
+
+
+def test_scores_that_rank_alike_are_found_to(all_columns: ScoreColumns) -> None:
+    found = {frozenset((p["a"], p["b"])): p["spearman"] for p in all_columns.between}
+    assert found[frozenset(("el2n", "loss"))] > 0.9
+    assert found[frozenset(("el2n", "grand"))] > 0.9
+    assert abs(found[frozenset(("el2n", "random"))]) < 0.5
+
+
+def test_what_a_seed_trained_on_counts_only_for_the_scores_over_such_rows(
+    watched: SimpleNamespace,
+) -> None:
+    epoch = watched.epochs[-1]
+    for name, held_out in (("el2n", False), ("heldout_el2n", True)):
+        values_SN = watched.per_seed(name, epoch)
+        for seed, trace in watched.traces.items():
+            assert np.array_equal(np.isnan(values_SN[seed]), trace.in_sample == held_out)
+    assert not np.isnan(watched.per_seed("memorization", epoch)).any()
+
+
+@pytest.mark.parametrize("name", ["dual", "dyn_unc", "tdds"])
+def test_a_checkpoint_before_the_first_whole_window_is_partial_and_says_what_to_do(
+    watched: SimpleNamespace, name: str
+) -> None:
+    recipe = scored_at(watched, watched.window - 1)
+    with pytest.raises(
+        PartialError, match=f"too few epochs for a window of score {name}"
+    ) as caught:
+        compute_scores(recipe, [SCORES.get(name)], watched.traces, watched.labels)
+    assert "scores.window" in str(caught.value.hint)
+
+
+def test_a_row_that_no_seed_held_out_is_partial_for_a_score_over_held_out_rows() -> None:
+    masks = [[True, False, True, False], [True, True, False, True]]
+    with pytest.raises(PartialError, match=r"1 rows .*held them out .*row 0\b.*heldout_el2n"):
+        compute_scores(
+            recipe_at(2), [SCORES.get("heldout_el2n")], el2n_traces(VALUES[:2], masks), LABELS
+        )
+
+
+def test_scores_of_the_whole_table_are_those_of_each_alone(
+    all_columns: ScoreColumns, watched: SimpleNamespace, whole_windows: list[int]
+) -> None:
+    recipe = scored_at(watched, whole_windows[-1])
+    for name in ("vog", "memorization", "random"):
+        alone = compute_scores(recipe, [SCORES.get(name)], watched.traces, watched.labels)
+        assert np.array_equal(alone.values[name], all_columns.values[name])
+        assert alone.reliability[name] == all_columns.reliability[name]
+
+
+def test_a_spread_is_of_the_seeds_that_count(watched: SimpleNamespace) -> None:
+    epoch = watched.epochs[-1]
+    recipe = scored_at(watched, epoch)
+    for name in ("aum", "heldout_loss"):
+        columns = compute_scores(recipe, [SCORES.get(name)], watched.traces, watched.labels)
+        values_SN = watched.per_seed(name, epoch)
+        for row in range(len(watched.labels)):
+            seen = [float(v) for v in values_SN[:, row] if not np.isnan(v)]
+            assert len(seen) == 2
+            spread = columns.values[f"{name}_std"][row]
+            assert spread == pytest.approx(statistics.pstdev(seen), rel=1e-9, abs=1e-12)
+
+
+def test_reliability_is_that_of_the_last_checkpoint(watched: SimpleNamespace) -> None:
+    score, seed = SCORES.get("heldout_margin"), watched.recipe.seed
+    recipe = scored_at(watched, 2, 5)
+    columns = compute_scores(recipe, [score], watched.traces, watched.labels)
+    in_SN = np.stack([watched.traces[s].in_sample for s in range(4)])
+    expected = reliability(watched.per_seed(score.name, 5), in_SN, "held_out", root_seed=seed)
+    assert columns.reliability == {score.name: expected}

@@ -39,7 +39,7 @@ def test_recorded_el2n_equals_a_float64_reference_for_every_seed_epoch_and_row(
                 assert values_SN[seed, row] == pytest.approx(expected, rel=1e-5, abs=0)
 
 
-@pytest.mark.parametrize("p_wrong", [1e-1, 1e-3, 1e-6, 1e-9, 1e-12])
+@pytest.mark.parametrize("p_wrong", [1e-1, 1e-3, 1e-6, 1e-9, 1e-12, 1e-30])
 def test_el2n_keeps_its_digits_where_the_label_is_nearly_certain(
     score_logits: Callable[..., Any], p_wrong: float
 ) -> None:

@@ -64,7 +64,7 @@ def test_forgetting_of_hand_made_histories(
     assert score_logits("forgetting", logits_for(right), [0])[-1][0] == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(1, 9).flatmap(
         lambda epochs: st.lists(
@@ -81,7 +81,7 @@ def test_forgetting_counts_any_history_up_to_every_checkpoint(
         assert values.tolist() == [slow_forgetting(row[:epoch]) for row in rows]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=12).filter(any))
 def test_no_example_that_was_ever_learned_scores_as_high_as_one_that_never_was(
     score_logits: Callable[..., Any], history: list[bool]

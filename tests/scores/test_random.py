@@ -11,7 +11,8 @@ from scipy import stats
 
 from dataprune.core.recipe import parse_recipe
 from dataprune.scores import SCORES, Seen, Values
-from dataprune.scores._aggregate import compute_scores, reliability
+from dataprune.scores._aggregate import compute_scores
+from dataprune.scores._reliability import reliability
 from dataprune.tables.trace import Trace
 
 MASK = 2**64 - 1
@@ -29,7 +30,8 @@ def slow_random(row: int, root_seed: int, seed: int) -> float:
 
 
 def draw(num_rows: int, *, seed: int = 0, root_seed: int = 0, epoch: int = 1) -> Values:
-    return SCORES.get("random").compute(Seen({}, epoch, seed, root_seed, num_rows))
+    mask, labels = np.ones(num_rows, dtype=np.bool_), np.zeros(num_rows, dtype=np.int64)
+    return SCORES.get("random").compute(Seen({}, epoch, seed, root_seed, num_rows, mask, labels))
 
 
 @pytest.mark.parametrize(("root_seed", "seed"), [(0, 0), (0, 7), (41, 2)])
@@ -60,23 +62,24 @@ def test_random_needs_no_probe_and_its_seeds_do_not_agree() -> None:
         {"name": "r", "source": {"uri": "digits"}, "probe": {"schedule_epochs": 2}, "seeds": 6},
         where="tests",
     )
-    columns = compute_scores(recipe, [SCORES.get("random")], {}, 3000)
+    columns = compute_scores(recipe, [SCORES.get("random")], {}, np.zeros(3000))
     assert abs(columns.reliability["random"]["split_half_spearman"]) < 0.06
     assert columns.values["random"] == pytest.approx(
         np.mean([draw(3000, seed=seed) for seed in range(6)], axis=0)
     )
+    every = np.ones((6, 3000), dtype=np.bool_)
     seeds_SN = np.stack([draw(3000, seed=seed) for seed in range(6)])
-    assert reliability(seeds_SN, root_seed=0) == columns.reliability["random"]
+    assert reliability(seeds_SN, every, "in_sample", root_seed=0) == columns.reliability["random"]
 
 
 def test_random_is_the_same_whichever_probes_ran() -> None:
     recipe = parse_recipe({"name": "r", "source": {"uri": "digits"}, "seeds": 3}, where="tests")
-    mask = np.arange(50) % 2 == 0
+    mask, labels = np.arange(50) % 2 == 0, np.zeros(50)
     traces = {
         0: Trace(mask, {20: {"el2n": np.linspace(0, 1, 50)}}),
         1: Trace(~mask, {20: {"el2n": np.linspace(0, 1, 50)}}),
     }
-    alone = compute_scores(recipe, [SCORES.get("random")], {}, 50)
-    beside = compute_scores(recipe, [SCORES.get("el2n"), SCORES.get("random")], traces, 50)
+    alone = compute_scores(recipe, [SCORES.get("random")], {}, labels)
+    beside = compute_scores(recipe, [SCORES.get("el2n"), SCORES.get("random")], traces, labels)
     assert np.array_equal(alone.values["random"], beside.values["random"])
     assert "model" not in alone.specs["random"]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dataprune.probe.signals import stateless
+from dataprune.probe.signals import row_norms, stateless
 
-SIGNAL = stateless("el2n", "error_BC", lambda error_BC: error_BC.norm(dim=1))
+SIGNAL = stateless("el2n", "error_BC", row_norms)

@@ -1,13 +1,13 @@
 """Forgetting events so far: times a correct example has become wrong (Toneva et al. 2019).
 
-Counted once per epoch on the clean evaluation pass, not on augmented training batches.
+Counted once per epoch in which the row is observed; the first has nothing before it.
 """
 
 from __future__ import annotations
 
 import torch
 
-from dataprune.probe.signals import Signal
+from dataprune.probe.signals import Signal, State
 from dataprune.probe.tasks import Observation
 
 
@@ -18,4 +18,4 @@ def _observe(seen: Observation, state_BS: torch.Tensor) -> tuple[torch.Tensor, t
     return events, torch.stack([correct, events], dim=1)
 
 
-SIGNAL = Signal("forget_events", _observe, reads="correct", state_width=2)
+SIGNAL = Signal("forget_events", _observe, ("correct",), "epoch", State(fixed=2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dataprune.probe.signals import Signal
+from dataprune.probe.signals import Signal, State
 from dataprune.probe.tasks import Observation
 
 
@@ -13,4 +13,4 @@ def _observe(seen: Observation, state_BS: torch.Tensor) -> tuple[torch.Tensor, t
     return learned, learned[:, None]
 
 
-SIGNAL = Signal("learned", _observe, reads="correct", state_width=1)
+SIGNAL = Signal("learned", _observe, ("correct",), "epoch", State(fixed=1))

@@ -21,18 +21,39 @@ from dataprune.sources._labels import Labels
 
 @dataclass(frozen=True)
 class Observation:
-    """What signals read of one batch, float32; None is what the task does not have.
+    """What signals read of one batch, float32; None is what the task, or this pass, does not have.
 
     loss: the task's loss of each example, (B,).
     error_BC: the output error, whose norm is EL2N.
-    margin: how far the label is ahead, (B,); above 0 is right.
+    margin: how far the label's probability is ahead, (B,); above 0 is right.
     correct: 1.0 where the prediction is right, (B,).
+    p_BC, p_label: probabilities of the classes, and of the label, (B,).
+    logit_margin: the label's logit minus the largest other one, (B,).
+    entropy: of the predicted distribution, in nats, (B,).
+    least_confidence: 1 minus the largest probability, (B,).
+
+    Of the model and its input, where a pass takes them (`probe/observer.py`):
+    grad_norm, grad_norm_last: norm of the loss's gradient over all parameters, over those of the
+        last layer, (B,).
+    input_norm: of the input as the model reads it, (B,).
+    label_gradient_BD: of the label's logit by each pixel, a mean over channels.
+    input_curvature: mean change of the loss's input gradient at random points nearby, (B,).
     """
 
     loss: torch.Tensor
     error_BC: torch.Tensor
     margin: torch.Tensor | None = None
     correct: torch.Tensor | None = None
+    p_BC: torch.Tensor | None = None
+    p_label: torch.Tensor | None = None
+    logit_margin: torch.Tensor | None = None
+    entropy: torch.Tensor | None = None
+    least_confidence: torch.Tensor | None = None
+    grad_norm: torch.Tensor | None = None
+    grad_norm_last: torch.Tensor | None = None
+    input_norm: torch.Tensor | None = None
+    label_gradient_BD: torch.Tensor | None = None
+    input_curvature: torch.Tensor | None = None
 
     def get(self, quantity: str) -> torch.Tensor:
         """One quantity, which the task must have: plans refuse signals that it has not."""

@@ -15,7 +15,12 @@ class Classification:
     """Softmax classification with integer labels."""
 
     name = "classification"
-    has = frozenset({"loss", "error_BC", "margin", "correct"})
+    has = frozenset(
+        {
+            "correct", "entropy", "error_BC", "least_confidence", "logit_margin", "loss", "margin",
+            "p_BC", "p_label",
+        }
+    )  # fmt: skip
     metric = "accuracy"
 
     def num_outputs(self, labels: Labels, num_classes: int) -> int:
@@ -40,6 +45,7 @@ class Classification:
         Near p_label = 1 both p - 1 and z_label - logsumexp(z) lose every digit in float32 and tie
         the easy examples. So the label's error is minus the sum of the other probabilities, and the
         loss is softplus(logsumexp of the other logits - z_label): the same numbers, kept exact.
+        Entropy and least confidence are written so around the likeliest class.
         """
         logits_BC = outputs_BC.float()
         at_label_BC = F.one_hot(targets, logits_BC.shape[1]).bool()
@@ -48,12 +54,22 @@ class Classification:
         error_BC = torch.where(at_label_BC, -others_BC.sum(dim=1, keepdim=True), others_BC)
         p_label = p_BC.masked_fill(~at_label_BC, 0).sum(dim=1)
         z_label = logits_BC.masked_fill(~at_label_BC, 0).sum(dim=1)
-        z_others = logits_BC.masked_fill(at_label_BC, -torch.inf).logsumexp(dim=1)
+        z_others_BC = logits_BC.masked_fill(at_label_BC, -torch.inf)
+        z_others = z_others_BC.logsumexp(dim=1)
+        at_top_BC = F.one_hot(logits_BC.argmax(dim=1), logits_BC.shape[1]).bool()
+        p_rest_BC = p_BC.masked_fill(at_top_BC, 0)
+        p_top, z_top = p_BC.max(dim=1).values, logits_BC.max(dim=1).values
+        z_rest = logits_BC.masked_fill(at_top_BC, -torch.inf).logsumexp(dim=1)
         return Observation(
             loss=F.softplus(z_others - z_label),
             error_BC=error_BC,
             margin=p_label - others_BC.max(dim=1).values,
             correct=self.quality(logits_BC, targets),
+            p_BC=p_BC,
+            p_label=p_label,
+            logit_margin=z_label - z_others_BC.max(dim=1).values,
+            entropy=p_top * F.softplus(z_rest - z_top) + torch.special.entr(p_rest_BC).sum(dim=1),
+            least_confidence=p_rest_BC.sum(dim=1),
         )
 
     def quality(self, outputs_BC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

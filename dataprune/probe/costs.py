@@ -1,0 +1,56 @@
+"""What scores cost beyond the training itself, told before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dataprune.core.recipe import Recipe
+from dataprune.sources._load import Loaded
+
+# Measured against one training step's forward and backward; a forward alone is a third of it.
+_PASSES = {
+    "grad_norm": (1, "a forward and a backward pass"),
+    "label_gradient_BD": (1, "a forward and a backward pass"),
+    "input_curvature": (11, "11 forward and backward passes"),
+}
+_TOLD_BYTES = 2**26
+
+
+def extra_costs(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[str]]) -> list[str]:
+    """One line per score that costs more than a forward pass, or much memory.
+
+    scores: {score: signals that it reads}.
+    """
+    from dataprune.probe.signals import SIGNALS, Sizes
+    from dataprune.probe.tasks import TASKS
+    from dataprune.probe.unit import num_pixels
+
+    assert recipe.task is not None
+    num_rows = len(loaded.labels)
+    outputs = TASKS.get(recipe.task).num_outputs(loaded.labels, len(loaded.ref.class_names))
+    pixels = 0 if loaded.inputs is None else num_pixels(loaded.inputs.shape)
+    sizes = Sizes(outputs, recipe.scores.window, pixels)
+    times = {
+        "init": (1, "before training"),
+        "checkpoint": (len(recipe.checkpoints), f"at {len(recipe.checkpoints)} epochs"),
+        "epoch": (recipe.probe.last_epoch, f"after each of {recipe.probe.last_epoch} epochs"),
+    }
+    lines = []
+    for name, names in scores.items():
+        signals = [SIGNALS.get(signal) for signal in names]
+        told = []
+        for signal in signals:
+            for quantity in signal.reads:
+                if quantity in _PASSES:
+                    count, when = times[signal.when]
+                    passes, what = _PASSES[quantity]
+                    share = count * passes / recipe.probe.last_epoch
+                    told.append(
+                        f"{what} over {num_rows} rows {when}, about {share:.2g} times the training"
+                    )
+        held = sum(4 * num_rows * signal.state.width(sizes) for signal in signals)
+        if held > _TOLD_BYTES:
+            told.append(f"{held / 1e6:.0f} MB held per seed")
+        if told:
+            lines.append(f"score {name} costs {'; '.join(told)}")
+    return lines

@@ -1,0 +1,243 @@
+"""Observers: what a unit records of every row, in passes of its own or along with training.
+
+`EvalObserver` makes a clean pass with the model in eval mode; `StepObserver` takes the outputs of
+the training steps as they come. Only scalars are kept, never outputs per class.
+
+Shape suffixes: N rows, B batch, C outputs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from dataprune.core.fingerprint import derive_seed
+from dataprune.probe.data import Batch, Batches
+from dataprune.probe.input_gradients import label_gradients, loss_curvature
+from dataprune.probe.last_layer import LastLayer
+from dataprune.probe.signal_store import SignalStore
+from dataprune.probe.tasks import Observation, Task
+from dataprune.probe.train import SCORE_BATCH
+
+# Outputs that are gathered before they are worked on: a small tensor costs as much as a large one.
+_GATHERED_NUMBERS = 2**15
+OF_MODELS = frozenset({"grad_norm", "grad_norm_last"})
+OF_NUMBERS = frozenset({"input_norm", "input_curvature"})  # of inputs that are no token ids
+OF_LABEL_LOGITS = frozenset({"label_gradient_BD"})
+
+Snapshots = dict[int, dict[str, npt.NDArray[np.float32]]]
+
+
+class Observer(Protocol):
+    """What a unit calls while it trains."""
+
+    @property
+    def step(self) -> Callable[[Batch, torch.Tensor], None] | None:
+        """What to call with each training step's batch and outputs (B, C), if anything."""
+
+    def at_start(self, model: nn.Module, batches: Batches) -> None:
+        """Before the first step."""
+
+    def after_epoch(self, epoch: int, model: nn.Module, batches: Batches) -> None:
+        """After each epoch."""
+
+    def finish(self) -> tuple[npt.NDArray[np.bool_], Snapshots]:
+        """The rows trained on, and observed, bool (N,), and the signals at each checkpoint."""
+
+
+class EvalObserver:
+    """Observes every row with the model in eval mode, on clean inputs.
+
+    in_sample: bool (N,), the rows trained on. salt: what random directions are drawn from.
+    """
+
+    step = None
+
+    def __init__(
+        self,
+        store: SignalStore,
+        task: Task,
+        in_sample: torch.Tensor,
+        checkpoints: Iterable[int],
+        *salt: int | str,
+    ) -> None:
+        self.store, self.task, self.in_sample = store, task, in_sample
+        self.checkpoints, self.salt = frozenset(checkpoints), salt
+        self.recorded: Snapshots = {}
+
+    def at_start(self, model: nn.Module, batches: Batches) -> None:
+        """Before the first step: what is read off the untrained model."""
+        self._observe(model, batches, 0, {"init"})
+
+    def after_epoch(self, epoch: int, model: nn.Module, batches: Batches) -> None:
+        """Observe what is due after this epoch."""
+        is_checkpoint = epoch in self.checkpoints
+        self._observe(
+            model, batches, epoch, {"epoch", "checkpoint"} if is_checkpoint else {"epoch"}
+        )
+        if is_checkpoint:
+            self.recorded[epoch] = self.store.snapshot()
+
+    def _observe(self, model: nn.Module, batches: Batches, epoch: int, due: set[str]) -> None:
+        signals = [s for s in self.store.signals if s.when in due]
+        if not signals:
+            return
+        reads = {quantity for signal in signals for quantity in signal.reads}
+        salt = (*self.salt, "directions", epoch)
+        for rows, seen in observations(model, self.task, batches, reads, *salt):
+            with torch.no_grad():
+                self.store.put(rows, seen, signals)
+        self.store.finish(torch.ones_like(self.in_sample), self.in_sample, signals)
+
+    def finish(self) -> tuple[npt.NDArray[np.bool_], Snapshots]:
+        """The rows trained on, bool (N,), and the signals at each checkpoint."""
+        return self.in_sample.cpu().numpy(), self.recorded
+
+
+def observations(
+    model: nn.Module, task: Task, batches: Batches, reads: Iterable[str], *salt: int | str
+) -> Iterator[tuple[slice, Observation]]:
+    """One clean pass over every row in order: rows and what `reads` needs of them.
+
+    salt: what the random directions of the curvature are drawn from.
+    """
+    model.eval()
+    reads = set(reads)
+    if reads <= task.has:
+        yield from _seen_in_outputs(model, task, batches)
+        return
+    generator = torch.Generator().manual_seed(derive_seed(*salt))
+    with _looking(model, reads) as look_at:
+        for batch in batches.in_order(SCORE_BATCH[batches.device.type]):
+            seen = look_at(task, batch.inputs, batch.targets, generator)
+            yield slice(int(batch.rows[0]), int(batch.rows[-1]) + 1), seen
+
+
+def _seen_in_outputs(
+    model: nn.Module, task: Task, batches: Batches
+) -> Iterator[tuple[slice, Observation]]:
+    """A pass that reads outputs only: forwards in small batches, observed many rows at once."""
+    outputs, targets, start, count = [], [], 0, 0
+    for batch in batches.in_order(SCORE_BATCH[batches.device.type]):
+        with torch.no_grad():
+            outputs.append(model(batch.inputs))
+        targets.append(batch.targets)
+        count += len(batch.rows)
+        if (count - start) * outputs[0].shape[1] >= _GATHERED_NUMBERS:
+            yield slice(start, count), _observed(task, outputs, targets)
+            outputs, targets, start = [], [], count
+    if outputs:
+        yield slice(start, count), _observed(task, outputs, targets)
+
+
+@torch.no_grad()
+def _observed(task: Task, outputs: list[torch.Tensor], targets: list[torch.Tensor]) -> Observation:
+    return task.observe(torch.cat(outputs), torch.cat(targets))
+
+
+def look(
+    model: nn.Module,
+    task: Task,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    reads: Iterable[str],
+) -> Observation:
+    """What `reads` needs of one batch."""
+    with _looking(model, set(reads)) as look_at:
+        return look_at(task, inputs, targets, torch.Generator().manual_seed(0))
+
+
+@contextlib.contextmanager
+def _looking(
+    model: nn.Module, reads: set[str]
+) -> Iterator[Callable[[Task, torch.Tensor, torch.Tensor, torch.Generator], Observation]]:
+    with contextlib.ExitStack() as stack:
+        norms = None
+        if "grad_norm" in reads:
+            from dataprune.probe.gradients import GradientNorms
+
+            norms = stack.enter_context(GradientNorms(model))
+        last = stack.enter_context(LastLayer(model)) if "grad_norm_last" in reads else None
+
+        def look_at(
+            task: Task, inputs: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
+        ) -> Observation:
+            def loss(outputs_BC: torch.Tensor) -> torch.Tensor:
+                return task.observe(outputs_BC, targets).loss
+
+            more: dict[str, torch.Tensor] = {}
+            if norms is not None:
+                outputs_BC, more["grad_norm"] = norms(inputs, loss)
+            else:
+                with torch.no_grad():
+                    outputs_BC = model(inputs)
+            if last is not None:
+                more["grad_norm_last"] = last.gradient_norms(outputs_BC, loss)
+            if "input_norm" in reads:
+                more["input_norm"] = inputs.float().flatten(1).norm(dim=1)
+            if "label_gradient_BD" in reads:
+                more["label_gradient_BD"] = label_gradients(model, inputs, targets)
+            if "input_curvature" in reads:
+                more["input_curvature"] = loss_curvature(model, inputs, loss, generator)
+            with torch.no_grad():
+                return dataclasses.replace(task.observe(outputs_BC, targets), **more)
+
+        yield look_at
+
+
+class StepObserver:
+    """Takes the outputs of training steps: no pass of its own, nothing clean, nothing fresh.
+
+    A row comes once in an epoch.
+    """
+
+    def __init__(
+        self, store: SignalStore, task: Task, in_sample: torch.Tensor, checkpoints: Iterable[int]
+    ) -> None:
+        self.store, self.task, self.in_sample = store, task, in_sample
+        self.checkpoints = frozenset(checkpoints)
+        self.recorded: Snapshots = {}
+        self.ever = torch.zeros_like(in_sample)  # shown by the first checkpoint
+        self._shown = torch.zeros_like(in_sample)  # in this epoch
+        self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._count = 0
+
+    def step(self, batch: Batch, outputs_BC: torch.Tensor) -> None:
+        """Take one step's outputs."""
+        self._waiting.append((batch.rows, outputs_BC, batch.targets))
+        self._count += len(batch.rows)
+        if self._count * outputs_BC.shape[1] >= _GATHERED_NUMBERS:
+            self._work()
+
+    @torch.no_grad()
+    def _work(self) -> None:
+        rows, outputs_BC, targets = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        self.store.put(rows, self.task.observe(outputs_BC, targets), self.store.signals)
+        self._shown[rows] = True
+        self._waiting, self._count = [], 0
+
+    def at_start(self, model: nn.Module, batches: Batches) -> None:
+        """Nothing: steps show trained models only."""
+
+    def after_epoch(self, epoch: int, model: nn.Module, batches: Batches) -> None:
+        """Finish what the epoch's steps showed."""
+        if self._waiting:
+            self._work()
+        with torch.no_grad():
+            self.store.finish(self._shown, self.in_sample, self.store.signals)
+        if not self.recorded:
+            self.ever |= self._shown
+        self._shown = torch.zeros_like(self._shown)
+        if epoch in self.checkpoints:
+            self.recorded[epoch] = self.store.snapshot()
+
+    def finish(self) -> tuple[npt.NDArray[np.bool_], Snapshots]:
+        """The rows shown by the first checkpoint, bool (N,), and the signals at each."""
+        return self.ever.cpu().numpy(), self.recorded

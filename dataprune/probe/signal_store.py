@@ -1,0 +1,51 @@
+"""Values and states of signals for every row: what an observer and a `Recorder` fill.
+
+Shape suffixes: N rows, B rows of a batch, S state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dataprune.probe.signals import Signal, Sizes
+from dataprune.probe.tasks import Observation
+
+
+class SignalStore:
+    """The last value of each signal and row, and what the signals remember."""
+
+    def __init__(
+        self, signals: Iterable[Signal], num_rows: int, sizes: Sizes, device: torch.device
+    ) -> None:
+        self.signals = tuple(signals)
+        self.values = {s.name: torch.zeros(num_rows, device=device) for s in self.signals}
+        self.states = {
+            s.name: torch.zeros(num_rows, s.state.width(sizes), device=device) for s in self.signals
+        }
+
+    def put(self, rows: torch.Tensor | slice, seen: Observation, signals: Iterable[Signal]) -> None:
+        """Take what some rows, each once, showed; computed where the observation is."""
+        for signal in signals:
+            values, states = self.values[signal.name], self.states[signal.name]
+            state_BS = states[rows].to(seen.loss.device)
+            values_B, state_BS = signal.observe(seen, state_BS)
+            values[rows] = values_B.float().to(values.device)
+            if states.shape[1]:
+                states[rows] = state_BS.float().to(states.device)
+
+    def finish(
+        self, shown: torch.Tensor, in_sample: torch.Tensor, signals: Iterable[Signal]
+    ) -> None:
+        """End an epoch; shown and in_sample are bool (N,)."""
+        for signal in signals:
+            if signal.finish is not None:
+                values_N, state_NS = signal.finish(self.states[signal.name], shown, in_sample)
+                self.values[signal.name], self.states[signal.name] = values_N, state_NS
+
+    def snapshot(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The values of every signal, float32 (N,) each."""
+        return {name: values.cpu().numpy().copy() for name, values in self.values.items()}

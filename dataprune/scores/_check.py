@@ -1,0 +1,59 @@
+"""Refuse scores that this run cannot give, before anything is trained: one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dataprune.core.errors import UsageError
+from dataprune.core.recipe import Recipe
+from dataprune.probe.plan import holds_out_folds
+from dataprune.scores import Score
+from dataprune.sources._load import Loaded
+
+
+def check_scores(recipe: Recipe, loaded: Loaded, wanted: Sequence[Score]) -> None:
+    """Refuse scores that need held-out rows or windows of epochs where there are none.
+
+    Raises:
+        UsageError: the score, what it needs, and what to set.
+    """
+    for score in wanted:
+        if score.over != "in_sample":
+            _check_held_out(recipe, loaded, score)
+        if score.windowed:
+            check_window(score, recipe.scores.window, recipe.checkpoints)
+
+
+def _check_held_out(recipe: Recipe, loaded: Loaded, score: Score) -> None:
+    folds = recipe.holdout.folds
+    needs = f"score {score.name} needs every row held out by some seed"
+    if recipe.scores.mode == "train":
+        raise UsageError(
+            f"{needs}, and training steps never show such a row",
+            hint="set scores.mode: eval, or leave it out",
+        )
+    if not holds_out_folds(recipe, loaded):
+        raise UsageError(
+            f"{needs}, and with a test split no seed holds rows out",
+            hint="set holdout: {folds: 4, repeats: 3} in the recipe, which trains 12 seeds, or "
+            "leave it out",
+        )
+    if recipe.seeds < folds:
+        raise UsageError(
+            f"{needs}: with {folds} folds that takes {folds} seeds, and there are {recipe.seeds}",
+            hint=f"use --seeds {folds}, set holdout.folds and holdout.repeats, or leave it out",
+        )
+
+
+def check_window(score: Score, window: int, checkpoints: Sequence[int]) -> None:
+    """Refuse a score over windows of epochs where a checkpoint comes before the first whole one.
+
+    Raises:
+        UsageError: the score, its window and the checkpoint.
+    """
+    if min(checkpoints) < window:
+        raise UsageError(
+            f"score {score.name} looks at windows of {window} epochs, and is asked for at epoch "
+            f"{min(checkpoints)}",
+            hint="score later (--at), train longer, or set scores.window; its authors use 10",
+        )
