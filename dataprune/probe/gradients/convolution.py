@@ -115,8 +115,17 @@ class Convolution:
 
     def squared_by_strips(self, here: slice) -> torch.Tensor:
         """Any convolution."""
-        rows = [squared_rows(row) for row in self._rows(here)]
-        return torch.stack(rows).sum(0)
+        if self.geometry.groups > 1:
+            return torch.stack([squared_rows(row) for row in self._rows(here)]).sum(0)
+        g_BTP = self._places(here)
+        rows: torch.Tensor | None = None  # all of them, so that the norm is one operation
+        for i, strip_BTD in enumerate(self._strips(here)):
+            if rows is None:
+                shape = (math.prod(self.geometry.kernel[:-1]), len(g_BTP), strip_BTD.shape[2])
+                rows = g_BTP.new_empty(*shape, g_BTP.shape[2])
+            torch.bmm(strip_BTD.mT, g_BTP, out=rows[i])
+        assert rows is not None
+        return squared_rows(rows.flatten(0, 1)).view(len(rows), -1).sum(0)
 
     def squared_by_patches(self, here: slice) -> torch.Tensor:
         """A convolution of one group."""
