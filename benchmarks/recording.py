@@ -79,7 +79,7 @@ def _ratio(a: list[float], b: list[float]) -> float:
 
 
 def _signals() -> list[Any]:
-    names = {*CORE, *recorded_anyway(TASKS.get("classification"), CORE)}
+    names = {*CORE, *recorded_anyway(TASKS.get("classification"), "eval", CORE)}
     return [SIGNALS.get(name) for name in sorted(names)]
 
 

@@ -108,7 +108,7 @@ def score(
         return _score_traces(recipe, Path(traces), at, out, no_effect)
     from dataprune.probe.gate import timing_gate
     from dataprune.probe.observe import Observed, observe
-    from dataprune.probe.plan import run_fingerprint
+    from dataprune.probe.plan import holds_out_folds, run_fingerprint
     from dataprune.scores._aggregate import compute_scores
     from dataprune.scores._check import check_scores
     from dataprune.scores._table import table_meta, table_path
@@ -139,8 +139,12 @@ def score(
             seen = observe(recipe, loaded, {s.name: s.signals for s in wanted}, folder, on_progress)
     finally:
         loaded.discard()
-    timing, warnings = timing_gate(recipe, loaded, seen)
-    columns = compute_scores(recipe, wanted, seen.traces, loaded.labels)
+    at_init = all(score.at_init for score in wanted)  # no epoch is judged then
+    timing, warnings = ([], []) if at_init else timing_gate(recipe, loaded, seen)
+    columns = compute_scores(
+        recipe, wanted, seen.traces, loaded.labels, holds_out=holds_out_folds(recipe, loaded)
+    )
+    warnings += [f"left out: {why}" for why in columns.left_out.values()]
     meta = table_meta(recipe, loaded, seen, columns, timing)
     write_scores(path, loaded.examples, columns.values, meta)
     return ScoreResult(

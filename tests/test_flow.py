@@ -177,7 +177,9 @@ def test_a_score_whose_signals_were_not_recorded_trains_again_and_says_why(
     with caplog.at_level(logging.INFO, logger="dataprune"):
         other = tiny(scores=["forgetting"])
     assert other.trained == [0, 1]
-    assert other.notes == ["training again: signals forget_events, learned were not recorded"]
+    assert other.notes == [
+        "training again: signals forget_events, learned, observed_epochs were not recorded"
+    ]
     assert other.notes[0] in caplog.messages
 
 

@@ -89,7 +89,8 @@ def test_too_few_seeds_are_told_how_many_more_would_do(tmp_path: Path) -> None:
     told = {sentence.partition(":")[0]: sentence for sentence in made.advice}
     assert "random" not in told
     for name, sentence in told.items():
-        assert made.reliability[name]["reliability"] < 0.9
+        r = made.reliability[name]["reliability"]
+        assert r < 0.9
         assert "with 4 seeds; " in sentence
     alone = dataprune.score(recipe(tmp_path, seeds=1, holdout={"folds": 4}), scores=["random"])
     assert alone.advice == []
@@ -164,6 +165,93 @@ def test_mode_train_scores_a_whole_job_and_says_so_in_the_spec(tmp_path: Path) -
     specs = read_scores(made.path).meta["scores"]
     assert {spec["mode"] for spec in specs.values()} == {"train"}
     assert {spec["augmentation"] for spec in specs.values()} == {"as trained"}
+
+
+def test_scores_of_mode_train_depend_on_no_other_epoch_that_was_recorded(tmp_path: Path) -> None:
+    job = recipe(tmp_path, scores={"mode": "train"})
+    both = dataprune.score(job, scores=["el2n"], at=[1, 3], work=tmp_path / "both")
+    served = dataprune.score(job, scores=["el2n"], at=[3], work=tmp_path / "both")
+    fresh = dataprune.score(job, scores=["el2n"], at=[3], work=tmp_path / "fresh")
+    assert (both.trained, served.trained) == ([0, 1, 2, 3], [])
+    values = [read_scores(made.path).values("el2n") for made in (served, fresh)]
+    assert np.array_equal(*values)
+
+
+def test_a_run_short_of_the_seed_that_held_rows_out_leaves_memorization_out_and_says_so(
+    tmp_path: Path,
+) -> None:
+    job = recipe(tmp_path, scores={"at": [4]})
+    made = dataprune.score(job, scores=["el2n", "memorization"], work=tmp_path / "work")
+    units = sorted((tmp_path / "work" / "units").iterdir())
+    seed_0 = next(u for u in units if '"seed": 0' in (u / "unit.json").read_text())
+    whole = read_scores(made.path)
+    for file in seed_0.iterdir():
+        file.unlink()
+    traces = tmp_path / "short"
+    for unit in units:
+        if unit != seed_0:
+            (traces / "units" / unit.name).mkdir(parents=True)
+            for file in unit.iterdir():
+                (traces / "units" / unit.name / file.name).write_bytes(file.read_bytes())
+    short = dataprune.score(job, scores=["el2n", "memorization"], traces=traces)
+    table = read_scores(short.path)
+    assert short.status == table.meta["status"] == "partial"
+    assert "memorization" not in table.columns
+    assert "el2n" in table.columns
+    assert any("rows have no seed that held them out" in warning for warning in short.warnings)
+    assert whole.meta["status"] == "complete"
+
+
+def test_a_run_folder_that_grew_is_scored_from_its_traces(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    dataprune.score(recipe(tmp_path, seeds=2), scores=["forgetting"], work=work)
+    grown = dataprune.score(recipe(tmp_path), scores=["el2n"], work=work)
+    assert grown.trained == [2, 3]
+    again = dataprune.score(
+        recipe(tmp_path), scores=["el2n"], traces=work, out=tmp_path / "again.parquet"
+    )
+    values = [read_scores(made.path).values("el2n") for made in (grown, again)]
+    assert np.array_equal(*values)
+
+
+def test_scores_of_the_untrained_model_pass_the_timing_gate(tmp_path: Path) -> None:
+    job = recipe(
+        tmp_path,
+        probe={
+            "model": {"name": "mlp", "params": {"widths": [8]}},
+            "optimizer": {"lr": 1e-6},
+            "schedule_epochs": 1,
+        },
+        scores={"at": [1], "timing_gate": "error"},
+    )
+    made = dataprune.score(job, scores=["grand_init", "input_norm"], work=tmp_path / "work")
+    assert made.timing == []
+
+
+@pytest.mark.parametrize("shown_each_time", [True, False])
+def test_held_out_scores_of_recorded_traces_want_every_row_before_each_scored_checkpoint(
+    tmp_path: Path, *, shown_each_time: bool
+) -> None:
+    pq.write_table(blobs(60), tmp_path / "data.parquet")
+    labels = np.arange(60) % 3
+    rng = np.random.default_rng(0)
+    for seed in range(2):
+        trained = np.arange(60) % 2 == seed
+        folder = tmp_path / "traces" / f"seed{seed}"
+        with dataprune.Recorder(folder, num_rows=60, mode="eval", in_sample=trained) as rec:
+            for epoch in (1, 2):
+                rows = np.arange(60) if shown_each_time or epoch == 1 else np.flatnonzero(trained)
+                outputs = rng.normal(size=(len(rows), 3)).astype(np.float32)
+                rec.step(rows, outputs, labels[rows])
+                rec.checkpoint(epoch)
+    asked = {"traces": tmp_path / "traces", "scores": ["heldout_el2n", "memorization"]}
+    if shown_each_time:
+        made = dataprune.score(tmp_path / "data.parquet", **asked)
+        assert "memorization" in read_scores(made.path).columns
+        return
+    with pytest.raises(UsageError, match="was not shown all of them before checkpoint 2"):
+        dataprune.score(tmp_path / "data.parquet", **asked)
+    dataprune.score(tmp_path / "data.parquet", at=[1], **asked)
 
 
 def test_gradients_of_images_and_text_go_through_the_same_job(tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ def list_command(name: str | None, *, as_json: bool) -> None:
     if as_json:
         emit_json(entries)
         return
-    shown = ["score", "status", "higher is", "range", "cost"]
-    emit_table("Scores", shown, [[entry[key] for key in shown] for entry in entries])
+    shown = ["score", "status", "higher_is", "range", "cost"]
+    header = [key.replace("_", " ") for key in shown]
+    emit_table("Scores", header, [[entry[key] for key in shown] for entry in entries])
     click.echo("dataprune scores list NAME tells all about one", err=True)
 
 

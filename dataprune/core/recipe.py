@@ -154,7 +154,8 @@ class ProbeRecipe(Strict):
     shuffle: Shuffle = FullShuffle()
     augment: Augment = Augment()
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="arithmetic of training; scores are always taken in float32"
+        "float32",
+        description="arithmetic of training; scores are taken in float32, in mode train as trained",
     )
 
     @model_validator(mode="after")

@@ -48,7 +48,6 @@ def check_signals(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[
         UsageError: the score, what it reads and why there is none of it: the task, the kind of the
             input, the mode, the model; the hint says what to change or leave out.
     """
-    from dataprune.probe.observer import OF_MODELS
     from dataprune.probe.signals import SIGNALS
     from dataprune.probe.tasks import TASKS
 
@@ -70,9 +69,9 @@ def check_signals(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[
             raise UsageError(
                 f"score {name} reads {quantity}, and {why}", hint=f"{change}leave it out{others}"
             )
-    of_models = sorted({q for q_s in reads.values() for q in q_s & OF_MODELS})
-    if of_models:
-        _check_gradients(recipe, loaded, of_models)
+    dear = sorted({q for q_s in reads.values() for q in q_s - task.has})
+    if dear:
+        _check_gradients(recipe, loaded, dear)
 
 
 def _lacks(quantity: str, task: Task, recipe: Recipe, loaded: Loaded) -> tuple[str, str] | None:
@@ -93,7 +92,7 @@ def _lacks(quantity: str, task: Task, recipe: Recipe, loaded: Loaded) -> tuple[s
 
 
 def _check_gradients(recipe: Recipe, loaded: Loaded, quantities: list[str]) -> None:
-    """Try the gradients on two blank rows, so that a model without them is refused at once."""
+    """Try them on two blank rows, so that a model without gradients is refused at once."""
     import torch
 
     from dataprune.probe.observer import look
@@ -103,7 +102,14 @@ def _check_gradients(recipe: Recipe, loaded: Loaded, quantities: list[str]) -> N
     task = TASKS.get(recipe.task)
     network, inputs = _blank_run(recipe, loaded)
     targets = torch.from_numpy(task.targets(loaded.labels[:2], loaded.labels))
-    look(network, task, inputs, targets, quantities)
+    try:
+        look(network, task, inputs, targets, quantities)
+    except RuntimeError as exc:
+        problem = " ".join(str(exc).split())
+        raise UsageError(
+            f"model {recipe.probe.model.name} gives no {', '.join(quantities)}: {problem}",
+            hint="leave out the scores that read it",
+        ) from exc
 
 
 def _check_labels(loaded: Loaded) -> None:

@@ -30,9 +30,10 @@ def extra_costs(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[st
     outputs = TASKS.get(recipe.task).num_outputs(loaded.labels, len(loaded.ref.class_names))
     pixels = 0 if loaded.inputs is None else num_pixels(loaded.inputs.shape)
     sizes = Sizes(outputs, recipe.scores.window, pixels)
+    at = ", ".join(map(str, recipe.checkpoints))
     times = {
         "init": (1, "before training"),
-        "checkpoint": (len(recipe.checkpoints), f"at {len(recipe.checkpoints)} epochs"),
+        "checkpoint": (len(recipe.checkpoints), f"at epoch {at}"),
         "epoch": (recipe.probe.last_epoch, f"after each of {recipe.probe.last_epoch} epochs"),
     }
     lines = []

@@ -41,7 +41,9 @@ def loss_curvature(
     at_x = _loss_gradients(model, inputs, loss)
     total = torch.zeros(len(inputs), device=inputs.device)
     for _ in range(NUM_DIRECTIONS):
-        draw = torch.randint(2, inputs.shape, generator=generator)  # on the CPU: alike everywhere
+        draw = torch.randint(
+            2, inputs.shape, generator=generator
+        )  # on the CPU: a GPU sees the same
         nearby = inputs + STEP * (2 * draw - 1).to(inputs)
         total += (_loss_gradients(model, nearby, loss) - at_x).norm(dim=1)
     return total / NUM_DIRECTIONS

@@ -26,12 +26,8 @@ _RUNS_KEPT = 16  # runs on a few examples may come between the run that counts a
 @dataclass(frozen=True)
 class _Call:
     layer: nn.Linear
-    features_BD: torch.Tensor
-    output: torch.Tensor
-
-    def gave(self, outputs_BC: torch.Tensor) -> bool:
-        """Whether these outputs are what this call returned."""
-        return self.output.shape == outputs_BC.shape and torch.equal(self.output, outputs_BC)
+    features: torch.Tensor
+    output: torch.Tensor  # kept, so that its memory is not another tensor's meanwhile
 
 
 class LastLayer:
@@ -66,34 +62,56 @@ class LastLayer:
 
     def _keep(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
         assert isinstance(layer, nn.Linear)
-        if not self._runs:  # the model itself is the layer, and its own hook comes first
-            self._runs.append([])
-        calls = [call for call in self._runs[-1] if call.layer is layer]
-        self._runs[-1] = [*calls, _Call(layer, inputs[0].detach(), output.detach())]
+        self._runs[-1].append(_Call(layer, inputs[0].detach(), output.detach()))
 
     def gradient_norms(
         self, outputs_BC: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
         """Norms over the last layer's parameters, of outputs that the model gave just now, (B,).
 
-        loss: outputs (B, C) -> each example's loss (B,).
+        loss: outputs (B, C) -> each example's loss (B,). Frozen parameters do not count.
 
         Raises:
-            UsageError: the outputs are not those of one call of a linear layer.
+            UsageError: the outputs are not those of one linear layer whose parameters are its own.
         """
-        calls = next((run for run in reversed(self._runs) if run and run[-1].gave(outputs_BC)), [])
-        if len(calls) != 1 or calls[0].features_BD.dim() != 2:
-            raise UsageError(
-                f"{type(self.model).__name__} does not end in a linear layer, so the gradient of "
-                "its last layer has no closed form",
-                hint="use the score grand, or end the model in torch.nn.Linear",
-            )
-        layer, features_BD = calls[0].layer, calls[0].features_BD
+        call = self._last_call(outputs_BC)
         with torch.enable_grad():
             outputs_BC = outputs_BC.detach().requires_grad_()
             (by_outputs_BC,) = torch.autograd.grad(loss(outputs_BC).sum(), outputs_BC)
-        squares = features_BD.float().square().sum(dim=1)
-        if layer.bias is not None:
+        squares = torch.zeros(len(outputs_BC), device=outputs_BC.device)
+        if call.layer.weight.requires_grad:
+            squares = squares + call.features.float().square().sum(dim=1)
+        bias: nn.Parameter | None = call.layer.bias
+        if bias is not None and bias.requires_grad:
             squares = squares + 1
         norms: torch.Tensor = row_norms(by_outputs_BC.float()) * squares.sqrt()
         return norms
+
+    def _last_call(self, outputs_BC: torch.Tensor) -> _Call:
+        """The call that gave the outputs, told by their memory."""
+        for run in reversed(self._runs):
+            if not run or run[-1].output.data_ptr() != outputs_BC.data_ptr():
+                continue
+            call = run[-1]
+            if call.output.shape != outputs_BC.shape or call.features.dim() != 2:
+                break
+            if sum(other.layer is call.layer for other in run) > 1 or self._is_shared(call.layer):
+                raise UsageError(
+                    f"the last layer of {type(self.model).__name__} shares its weights with "
+                    "another use, so its gradient has no closed form",
+                    hint="use the score grand, which adds both uses",
+                )
+            return call
+        raise UsageError(
+            f"{type(self.model).__name__} does not end in a linear layer, so the gradient of its "
+            "last layer has no closed form",
+            hint="use the score grand, or end the model in torch.nn.Linear",
+        )
+
+    def _is_shared(self, layer: nn.Linear) -> bool:
+        """Whether another module holds one of the layer's parameters too."""
+        own = {id(parameter) for parameter in layer.parameters()}
+        others = (m for m in self.model.modules() if m is not layer)
+        return any(
+            id(parameter) in own for m in others for parameter in m.parameters(recurse=False)
+        )

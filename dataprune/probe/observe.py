@@ -62,7 +62,7 @@ def observe(
     check_signals(recipe, loaded, scores)
     ledger = Ledger(work)
     with ledger.exclusive():
-        also = recorded_anyway(TASKS.get(recipe.task), wanted)
+        also = recorded_anyway(TASKS.get(recipe.task), recipe.scores.mode, wanted)
         plan = plan_units(recipe, loaded, wanted, ledger.records(), also=also)
         if holds_out_folds(recipe, loaded):
             log.info(

@@ -32,6 +32,7 @@ OF_MODELS = frozenset({"grad_norm", "grad_norm_last"})
 OF_NUMBERS = frozenset({"input_norm", "input_curvature"})  # of inputs that are no token ids
 OF_LABEL_LOGITS = frozenset({"label_gradient_BD"})
 
+InSample = npt.NDArray[np.bool_] | dict[int, npt.NDArray[np.bool_]]
 Snapshots = dict[int, dict[str, npt.NDArray[np.float32]]]
 
 
@@ -48,7 +49,7 @@ class Observer(Protocol):
     def after_epoch(self, epoch: int, model: nn.Module, batches: Batches) -> None:
         """After each epoch."""
 
-    def finish(self) -> tuple[npt.NDArray[np.bool_], Snapshots]:
+    def finish(self) -> tuple[InSample, Snapshots]:
         """The rows trained on, and observed, bool (N,), and the signals at each checkpoint."""
 
 
@@ -96,7 +97,7 @@ class EvalObserver:
                 self.store.put(rows, seen, signals)
         self.store.finish(torch.ones_like(self.in_sample), self.in_sample, signals)
 
-    def finish(self) -> tuple[npt.NDArray[np.bool_], Snapshots]:
+    def finish(self) -> tuple[InSample, Snapshots]:
         """The rows trained on, bool (N,), and the signals at each checkpoint."""
         return self.in_sample.cpu().numpy(), self.recorded
 
@@ -204,7 +205,8 @@ class StepObserver:
         self.store, self.task, self.in_sample = store, task, in_sample
         self.checkpoints = frozenset(checkpoints)
         self.recorded: Snapshots = {}
-        self.ever = torch.zeros_like(in_sample)  # shown by the first checkpoint
+        self._ever = torch.zeros_like(in_sample)  # in any epoch so far
+        self._shown_by: dict[int, npt.NDArray[np.bool_]] = {}
         self._shown = torch.zeros_like(in_sample)  # in this epoch
         self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self._count = 0
@@ -232,12 +234,12 @@ class StepObserver:
             self._work()
         with torch.no_grad():
             self.store.finish(self._shown, self.in_sample, self.store.signals)
-        if not self.recorded:
-            self.ever |= self._shown
+        self._ever |= self._shown
         self._shown = torch.zeros_like(self._shown)
         if epoch in self.checkpoints:
             self.recorded[epoch] = self.store.snapshot()
+            self._shown_by[epoch] = self._ever.cpu().numpy().copy()
 
-    def finish(self) -> tuple[npt.NDArray[np.bool_], Snapshots]:
-        """The rows shown by the first checkpoint, bool (N,), and the signals at each."""
-        return self.ever.cpu().numpy(), self.recorded
+    def finish(self) -> tuple[InSample, Snapshots]:
+        """The rows that steps have shown by each checkpoint, bool (N,), and the signals at each."""
+        return self._shown_by, self.recorded

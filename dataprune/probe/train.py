@@ -51,16 +51,24 @@ def pinned_arithmetic(threads: int, device: str, version: str) -> Iterator[torch
     warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
     tf32_before = torch.backends.cudnn.allow_tf32
     precision_before = torch.get_float32_matmul_precision()
+    fused_before = torch.backends.mha.get_fastpath_enabled()
+    filled_before = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False  # float32 is what the score_spec says
     torch.set_float32_matmul_precision("highest")
+    torch.backends.mha.set_fastpath_enabled(value=False)  # it is taken only without gradients
     torch.use_deterministic_algorithms(mode=True)
+    # Filling what is allocated with NaN guards code that reads what it has not written. No kernel
+    # here does, and it was a sixth of a small CNN's step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield torch.device(device)
     finally:
         torch.use_deterministic_algorithms(mode=deterministic_before, warn_only=warn_only_before)
+        torch.utils.deterministic.fill_uninitialized_memory = filled_before  # type: ignore[attr-defined]
         torch.backends.cudnn.allow_tf32 = tf32_before
         torch.set_float32_matmul_precision(precision_before)
+        torch.backends.mha.set_fastpath_enabled(value=fused_before)
         torch.set_num_threads(threads_before)
 
 

@@ -28,7 +28,7 @@ class Seen:
     """What one seed saw at one checkpoint.
 
     signals: {name: float64 (n,)}, rows in source order.
-    epoch: the checkpoint, which is also the number of epochs observed so far.
+    epoch: the checkpoint. How often a row was observed by then is the signal observed_epochs.
     in_sample: bool (n,), the rows this seed trained on.
     labels: as the source has them: class indices int64 (n,), 0/1 (n, classes), numbers (n, k).
     """

@@ -19,6 +19,7 @@ from dataprune.scores._pool import Pooled, counting, pool
 from dataprune.scores._reliability import between, reliability
 from dataprune.tables.trace import NO_WINDOW, Trace
 
+_RUN_AGAIN = "run again: the units that are missing will be trained; or leave the score out"
 _OVER = {
     "in_sample": "mean over in-sample seeds",
     "held_out": "mean over seeds that held the row out",
@@ -34,12 +35,14 @@ class ScoreColumns:
     specs: {column: how it was made}, spreads left out.
     reliability: {NAME: how well the seeds agree}.
     between: every pair of scores, and how far they rank alike.
+    left_out: {score: why}, of those that need held-out rows which the seeds there are do not give.
     """
 
     values: dict[str, Values]
     specs: dict[str, Any]
     reliability: dict[str, Any]
     between: list[dict[str, Any]]
+    left_out: dict[str, str]
 
 
 def compute_scores(
@@ -47,8 +50,12 @@ def compute_scores(
     scores: Sequence[Score],
     traces: Mapping[int, Trace],
     labels: npt.NDArray[Any],
+    *,
+    holds_out: bool = False,
 ) -> ScoreColumns:
     """Every score at every checkpoint, and the reliability of each at the last one.
+
+    holds_out: whether each seed left a fold untrained.
 
     A score that reads no signal is computed for every row and seed, whatever probes there are.
 
@@ -59,16 +66,27 @@ def compute_scores(
     values: dict[str, Values] = {}
     specs: dict[str, Any] = {}
     agreement: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
     every_row = np.ones(len(labels), dtype=np.bool_)
     blank = Trace(every_row, {epoch: {} for epoch in recipe.checkpoints})
     no_traces = dict.fromkeys(range(recipe.seeds), blank)
     for score in scores:
         used = traces if score.signals else no_traces
-        in_SN = in_sample_of(used)
-        for epoch in recipe.checkpoints[-1:] if score.at_init else recipe.checkpoints:
-            values_SN = per_seed_values(score, used, epoch, root_seed=recipe.seed, labels=labels)
-            pooled = over_seeds(score, values_SN, in_SN)
-            spec = _spec(score, recipe, used, epoch)
+        found: dict[int, Pooled] = {}
+        try:
+            for epoch in recipe.checkpoints[-1:] if score.at_init else recipe.checkpoints:
+                values_SN = per_seed_values(
+                    score, used, epoch, root_seed=recipe.seed, labels=labels
+                )
+                in_SN = in_sample_of(used, epoch)
+                found[epoch] = over_seeds(score, values_SN, in_SN)
+        except PartialError as exc:
+            if score.over == "in_sample":
+                raise
+            left_out[score.name] = exc.message
+            continue
+        for epoch, pooled in found.items():
+            spec = _spec(score, recipe, used, epoch, holds_out=holds_out)
             if not score.at_init:
                 values[f"{score.name}@{epoch}"] = pooled.value
                 specs[f"{score.name}@{epoch}"] = spec
@@ -76,11 +94,15 @@ def compute_scores(
         values[f"{score.name}_{'se' if score.over == 'difference' else 'std'}"] = pooled.spread
         specs[score.name] = spec
         agreement[score.name] = reliability(values_SN, in_SN, score.over, root_seed=recipe.seed)
-    last = {score.name: values[score.name] for score in scores}
-    return ScoreColumns(values, specs, agreement, between(last, root_seed=recipe.seed))
+    if len(left_out) == len(scores):
+        raise PartialError(next(iter(left_out.values())), hint=_RUN_AGAIN)
+    last = {name: values[name] for name in agreement}
+    return ScoreColumns(values, specs, agreement, between(last, root_seed=recipe.seed), left_out)
 
 
-def _spec(score: Score, recipe: Recipe, traces: Mapping[int, Trace], epoch: int) -> dict[str, Any]:
+def _spec(
+    score: Score, recipe: Recipe, traces: Mapping[int, Trace], epoch: int, *, holds_out: bool
+) -> dict[str, Any]:
     """What a silent variant of the score would change, written down."""
     about = {
         "score": score.name,
@@ -92,18 +114,18 @@ def _spec(score: Score, recipe: Recipe, traces: Mapping[int, Trace], epoch: int)
     }
     if not score.signals:
         return about
-    held_out = any(not trace.in_sample.all() for trace in traces.values())
+    in_steps = recipe.scores.mode == "train"
     has_window = score.windowed or "best_epochs" in score.spec
     return {
         **about,
         "epoch": 0 if score.at_init else epoch,
         "schedule_epochs": recipe.probe.schedule_epochs,
-        "holdout": _holdout(recipe) if held_out else "none",
+        "holdout": _holdout(recipe) if holds_out else "none",
         "over": _OVER[score.over],
         **({"window": recipe.scores.window} if has_window else {}),
         "mode": recipe.scores.mode,
-        "augmentation": "as trained" if recipe.scores.mode == "train" else "none",
-        "precision": "float32",
+        "augmentation": "as trained" if in_steps else "none",
+        "precision": recipe.probe.precision if in_steps else "float32",
         "trained_in": recipe.probe.precision,
         "task": recipe.task,
         "model": recipe.probe.model.name,
@@ -131,11 +153,11 @@ def per_seed_values(
     values_SN = []
     for seed, trace in sorted(traces.items()):
         signals = {name: trace.signals[epoch][name] for name in score.signals}
-        num_rows = len(trace.in_sample)
+        in_sample = trace.in_sample_at(epoch)
         values = score.compute(
-            Seen(signals, epoch, seed, root_seed, num_rows, trace.in_sample, labels)
+            Seen(signals, epoch, seed, root_seed, len(in_sample), in_sample, labels)
         )
-        counts = counting(trace.in_sample, score.over)
+        counts = counting(in_sample, score.over)
         if score.windowed:
             counts = counts & (signals[score.signals[0]] != NO_WINDOW)
         bad = np.flatnonzero(counts & ~np.isfinite(values))
@@ -148,9 +170,9 @@ def per_seed_values(
     return np.stack(values_SN)
 
 
-def in_sample_of(traces: Mapping[int, Trace]) -> npt.NDArray[np.bool_]:
+def in_sample_of(traces: Mapping[int, Trace], epoch: int) -> npt.NDArray[np.bool_]:
     """Whether each seed trained on each row, bool (S, N), seeds in increasing order."""
-    return np.stack([trace.in_sample for _, trace in sorted(traces.items())])
+    return np.stack([trace.in_sample_at(epoch) for _, trace in sorted(traces.items())])
 
 
 def over_seeds(score: Score, values_SN: Values, in_SN: npt.NDArray[np.bool_]) -> Pooled:
@@ -174,10 +196,10 @@ def over_seeds(score: Score, values_SN: Values, in_SN: npt.NDArray[np.bool_]) ->
         raise PartialError(
             f"{len(missing)} rows have no seed that trained on them (first: row {missing[0]})",
             hint="run again: the units that are missing will be trained; recorded traces, and mode "
-            "train, need more seeds, or a first checkpoint after every row was shown",
+            "train, need more seeds, or a checkpoint after every row was shown",
         )
     raise PartialError(
         f"{len(missing)} rows have no seed that held them out (first: row {missing[0]}), and score "
         f"{score.name} needs one",
-        hint="run again: the units that are missing will be trained; or leave the score out",
+        hint=_RUN_AGAIN,
     )

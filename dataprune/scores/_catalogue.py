@@ -14,7 +14,7 @@ from typing import Any
 from dataprune.scores import SCORES
 
 README = Path(__file__).parent / "README.md"
-HEADER = ("score", "status", "higher is", "range", "cost", "source", "pitfalls")
+KEYS = ("score", "status", "higher_is", "range", "cost", "source", "pitfalls")
 _INTRODUCTION = """\
 # Scores
 
@@ -33,7 +33,7 @@ def catalogue() -> list[dict[str, Any]]:
         {
             "score": score.name,
             "status": score.status,
-            "higher is": score.higher_is,
+            "higher_is": score.higher_is,
             "range": score.value_range,
             "cost": score.cost,
             "source": score.source,
@@ -58,8 +58,8 @@ def about(name: str) -> str:
 
 def markdown() -> str:
     """The catalogue as a page."""
-    lines = [" | ".join(HEADER), " | ".join("---" for _ in HEADER)]
-    lines += [" | ".join(entry[key] for key in HEADER) for entry in catalogue()]
+    lines = [" | ".join(KEYS).replace("_", " "), " | ".join("---" for _ in KEYS)]
+    lines += [" | ".join(entry[key] for key in KEYS) for entry in catalogue()]
     return _INTRODUCTION + "".join(f"| {line} |\n" for line in lines)
 
 

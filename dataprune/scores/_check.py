@@ -21,7 +21,7 @@ def check_scores(recipe: Recipe, loaded: Loaded, wanted: Sequence[Score]) -> Non
         if score.over != "in_sample":
             _check_held_out(recipe, loaded, score)
         if score.windowed:
-            check_window(score, recipe.scores.window, recipe.checkpoints)
+            _check_window(recipe, score)
 
 
 def _check_held_out(recipe: Recipe, loaded: Loaded, score: Score) -> None:
@@ -45,15 +45,16 @@ def _check_held_out(recipe: Recipe, loaded: Loaded, score: Score) -> None:
         )
 
 
-def check_window(score: Score, window: int, checkpoints: Sequence[int]) -> None:
-    """Refuse a score over windows of epochs where a checkpoint comes before the first whole one.
-
-    Raises:
-        UsageError: the score, its window and the checkpoint.
-    """
-    if min(checkpoints) < window:
+def _check_window(recipe: Recipe, score: Score) -> None:
+    """Refuse a score over windows of epochs where a checkpoint comes before the first whole one."""
+    window, first = recipe.scores.window, min(recipe.checkpoints)
+    asked = f"score {score.name} looks at windows of {window} epochs, and is asked for at epoch"
+    later = "score later (--at), train longer, or set scores.window; its authors use 10"
+    if first < window:
+        raise UsageError(f"{asked} {first}", hint=later)
+    if recipe.scores.mode == "train" and first == window:
         raise UsageError(
-            f"score {score.name} looks at windows of {window} epochs, and is asked for at epoch "
-            f"{min(checkpoints)}",
-            hint="score later (--at), train longer, or set scores.window; its authors use 10",
+            f"{asked} {first}; in mode train a row misses an epoch when it falls out of a last "
+            "batch, and would have no window",
+            hint=later,
         )

@@ -28,7 +28,6 @@ from dataprune.probe.recorder import LABEL, TRACE, UNSEEN
 from dataprune.runs.ledger import Ledger
 from dataprune.scores import SCORES, Score
 from dataprune.scores._aggregate import compute_scores
-from dataprune.scores._check import check_window
 from dataprune.scores._table import table_meta, table_path
 from dataprune.sources._load import Loaded
 from dataprune.tables import trace as trace_table
@@ -50,6 +49,8 @@ class Recording:
     about: what must be the same in all: task, mode, and what was trained.
     source: fingerprint of the source, for our own units; None for a Recorder's trace.
     kind: of our own units, what seeds of one run have in common.
+    window: epochs in a window, if windows were recorded.
+    whole: of a Recorder's, the checkpoints before which every row was shown, held out or not.
     """
 
     path: Path
@@ -59,6 +60,8 @@ class Recording:
     checkpoints: tuple[int, ...]
     signals: tuple[str, ...]
     kind: str | None = None
+    window: int | None = None
+    whole: tuple[int, ...] = ()
 
     @property
     def is_own(self) -> bool:
@@ -111,6 +114,7 @@ def score_traces(
     log.info(NO_GATE)
     scored = _with_at(recipe, at).model_copy(update={"seeds": len(found)})
     columns = compute_scores(scored, wanted, traces, loaded.labels)
+    warnings += [f"left out: {why}" for why in columns.left_out.values()]
     specs = {name: _spec(spec, found[0], traces) for name, spec in columns.specs.items()}
     columns = replace(columns, specs=specs)
     # The recipe's epochs are its own probe's: what was scored stands in the specs.
@@ -184,8 +188,10 @@ def _read_recording(path: Path) -> Recording:
     signals = tuple(name for name in names if name != LABEL)
     if LABEL in names and {"task", "mode", "seed"} <= meta.keys():
         about = {"task": meta["task"], "mode": meta["mode"], "model": "external"}
-        about["window"] = meta.get("window")
-        return Recording(path, meta["seed"], about, None, checkpoints, signals)
+        window, whole = meta.get("window"), tuple(meta.get("whole", ()))
+        return Recording(
+            path, meta["seed"], about, None, checkpoints, signals, window=window, whole=whole
+        )
     record = Ledger(path.parents[2]).finished(path.parent.name) if len(path.parents) > 2 else None
     if record is None:
         raise AlignmentError(
@@ -200,12 +206,11 @@ def _read_recording(path: Path) -> Recording:
         "model": identity["probe"]["model"]["name"],
         "schedule_epochs": identity["probe"]["schedule_epochs"],
         "trained_in": identity["probe"]["precision"],
-        "window": identity.get("window"),
     }
-    own = {"seed", "fold", "repeat", "signals", "checkpoints"}
+    own = {"seed", "fold", "repeat", "signals", "checkpoints", "window"}
     kind = fingerprint({key: value for key, value in identity.items() if key not in own})
     seed, source = identity["seed"], identity["source"]
-    return Recording(path, seed, about, source, checkpoints, signals, kind)
+    return Recording(path, seed, about, source, checkpoints, signals, kind, identity.get("window"))
 
 
 def _check_one_training(found: list[Recording]) -> None:
@@ -321,27 +326,28 @@ def _check_labels(found: list[Recording], loaded: Loaded) -> list[str]:
 
 
 def _check_scores(found: list[Recording], wanted: Sequence[Score], at: tuple[int, ...]) -> None:
-    """Windows that are whole, and held-out rows that were shown, where a score needs them."""
-    window = found[0].about["window"]
+    """One window in all, and held-out rows that were shown, where a score needs them."""
     for score in wanted:
-        if score.windowed and window is not None:
-            check_window(score, window, at)
-        if score.over == "in_sample":
-            continue
         for recording in found:
+            if score.windowed and recording.window != found[0].window:
+                raise UsageError(
+                    f"{found[0].path} has windows of {found[0].window} epochs, and "
+                    f"{recording.path} of {recording.window}",
+                    hint=f"score {score.name} needs one window in all; leave it out",
+                )
+            if score.over == "in_sample":
+                continue
+            needs = f"score {score.name} looks at held-out rows, and"
             if recording.about["mode"] == "train":
                 raise UsageError(
-                    f"score {score.name} looks at held-out rows, and the training steps in "
-                    f"{recording.path} never showed one",
+                    f"{needs} the training steps in {recording.path} never showed one",
                     hint="record in mode eval, or leave it out",
                 )
-            if recording.is_own:
-                continue
-            unseen = np.flatnonzero(_seen_labels(recording) == UNSEEN)
-            if len(unseen):
+            missing = sorted(set(at) - set(recording.whole))
+            if missing and not recording.is_own:
                 raise UsageError(
-                    f"score {score.name} looks at held-out rows, and {recording.path} was never "
-                    f"shown row {unseen[0]}",
+                    f"{needs} {recording.path} was not shown all of them before checkpoint "
+                    f"{missing[0]}",
                     hint="show every row before each checkpoint, or leave it out",
                 )
 
@@ -357,7 +363,11 @@ def _spec(spec: dict[str, Any], recording: Recording, traces: dict[int, Trace]) 
         return spec
     trained = {"schedule_epochs", "trained_in"}  # not known of a training that is not ours
     told = {key: value for key, value in spec.items() if key not in trained}
-    told |= {k: v for k, v in recording.about.items() if k != "window" or "window" in spec}
+    told |= recording.about
+    if "window" in spec:
+        told["window"] = recording.window
+    if not recording.is_own:
+        told["precision"] = "as recorded"
     in_train = recording.about["mode"] == "train"
     if "counted" in spec and not recording.is_own:
         told["counted"] = "per training step of the row" if in_train else "per recorded pass"

@@ -83,18 +83,35 @@ def more_seeds(r: float, num_seeds: int, target: float = ENOUGH) -> int | None:
     return max(1, round(num_seeds * target * (1 - r) / (r * (1 - target))) - num_seeds)
 
 
-def advice(name: str, reliability_of_all: float | None, num_seeds: int) -> str | None:
-    """One sentence where the seeds are too few; None where they are enough, or cannot be told."""
+def advice(
+    name: str,
+    reliability_of_all: float | None,
+    num_seeds: int,
+    *,
+    folds: int | None = None,
+    over: Over = "in_sample",
+) -> str | None:
+    """One sentence where the seeds are too few; None where they are enough.
+
+    folds: of cross-fitting, whose seeds come in whole repeats.
+    """
     if reliability_of_all is None:
-        return (
-            f"{name}: nothing tells how far seeds agree; train more of them"
-            if (num_seeds < 2)
-            else None
-        )
+        if num_seeds > 1 and over == "in_sample":
+            return None
+        if folds is not None and over != "in_sample":
+            return (
+                f"{name}: nothing tells how far seeds agree, as each row is held out too seldom; "
+                f"set holdout.repeats to {num_seeds // folds + 1} or more"
+            )
+        return f"{name}: nothing tells how far seeds agree; train more of them"
     more = more_seeds(reliability_of_all, num_seeds)
     have = f"{name}: r={reliability_of_all:.2f} with {num_seeds} seeds"
     if more is None:
         return f"{have}; seeds do not agree, and more of them would not help"
+    if folds is not None and more:
+        more = math.ceil(more / folds) * folds
+        repeats = (num_seeds + more) // folds
+        return f"{have}; about {more} more (holdout.repeats: {repeats}) would reach {ENOUGH:g}"
     return f"{have}; about {more} more would reach {ENOUGH:g}" if more else None
 
 

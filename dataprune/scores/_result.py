@@ -45,8 +45,10 @@ class ScoreResult:
         """Of each score whose seeds are too few to trust it: how many more would do."""
         from dataprune.scores import SCORES
 
+        holdout = self.recipe.holdout
+        folds = holdout.folds if holdout.repeats is not None else None
         told = [
-            advice(name, r["reliability"], len(self.seeds))
+            advice(name, r["reliability"], len(self.seeds), folds=folds, over=SCORES.get(name).over)
             for name, r in self.reliability.items()
             if SCORES.get(name).higher_is != "nothing"
         ]

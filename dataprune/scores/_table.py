@@ -53,7 +53,7 @@ def table_meta(
     """The score table's metadata."""
     seeds = sorted(seen.traces)
     return {
-        "status": "partial" if seen.failed else "complete",
+        "status": "partial" if seen.failed or columns.left_out else "complete",
         "source": loaded.ref.model_dump(mode="json"),
         "recipe": portable_recipe(recipe),
         "scores": columns.specs,

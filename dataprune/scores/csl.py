@@ -16,8 +16,8 @@ from dataprune.scores import EVERY_EPOCH, Score
 
 SCORE = Score(
     name="csl",
-    signals=("mean_loss",),
-    compute=lambda seen: seen.signals["mean_loss"] * seen.epoch,
+    signals=("mean_loss", "observed_epochs"),
+    compute=lambda seen: seen.signals["mean_loss"] * seen.signals["observed_epochs"],
     higher_is="more memorized",
     status="experimental",
     value_range="[0, inf)",

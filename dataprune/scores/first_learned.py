@@ -18,12 +18,12 @@ from dataprune.scores import EVERY_EPOCH, Score, Seen, Values
 
 def _compute(seen: Seen) -> Values:
     first = seen.signals["first_learned"]
-    return np.where(first > 0, first, seen.epoch + 1.0)
+    return np.where(first > 0, first, seen.signals["observed_epochs"] + 1)
 
 
 SCORE = Score(
     name="first_learned",
-    signals=("first_learned",),
+    signals=("first_learned", "observed_epochs"),
     compute=_compute,
     higher_is="harder",
     status="experimental",

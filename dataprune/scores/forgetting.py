@@ -19,12 +19,12 @@ from dataprune.scores import EVERY_EPOCH, Score, Seen, Values
 
 def _compute(seen: Seen) -> Values:
     learned = seen.signals["learned"] > 0
-    return np.where(learned, seen.signals["forget_events"], float(seen.epoch))
+    return np.where(learned, seen.signals["forget_events"], seen.signals["observed_epochs"])
 
 
 SCORE = Score(
     name="forgetting",
-    signals=("forget_events", "learned"),
+    signals=("forget_events", "learned", "observed_epochs"),
     compute=_compute,
     higher_is="harder",
     status="core",

@@ -21,7 +21,8 @@ FORMAT_VERSION = 1
 DESCRIPTIONS = {
     **examples.DESCRIPTIONS,
     "group": examples.GROUP_DESCRIPTION,
-    "NAME@EPOCH": "float32: mean over in-sample seeds of the score after that epoch",
+    "NAME@EPOCH": "float32: the score after that epoch, over the seeds that its spec names; not of "
+    "scores of the untrained weights",
     "NAME": "float32: the score at the last checkpoint",
     "NAME_std": "float32: standard deviation over seeds (ddof 0) at the last checkpoint",
     "NAME_se": "float32: standard error, of a score that is a difference; it has no NAME_std",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ SCHEMA = pa.schema(
 DESCRIPTIONS = {
     "checkpoint": "epoch after which the signals were taken",
     "row": "position in the pinned source",
-    "in_sample": "whether this unit trained on the row; scores average these only",
+    "in_sample": "whether this unit trained on the row and, in mode train, a step has shown it by "
+    "then; most scores average these seeds only",
     "label": "recorded traces only: class index, or hash of the targets; -1 where never shown",
     "SIGNAL": "one column per recorded signal",
 }
@@ -40,27 +41,37 @@ class Trace:
     """A unit's trace in memory.
 
     signals: {checkpoint: {signal: float64 (n,)}}, rows in source order.
-    in_sample: bool (n,).
+    in_sample: bool (n,), the rows that were trained on, and observed, by the last checkpoint.
+    by_checkpoint: the same at each checkpoint, where it grows: rows that the training steps before
+        a checkpoint left out.
     """
 
     in_sample: npt.NDArray[np.bool_]
     signals: dict[int, dict[str, Float]]
+    by_checkpoint: dict[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
+
+    def in_sample_at(self, checkpoint: int) -> npt.NDArray[np.bool_]:
+        """The rows that count as in-sample at a checkpoint, bool (n,)."""
+        return self.by_checkpoint.get(checkpoint, self.in_sample)
 
 
 def write_trace(
     path: Path,
-    in_sample: npt.NDArray[np.bool_],
+    in_sample: npt.NDArray[np.bool_] | Mapping[int, npt.NDArray[np.bool_]],
     signals: dict[int, dict[str, npt.NDArray[np.float32]]],
     meta: dict[str, Any],
 ) -> None:
     """Write signals of all checkpoints, one row group each. NaN or inf names the row.
 
+    in_sample: bool (n,), the same at every checkpoint or one for each.
+
     Raises:
         TableError: a signal is not finite.
     """
-    n = len(in_sample)
     parts = []
     for checkpoint, columns in sorted(signals.items()):
+        here = in_sample[checkpoint] if isinstance(in_sample, Mapping) else in_sample
+        n = len(here)
         for name, values in columns.items():
             bad = np.flatnonzero(~np.isfinite(values))
             if len(bad):
@@ -72,7 +83,7 @@ def write_trace(
                 {
                     "checkpoint": pa.array(np.full(n, checkpoint, dtype=np.int32)),
                     "row": pa.array(np.arange(n, dtype=np.int64)),
-                    "in_sample": pa.array(in_sample),
+                    "in_sample": pa.array(here),
                     **{name: pa.array(columns[name]) for name in sorted(columns)},
                 }
             )
@@ -101,5 +112,6 @@ def read_trace(path: Path, signals: Iterable[str], at: Iterable[int] | None = No
         by_checkpoint[int(checkpoint)] = {
             name: table.column(name).to_numpy()[here].astype(np.float64) for name in names
         }
-    first = checkpoints == checkpoints[0]
-    return Trace(table.column("in_sample").to_numpy()[first], by_checkpoint)
+    in_sample = table.column("in_sample").to_numpy()
+    masks = {checkpoint: in_sample[checkpoints == checkpoint] for checkpoint in by_checkpoint}
+    return Trace(in_sample[checkpoints == checkpoints[-1]], by_checkpoint, masks)

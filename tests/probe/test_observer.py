@@ -76,7 +76,7 @@ def test_mode_train_records_what_the_steps_themselves_showed(
             assert trace.signals[epoch]["mean_logit_margin"][row] == pytest.approx(mean, rel=1e-4)
 
 
-def test_mode_train_counts_a_row_as_in_sample_only_if_steps_showed_it_by_the_first_checkpoint(
+def test_mode_train_counts_a_row_as_in_sample_from_the_checkpoint_that_steps_showed_it_by(
     monkeypatch: pytest.MonkeyPatch,
     make_recipe: MakeRecipe,
     tested_loaded: Loaded,
@@ -84,10 +84,12 @@ def test_mode_train_counts_a_row_as_in_sample_only_if_steps_showed_it_by_the_fir
 ) -> None:
     recipe = make_recipe(scores__mode="train", scores__at=[1, 4])
     kept, path = steps_shown(monkeypatch, recipe, tested_loaded, tmp_path / "unit")
-    first = {row for rows, _, _ in kept[: 60 // 16] for row in rows.tolist()}
-    in_sample = read_trace(path, CHEAP).in_sample
-    assert np.flatnonzero(in_sample).tolist() == sorted(first)
-    assert 0 < (~in_sample).sum() < 16
+    trace = read_trace(path, CHEAP)
+    for epoch in (1, 4):
+        shown = {row for rows, _, _ in kept[: epoch * (60 // 16)] for row in rows.tolist()}
+        assert np.flatnonzero(trace.in_sample_at(epoch)).tolist() == sorted(shown)
+    assert 0 < (~trace.in_sample_at(1)).sum() < 16
+    assert trace.in_sample_at(1).sum() < trace.in_sample_at(4).sum()
 
 
 def test_mode_train_leaves_the_training_as_it_was(
@@ -175,15 +177,16 @@ def test_gradients_recorded_beside_leave_every_other_value_as_it_was(
 
 def test_every_unit_records_what_costs_nothing_and_more_once_some_score_wants_every_epoch() -> None:
     task = TASKS.get("classification")
-    assert recorded_anyway(task, ["el2n"]) == list(AT_CHECKPOINTS)
-    assert recorded_anyway(task, ["forget_events"]) == list(AT_CHECKPOINTS + AT_EPOCHS)
-    assert recorded_anyway(TASKS.get("regression"), ["el2n"]) == ["el2n", "loss"]
+    assert recorded_anyway(task, "eval", ["el2n"]) == list(AT_CHECKPOINTS)
+    assert recorded_anyway(task, "eval", ["forget_events"]) == list(AT_CHECKPOINTS + AT_EPOCHS)
+    assert recorded_anyway(task, "train", ["el2n"]) == list(AT_CHECKPOINTS + AT_EPOCHS)
+    assert recorded_anyway(TASKS.get("regression"), "eval", ["el2n"]) == ["el2n", "loss"]
     for name in AT_CHECKPOINTS + AT_EPOCHS:
         signal = SIGNALS.get(name)
         assert signal.when == ("checkpoint" if name in AT_CHECKPOINTS else "epoch")
         assert (signal.state.per_output, signal.state.per_pixel) == (0, 0)
     every = {n for n in SIGNALS.names() if SIGNALS.get(n).when == "epoch"}
-    dear = {"window_kl_spread", "gradient_spread", "mean_curvature", "best_epochs_el2n"}
+    dear = {"window_kl_spread", "gradient_spread", "mean_curvature"}
     assert every == set(AT_EPOCHS) | dear
 
 

@@ -23,7 +23,7 @@ from dataprune.probe.observer import EvalObserver
 from dataprune.probe.recorded_batch import label_codes
 from dataprune.probe.recorder import Recorder
 from dataprune.probe.signal_store import SignalStore
-from dataprune.probe.signals import AT_CHECKPOINTS, AT_EPOCHS, SIGNALS, Sizes
+from dataprune.probe.signals import AT_CHECKPOINTS, AT_EPOCHS, SIGNALS, Sizes, row_norms
 from dataprune.probe.tasks import TASKS
 from dataprune.tables.parquet import read_table
 from dataprune.tables.trace import Trace, read_trace
@@ -76,7 +76,7 @@ def test_a_plain_loop_records_what_the_built_in_observer_sees_bit_for_bit(tmp_pa
             built_in.after_epoch(epoch, model, batches)
             expected[epoch] = built_in.recorded[epoch]
     names = {signal.name for signal in shown}
-    assert names == set(AT_CHECKPOINTS + AT_EPOCHS) | {"best_epochs_el2n"}
+    assert names == set(AT_CHECKPOINTS + AT_EPOCHS)
     assert expected[3]["forget_events"].sum() > 0
     trace = read_trace(tmp_path / "seed0" / "trace.parquet", names)
     for epoch, snapshot in expected.items():
@@ -168,7 +168,7 @@ def test_other_tasks_record_the_signals_they_have(record: Record, task: str) -> 
     recorder.checkpoint(1)
     seen = TASKS.get(task).observe(outputs, targets)
     trace = stored(recorder, "el2n", "loss").signals[1]
-    assert trace["el2n"].astype(np.float32).tolist() == seen.error_BC.norm(dim=1).tolist()
+    assert trace["el2n"].astype(np.float32).tolist() == row_norms(seen.error_BC).tolist()
     assert trace["loss"].astype(np.float32).tolist() == seen.loss.tolist()
     table, _ = read_table(recorder.path, format_name="dataprune.trace", format_version=1)
     assert ("correct" in table.schema.names) == (task == "multilabel")

@@ -104,8 +104,8 @@ def test_a_task_has_exactly_the_quantities_it_says(name: str) -> None:
     task, (seen, _) = TASKS.get(name), observed(name, OUTPUTS, labels)
     found = {field.name for field in fields(seen) if getattr(seen, field.name) is not None}
     assert found == task.has
-    for wanted in ([], ["forget_events"]):
-        for signal in recorded_anyway(task, wanted):
+    for mode, wanted in (("eval", []), ("eval", ["el2n"]), ("train", [])):
+        for signal in recorded_anyway(task, mode, wanted):
             assert task.has.issuperset(SIGNALS.get(signal).reads)
 
 

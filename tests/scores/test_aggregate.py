@@ -155,7 +155,7 @@ def whole_windows(watched: SimpleNamespace) -> list[int]:
 def all_columns(watched: SimpleNamespace, whole_windows: list[int]) -> ScoreColumns:
     scores = [SCORES.get(name) for name in SCORES.names()]
     recipe = scored_at(watched, *whole_windows)
-    return compute_scores(recipe, scores, watched.traces, watched.labels)
+    return compute_scores(recipe, scores, watched.traces, watched.labels, holds_out=True)
 
 
 @pytest.mark.parametrize("name", SCORES.names())

@@ -78,6 +78,8 @@ class Backward:
         if grads[0] is None:
             return
         with torch.no_grad():
+            if meeting.layout.order == "unknown" and grads[0].any():
+                raise UnsupportedNodeError(meeting.node)
             node = self.graph.nodes[meeting.node]
             rule = RULES[self.graph.name(meeting.node)]
             shapes = {n: self.graph.operand_shape(meeting.node, n) for n in meeting.operands}

@@ -193,7 +193,8 @@ class Convolution:
         unfolded = x_BSC.as_strided(
             (b, *spatial[:-1], out[-1], geometry.kernel[-1], channels),
             (*steps, last * geometry.stride[-1], last * geometry.dilation[-1], 1),
-        ).reshape(b, *spatial[:-1], out[-1], -1)
+        ).contiguous()  # one copy that all rows share; a view would be copied for each
+        unfolded = unfolded.view(b, *spatial[:-1], out[-1], -1)
         for row in itertools.product(*(range(k) for k in geometry.kernel[:-1])):
             reads = [
                 slice(i * dilation, i * dilation + stride * (n - 1) + 1, stride)

@@ -101,11 +101,12 @@ class Layout:
 
     dim: the dimension that grows with the batch.
     order: "alone" if it counts only examples; "outer" if M places of each example follow one
-        another, as in (B, M, ...).flatten(0, 1); "inner" if examples do, as in (M, B, ...).
+        another, as in (B, M, ...).flatten(0, 1); "inner" if examples do, as in (M, B, ...);
+        "unknown" if it is one of these two and no gradient has flown yet to tell.
     """
 
     dim: int
-    order: Literal["alone", "outer", "inner"]
+    order: Literal["alone", "outer", "inner", "unknown"]
 
     def split(self, tensor: torch.Tensor, num_examples: int) -> torch.Tensor:
         """(..., B * M, ...) -> a view (B, M, the other dimensions in their order)."""

@@ -18,7 +18,7 @@ from dataprune.core.errors import UsageError
 from dataprune.probe.gradients.backward import Backward, UnsupportedNodeError
 from dataprune.probe.gradients.general import GeneralPath, plain_squared
 from dataprune.probe.gradients.graph import Graph, Signature, graph_of
-from dataprune.probe.gradients.plan import Plan, all_general, make_plan
+from dataprune.probe.gradients.plan import OneByOne, Plan, all_general, make_plan
 from dataprune.probe.gradients.refusals import (
     check_graph,
     check_inputs,
@@ -223,17 +223,22 @@ class GradientNorms:
         if not two.signature == three.signature == graph.signature:
             return all_general(graph)
 
-        def example_grads(nodes: list[int]) -> list[list[torch.Tensor | None]]:
-            edges = [GradientEdge(three.nodes[i], 0) for i in nodes]
-            found: list[list[torch.Tensor | None]] = []
-            for example in range(3):
-                only = torch.zeros_like(outputs_3)
-                only[example] = grads_BC[rows[example]]
+        def example_grads(nodes: list[int], whole: bool) -> OneByOne:  # noqa: FBT001
+            if whole:
+                outputs, chosen = self.model(inputs), {0: 0, 1: 1, len(inputs) - 1: len(inputs) - 1}
+                run = graph_of(outputs, parameters)
+            else:
+                outputs, chosen, run = outputs_3, dict(enumerate(rows)), three
+            edges = [GradientEdge(run.nodes[i], 0) for i in nodes]
+            found: dict[int, list[torch.Tensor | None]] = {}
+            for example, row in chosen.items():
+                only = torch.zeros_like(outputs)
+                only[example] = grads_BC[row]
                 grads = torch.autograd.grad(
-                    outputs_3, edges, only, retain_graph=True, allow_unused=True
+                    outputs, edges, only, retain_graph=True, allow_unused=True
                 )
-                found.append([*grads])
-            return found
+                found[example] = [*grads]
+            return OneByOne(len(outputs), found)
 
         return make_plan(two, three, example_grads)
 

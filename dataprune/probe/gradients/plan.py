@@ -93,15 +93,23 @@ def all_general(graph: Graph) -> Plan:
     return Plan({}, frozenset(), {}, frozenset(), graph.trainable)
 
 
-ExampleGrads = Callable[[list[int]], list[list[torch.Tensor | None]]]
+@dataclass(frozen=True)
+class OneByOne:
+    """Gradients when only one example of a batch has a loss.
+
+    grads: for some nodes, by example, the gradients at their first output.
+    """
+
+    num_examples: int
+    grads: dict[int, list[torch.Tensor | None]]
+
+
+# The nodes, and whether the whole batch is to be run: else three examples are.
+ExampleGrads = Callable[[list[int], bool], OneByOne]
 
 
 def make_plan(two: Graph, three: Graph, example_grads: ExampleGrads) -> Plan:
-    """Read the plan off the graphs of two and of three examples, which have equal signatures.
-
-    example_grads: for some nodes of the graph of three, the gradients at their first output when
-        only example 0, 1 or 2 has a loss.
-    """
+    """Read the plan off the graphs of two and of three examples, which have equal signatures."""
     growing = [_growing(a, b) for a, b in zip(two.nodes, three.nodes, strict=True)]
     depends = {i for i, dims in enumerate(growing) if dims}
     mixes = any(
@@ -173,28 +181,42 @@ def _layouts(
             layouts[i] = Layout(dim, "alone")
         else:
             flattened[i] = dim
-    if flattened:
-        of_examples = example_grads(list(flattened))
-        for column, (i, dim) in enumerate(flattened.items()):
-            order = _order([grads[column] for grads in of_examples], dim)
-            if order is not None:
-                layouts[i] = Layout(dim, order)
+    # Where only a few places get gradients (a class token's), three examples may fit both orders.
+    for whole in (False, True):
+        if not flattened:
+            break
+        seen = example_grads(list(flattened), whole)
+        for column, (i, dim) in enumerate(list(flattened.items())):
+            orders = _orders({e: grads[column] for e, grads in seen.grads.items()}, dim, seen)
+            if len(orders) == 1:
+                layouts[i] = Layout(dim, orders.pop())
+            if len(orders) < 2:
+                del flattened[i]
+            elif whole and not any(_flows(grads[column]) for grads in seen.grads.values()):
+                layouts[i] = Layout(dim, "unknown")
     return layouts
 
 
-def _order(grads: list[torch.Tensor | None], dim: int) -> Literal["outer", "inner"] | None:
-    """How three examples lie in a flattened dimension: where each one's gradient is not zero."""
-    fits = {"outer": True, "inner": True}
-    for example, grad in enumerate(grads):
+def _flows(grad: torch.Tensor | None) -> bool:
+    return grad is not None and bool(grad.any())
+
+
+def _orders(
+    grads: dict[int, torch.Tensor | None], dim: int, seen: OneByOne
+) -> set[Literal["outer", "inner"]]:
+    """How examples may lie in a flattened dimension: told by where each one's gradient is not 0."""
+    size = seen.num_examples
+    fits: set[Literal["outer", "inner"]] = {"outer", "inner"}
+    for example, grad in grads.items():
         if grad is None:
             continue
         rows = grad.movedim(dim, 0).ne(0).reshape(grad.shape[dim], -1).any(1)
-        others = [e for e in range(3) if e != example]
-        fits["outer"] &= not bool(rows.view(3, -1)[others].any())
-        fits["inner"] &= not bool(rows.view(-1, 3)[:, others].any())
-    if fits["outer"]:  # also where no gradient flows: then any order is right
-        return "outer"
-    return "inner" if fits["inner"] else None
+        others = torch.arange(size, device=rows.device) != example
+        if rows.view(size, -1)[others].any():
+            fits.discard("outer")
+        if rows.view(-1, size)[:, others].any():
+            fits.discard("inner")
+    return fits
 
 
 def _assemble(

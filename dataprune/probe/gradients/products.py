@@ -18,7 +18,7 @@ import torch
 
 from dataprune.probe.gradients.graph import widen
 
-_CHUNK_BYTES = 2 << 20  # what is made and read again at once stays in the second-level cache
+_CHUNK_BYTES = 4 << 20  # what is made and read again at once stays in cache
 
 # Cost of writing and reading again one number that stays in cache, in floating-point operations of
 # a matrix product: 0.6 ns against 70 GFLOP/s on one core of an AMD EPYC (Zen 4).
@@ -37,7 +37,8 @@ def by_chunks(
 
 def inner(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Inner product of each example's values: (B, ...) twice -> (B,)."""
-    product: torch.Tensor = torch.linalg.vecdot(first.flatten(1), second.flatten(1))
+    size = len(first)  # (B,) too: the gradients of a parameter without dimensions
+    product: torch.Tensor = torch.linalg.vecdot(first.reshape(size, -1), second.reshape(size, -1))
     return product
 
 

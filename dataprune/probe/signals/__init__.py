@@ -140,13 +140,17 @@ AT_CHECKPOINTS = (
 )  # fmt: skip
 # The same, once some score wants a pass over the rows after every epoch.
 AT_EPOCHS = (
-    "correct_epochs", "first_learned", "forget_events", "learned", "mean_logit_margin", "mean_loss",
-    "mean_p_label", "mean_p_variance", "std_p_label", "window_dual", "window_std",
+    "best_epochs_el2n", "correct_epochs", "first_learned", "forget_events", "learned",
+    "mean_logit_margin", "mean_loss", "mean_p_label", "mean_p_variance", "observed_epochs",
+    "std_p_label", "window_dual", "window_std",
 )  # fmt: skip
 
 
-def recorded_anyway(task: Task, wanted: Iterable[str]) -> list[str]:
-    """What every unit of a task records besides the wanted signals: it costs next to nothing."""
-    every_epoch = any(SIGNALS.get(name).when == "epoch" for name in wanted)
+def recorded_anyway(task: Task, mode: str, wanted: Iterable[str]) -> list[str]:
+    """What every unit of a task records besides the wanted signals: it costs next to nothing.
+
+    mode: "eval", where an epoch is observed only if some wanted signal is due then, or "train".
+    """
+    every_epoch = mode == "train" or any(SIGNALS.get(name).when == "epoch" for name in wanted)
     names = AT_CHECKPOINTS + AT_EPOCHS if every_epoch else AT_CHECKPOINTS
     return [name for name in names if task.has.issuperset(SIGNALS.get(name).reads)]

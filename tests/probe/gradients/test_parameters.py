@@ -234,3 +234,65 @@ def test_what_is_trainable_may_change_between_batches(
             torch.testing.assert_close(
                 found.double(), slow(model, inputs, targets), rtol=1e-4, atol=0
             )
+
+
+class Gated(nn.Module):
+    """A layer over (T, B, D), shut off for the examples whose first number is not above 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.read_out = nn.Linear(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
+        """Inputs (B, T, 8) to outputs (B, 3)."""
+        h_BD = self.inside(x_BTD.transpose(0, 1).contiguous()).tanh().sum(0)
+        outputs: torch.Tensor = self.read_out(h_BD * (x_BTD[:, 0, 0] > 0)[:, None])
+        return outputs
+
+
+def test_a_layer_that_no_gradient_reached_in_the_first_batch_is_exact_in_the_next(
+    slow: Callable[..., torch.Tensor],
+) -> None:
+    model, targets = Gated().eval(), torch.arange(9) % 3
+    shut, opened = torch.randn(9, 5, 8), torch.randn(9, 5, 8)
+    shut[:, 0, 0], opened[:, 0, 0] = -1, 1
+    with GradientNorms(model) as norms:
+        for inputs in (shut, opened, shut):
+            found = norms(
+                inputs, lambda z: nn.functional.cross_entropy(z, targets, reduction="none")
+            )
+            assert found[1] == pytest.approx(slow(model, inputs, targets).float(), rel=1e-4)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4, 8, 17])
+def test_a_sequence_of_which_one_place_counts_is_exact_at_any_batch_size(
+    exact: Exact, batch: int
+) -> None:
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside, self.read_out = nn.Linear(8, 6), nn.Linear(6, 3)
+
+        def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
+            hidden = self.inside(x_BTD.transpose(0, 1).contiguous()).tanh()
+            return self.read_out(hidden[0])
+
+    for places in (3, 4, 9, 16):
+        exact(First(), torch.randn(batch, places, 8))
+
+
+class Scaled(nn.Module):
+    """Ends in a temperature, which is a parameter without dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.temperature = nn.Linear(8, 3), nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Inputs (B, 8) to outputs (B, 3)."""
+        outputs: torch.Tensor = self.inside(x) * self.temperature.exp()
+        return outputs
+
+
+def test_a_parameter_without_dimensions_counts(exact: Exact) -> None:
+    exact(Scaled(), torch.randn(7, 8))
