@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from torch import nn
 
 from dataprune.core.recipe import ProbeRecipe, Recipe, SourceRecipe, parse_recipe
@@ -43,6 +45,12 @@ from dataprune.sources._load import load as load_examples
 from dataprune.tables.trace import Trace, read_trace
 
 NUM_ROWS, NUM_CLASSES, NUM_FEATURES, NUM_EPOCHS, WINDOW = 120, 3, 6, 6, 3
+# Logits of (epochs, rows, classes).
+TRAJECTORIES = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(2, 4)),
+    elements=st.floats(-30, 30, width=32),
+)
 DIRECTIONS = "hand-made"  # what score_nets draws random directions from
 
 

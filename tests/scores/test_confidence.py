@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+
+from tests.scores.conftest import TRAJECTORIES
 
 
 def slow_confidence(history: list[Any]) -> float:
@@ -40,13 +40,7 @@ def test_confidence_is_of_the_label_and_not_of_the_prediction(
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    arrays(
-        np.float32,
-        st.tuples(st.integers(1, 8), st.integers(1, 4), st.integers(2, 4)),
-        elements=st.floats(-30, 30, width=32),
-    )
-)
+@given(TRAJECTORIES)
 def test_confidence_of_any_trajectory_is_minus_the_mean_up_to_every_checkpoint(
     score_logits: Callable[..., Any], slow_scores: Callable[..., Any], epochs_ENC: Any
 ) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+
+from tests.scores.conftest import TRAJECTORIES
 
 
 def slow_csl(history: list[Any]) -> float:
@@ -36,13 +36,7 @@ def test_csl_adds_up_over_epochs(score_logits: Callable[..., Any]) -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    arrays(
-        np.float32,
-        st.tuples(st.integers(1, 8), st.integers(1, 4), st.integers(2, 4)),
-        elements=st.floats(-30, 30, width=32),
-    )
-)
+@given(TRAJECTORIES)
 def test_csl_of_any_trajectory_is_the_sum_and_never_falls(
     score_logits: Callable[..., Any], slow_scores: Callable[..., Any], epochs_ENC: Any
 ) -> None:

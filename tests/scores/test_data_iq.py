@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+
+from tests.scores.conftest import TRAJECTORIES
 
 
 def slow_data_iq(history: list[Any]) -> float:
@@ -44,13 +44,7 @@ def test_data_iq_is_low_for_the_confident_right_and_wrong_alike(
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    arrays(
-        np.float32,
-        st.tuples(st.integers(1, 8), st.integers(1, 4), st.integers(2, 4)),
-        elements=st.floats(-30, 30, width=32),
-    )
-)
+@given(TRAJECTORIES)
 def test_data_iq_of_any_trajectory_is_the_mean_up_to_every_checkpoint(
     score_logits: Callable[..., Any], slow_scores: Callable[..., Any], epochs_ENC: Any
 ) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from dataprune.core.errors import UsageError
@@ -95,3 +98,11 @@ def test_an_unknown_score_names_the_nearest() -> None:
 @pytest.mark.parametrize("name", SCORES.names())
 def test_every_registered_score_has_a_test_file_of_its_own(name: str) -> None:
     assert Path(__file__).with_name(f"test_{name}.py").is_file()
+
+
+@pytest.mark.parametrize("name", [n for n in SCORES.names() if SCORES.get(n).windowed])
+def test_a_window_longer_than_the_run_gives_no_value(
+    score_logits: Callable[..., Any], name: str
+) -> None:
+    values = score_logits(name, np.zeros((4, 2, 3)), [0, 1], window=5)
+    assert np.isnan(values).all()

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+
+from tests.scores.conftest import TRAJECTORIES
 
 
 def slow_tdds(history: list[Any], window: int) -> float:
@@ -69,20 +70,8 @@ def test_what_happened_before_the_last_window_loses_nine_tenths_of_its_weight_ea
     assert values[-1] == pytest.approx(0.1 * values[-2], rel=1e-4)
 
 
-def test_a_window_longer_than_the_run_gives_no_value(score_logits: Callable[..., Any]) -> None:
-    values = score_logits("tdds", np.zeros((4, 2, 3)), [0, 1], window=5)
-    assert np.isnan(values).all()
-
-
 @settings(max_examples=20, deadline=None)
-@given(
-    arrays(
-        np.float32,
-        st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(2, 4)),
-        elements=st.floats(-30, 30, width=32),
-    ),
-    st.integers(2, 5),
-)
+@given(TRAJECTORIES, st.integers(2, 5))
 def test_tdds_of_any_trajectory_is_the_weighted_sum_over_all_windows_so_far(
     score_logits: Callable[..., Any],
     slow_scores: Callable[..., Any],

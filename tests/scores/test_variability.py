@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+
+from tests.scores.conftest import TRAJECTORIES
 
 
 def slow_variability(history: list[Any]) -> float:
@@ -46,13 +46,7 @@ def test_variability_keeps_its_digits_where_the_probability_hardly_changes(
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    arrays(
-        np.float32,
-        st.tuples(st.integers(1, 8), st.integers(1, 4), st.integers(2, 4)),
-        elements=st.floats(-30, 30, width=32),
-    )
-)
+@given(TRAJECTORIES)
 def test_variability_of_any_trajectory_is_its_deviation_up_to_every_checkpoint(
     score_logits: Callable[..., Any], slow_scores: Callable[..., Any], epochs_ENC: Any
 ) -> None:
