@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -80,3 +81,25 @@ def test_a_short_fashion_mnist_run_scores_prunes_and_loads(real_data: Path, tmp_
     original = pq.read_table(real_data / "fashion_mnist/data/train-00000-of-00001.parquet")
     assert table.schema.metadata[b"huggingface"] == original.schema.metadata[b"huggingface"]
     assert table.equals(original.take(version.rows))
+
+
+def test_grand_ranks_as_el2n_on_fashion_mnist_and_at_init_only_as_the_input_norm(
+    real_data: Path, tmp_path: Path
+) -> None:
+    files = sorted((real_data / "fashion_mnist" / "data").glob("train-*.parquet"))
+    table = pa.concat_tables([pq.read_table(file) for file in files])
+    labels = table.column("label").to_numpy()
+    rows = np.concatenate([np.flatnonzero(labels == c)[:300] for c in range(10)])
+    pq.write_table(table.take(np.sort(rows)), tmp_path / "data.parquet")
+    recipe = load_recipe("fashion_mnist")
+    source = recipe.source.model_copy(update={"uri": str(tmp_path / "data.parquet")})
+    scores = recipe.scores.model_copy(update={"names": None, "at": (6,)})
+    made = dataprune.score(
+        recipe.model_copy(update={"source": source, "scores": scores, "seeds": 3}),
+        scores=["el2n", "grand", "grand_init", "input_norm"],
+        work=tmp_path / "work",
+    )
+    found = {(pair["a"], pair["b"]): pair["spearman"] for pair in made.between}
+    assert found["el2n", "grand"] > 0.9
+    assert found["grand_init", "input_norm"] > 0.6
+    assert abs(found["el2n", "grand_init"]) < 0.25
