@@ -23,7 +23,6 @@ from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.probe.examples import DEFAULT_RUNS, read_examples
-from dataprune.scores import SCORES
 from dataprune.scores._result import ScoreResult
 from dataprune.selection import STRATEGIES
 from dataprune.selection._decide import (
@@ -32,6 +31,7 @@ from dataprune.selection._decide import (
     decide,
     make_choice,
     warnings_for,
+    warnings_of_ties,
 )
 from dataprune.sources import open_source
 from dataprune.sources._load import describe
@@ -106,11 +106,12 @@ def score(
         no_effect = {"seeds": seeds, "work": work, "runner": runner, "address": address}
         recipe = resolve_recipe(recipe, about)
         return _score_traces(recipe, Path(traces), at, out, no_effect)
+    from dataprune.probe.check import check_signals, check_trainable
     from dataprune.probe.gate import timing_gate
     from dataprune.probe.observe import Observed, observe
     from dataprune.probe.plan import holds_out_folds, run_fingerprint
     from dataprune.scores._aggregate import compute_scores
-    from dataprune.scores._check import check_scores
+    from dataprune.scores._check import check_scores, find_scores
     from dataprune.scores._table import table_meta, table_path
 
     changes = {
@@ -121,7 +122,7 @@ def score(
         "run.address": address,
     }
     recipe = resolve_recipe(recipe, changes)
-    wanted = [SCORES.get(name) for name in recipe.score_names]
+    wanted = find_scores(recipe.score_names)
     check_strategy(recipe.prune.strategy, recipe.prune.params)
     spool_in = Path(work) if work is not None else None
     opened = open_source(recipe.source)
@@ -131,12 +132,16 @@ def score(
         recipe = with_default_model(recipe, loaded.ref.kind)
         run_id = run_fingerprint(recipe, loaded)[:12]
         folder = Path(work) if work is not None else DEFAULT_RUNS / f"{recipe.name}-{run_id}"
+        signals = {s.name: s.signals for s in wanted}
+        if any(signals.values()):
+            require("torch", extra="probe", why="training probes")
+            check_trainable(recipe, loaded)
+            check_signals(recipe, loaded, signals)
+            check_scores(recipe, loaded, wanted)
         path = Path(out) if out is not None else table_path(folder, loaded, wanted)
         seen = Observed({}, {}, [], [], [])
-        if any(s.signals for s in wanted):
-            require("torch", extra="probe", why="training probes")
-            check_scores(recipe, loaded, wanted)
-            seen = observe(recipe, loaded, {s.name: s.signals for s in wanted}, folder, on_progress)
+        if any(signals.values()):
+            seen = observe(recipe, loaded, signals, folder, on_progress)
     finally:
         loaded.discard()
     at_init = all(score.at_init for score in wanted)  # no epoch is judged then
@@ -144,7 +149,7 @@ def score(
     columns = compute_scores(
         recipe, wanted, seen.traces, loaded.labels, holds_out=holds_out_folds(recipe, loaded)
     )
-    warnings += [f"left out: {why}" for why in columns.left_out.values()]
+    warnings += [f"left out: {why}" for why in columns.left_out.values()] + columns.constant
     meta = table_meta(recipe, loaded, seen, columns, timing)
     write_scores(path, loaded.examples, columns.values, meta)
     return ScoreResult(
@@ -275,6 +280,10 @@ def prune(
     decisions = decide(table.table, table.values(column), ref.class_names, choice)
     classes = count_by_class(decisions, ref.class_names)
     warnings = warnings_for(decisions, choice, ref.class_names)
+    if needs_score:
+        spec = table.meta["scores"].get(column, {})
+        higher_is = spec.get("higher_is", "harder")
+        warnings += warnings_of_ties(decisions, table.values(column), column, higher_is)
     if table.origin(column)["status"] == "partial":
         warnings.append("the score table is partial: some units failed; score again to complete it")
     result = PruneResult(

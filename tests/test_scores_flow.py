@@ -36,7 +36,7 @@ def recipe(folder: Path, table: pa.Table | None = None, **changes: Any) -> Any:
             "optimizer": {"lr": 0.05},
             "schedule_epochs": 4,
         },
-        "scores": {"at": [2, 4], "window": 2, "timing_gate": "off"},
+        "scores": {"at": [3, 4], "window": 3, "timing_gate": "off"},
         "seeds": 4,
         "holdout": {"folds": 4},
     }
@@ -54,7 +54,7 @@ def test_every_registered_score_comes_from_one_job_and_stands_at_every_epoch_ask
     table = read_scores(made.path)
     for name in names:
         score = SCORES.get(name)
-        columns = [name] if score.at_init else [f"{name}@2", f"{name}@4", name]
+        columns = [name] if score.at_init else [f"{name}@3", f"{name}@4", name]
         found = [column for column in table.columns if column.partition("@")[0] == name]
         assert sorted(found) == sorted(columns)
         spread = f"{name}_{'se' if score.over == 'difference' else 'std'}"
@@ -64,8 +64,24 @@ def test_every_registered_score_comes_from_one_job_and_stands_at_every_epoch_ask
         if not score.at_init:
             assert np.array_equal(table.values(name), table.values(f"{name}@4"))
     assert table.meta["scores"]["grand_init"]["epoch"] == 0
-    assert table.meta["scores"]["dual@2"]["window"] == 2
-    assert "window" not in table.meta["scores"]["aum@2"]
+    assert table.meta["scores"]["dual@3"]["window"] == 3
+    assert "window" not in table.meta["scores"]["aum@3"]
+
+
+def test_a_score_that_is_the_same_for_every_row_is_warned_of(tmp_path: Path) -> None:
+    job = recipe(tmp_path, scores={"at": [1, 4]})
+    made = dataprune.score(job, scores=["el2n", "variability"], at=[1], work=tmp_path / "work")
+    assert made.warnings == ["score variability is 0 for every row: it ranks nothing"]
+    pruned = dataprune.prune(
+        made.path, keep=30, by="variability", name="t", tag="v1", store=tmp_path / "store"
+    )
+    assert "30 of the 30 kept rows were drawn among 90 that tie in variability" in pruned.warnings
+
+
+def test_an_epoch_in_a_scores_name_is_told_where_epochs_go(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="score el2n@3 has an epoch in its name") as caught:
+        dataprune.score(recipe(tmp_path), scores=["el2n@3"])
+    assert caught.value.hint == "name the score and say when: --score el2n --at 3"
 
 
 def test_scores_are_compared_pair_by_pair(tmp_path: Path) -> None:
@@ -136,7 +152,8 @@ def test_memorization_is_high_where_a_label_contradicts_its_like(tmp_path: Path)
     [
         ({"seeds": 3}, "memorization", "with 4 folds that takes 4 seeds, and there are 3"),
         ({"scores": {"mode": "train"}}, "heldout_el2n", "training steps never show such a row"),
-        ({"scores": {"window": 3}}, "dual", "windows of 3 epochs, and is asked for at epoch 2"),
+        ({"scores": {"window": 4}}, "dual", "windows of 4 epochs, and is asked for at epoch 3"),
+        ({"scores": {"window": 2}}, "tdds", "tdds is 0 for every row with windows of 2 epochs"),
         ({"scores": {"mode": "train"}}, "grand", "training steps do not show it"),
     ],
 )

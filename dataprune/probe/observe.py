@@ -11,7 +11,6 @@ from dataprune.core.errors import ProbeError
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
-from dataprune.probe.check import check_signals, check_trainable
 from dataprune.probe.costs import extra_costs
 from dataprune.probe.plan import holds_out_folds, plan_units, shared_arrays
 from dataprune.runs.job import run_job
@@ -47,7 +46,7 @@ def observe(
 ) -> Observed:
     """Train the probes that the ledger lacks; read every finished unit's trace.
 
-    scores: {score: signals that it reads}.
+    scores: {score: signals that it reads}, which `probe/check.py` has found to be possible.
 
     Raises:
         ProbeError: every unit failed.
@@ -57,9 +56,7 @@ def observe(
     from dataprune.probe.tasks import TASKS
 
     wanted = sorted({signal for signals in scores.values() for signal in signals})
-    check_trainable(recipe, loaded)
     assert recipe.task is not None
-    check_signals(recipe, loaded, scores)
     ledger = Ledger(work)
     with ledger.exclusive():
         also = recorded_anyway(TASKS.get(recipe.task), recipe.scores.mode, wanted)

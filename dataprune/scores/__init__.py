@@ -55,6 +55,7 @@ class Score:
     over: a row's value is the mean over the seeds that trained on it ("in_sample"), over those
         that did not ("held_out"), or the first less the second ("difference").
     windowed: whether it looks at runs of `scores.window` epochs, so that it needs that many.
+    least_window: the shortest window, in epochs, that can tell rows apart.
     at_init: whether it is read off the untrained weights, and so is the same at every checkpoint.
     """
 
@@ -70,6 +71,7 @@ class Score:
     spec: dict[str, Any] = field(default_factory=dict)
     over: Literal["in_sample", "held_out", "difference"] = "in_sample"
     windowed: bool = False
+    least_window: int = 2
     at_init: bool = False
 
 

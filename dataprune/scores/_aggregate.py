@@ -44,6 +44,12 @@ class ScoreColumns:
     between: list[dict[str, Any]]
     left_out: dict[str, str]
 
+    @property
+    def constant(self) -> list[str]:
+        """One sentence for each score that is the same for every row."""
+        same = [n for n in self.reliability if len(v := self.values[n]) > 1 and (v == v[0]).all()]
+        return [f"score {n} is {self.values[n][0]:g} for every row: it ranks nothing" for n in same]
+
 
 def compute_scores(
     recipe: Recipe,
@@ -190,7 +196,8 @@ def over_seeds(score: Score, values_SN: Values, in_SN: npt.NDArray[np.bool_]) ->
         raise PartialError(
             f"{len(missing)} rows have too few epochs for a window of score {score.name} (first: "
             f"row {missing[0]})",
-            hint="score at a later epoch, or with a smaller scores.window",
+            hint="score at a later epoch, or with a smaller window: scores.window, or window of a "
+            "Recorder",
         )
     if score.over == "in_sample" or not in_SN[:, missing[0]].any():
         raise PartialError(

@@ -7,8 +7,24 @@ from collections.abc import Sequence
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
 from dataprune.probe.plan import holds_out_folds
-from dataprune.scores import Score
+from dataprune.scores import SCORES, Score
 from dataprune.sources._load import Loaded
+
+
+def find_scores(names: Sequence[str]) -> list[Score]:
+    """Registered scores by name.
+
+    Raises:
+        UsageError: there is no such score; an epoch was written into its name.
+    """
+    for name in names:
+        score, at, epoch = name.partition("@")
+        if at and score in SCORES.names():
+            raise UsageError(
+                f"score {name} has an epoch in its name",
+                hint=f"name the score and say when: --score {score} --at {epoch or 'EPOCH'}",
+            )
+    return [SCORES.get(name) for name in names]
 
 
 def check_scores(recipe: Recipe, loaded: Loaded, wanted: Sequence[Score]) -> None:
@@ -22,6 +38,12 @@ def check_scores(recipe: Recipe, loaded: Loaded, wanted: Sequence[Score]) -> Non
             _check_held_out(recipe, loaded, score)
         if score.windowed:
             _check_window(recipe, score)
+        if recipe.scores.window < score.least_window:
+            raise UsageError(
+                f"score {score.name} is 0 for every row with windows of {recipe.scores.window} "
+                "epochs",
+                hint=f"set scores.window to {score.least_window} or more",
+            )
 
 
 def _check_held_out(recipe: Recipe, loaded: Loaded, score: Score) -> None:
@@ -49,12 +71,12 @@ def _check_window(recipe: Recipe, score: Score) -> None:
     """Refuse a score over windows of epochs where a checkpoint comes before the first whole one."""
     window, first = recipe.scores.window, min(recipe.checkpoints)
     asked = f"score {score.name} looks at windows of {window} epochs, and is asked for at epoch"
-    later = "score later (--at), train longer, or set scores.window; its authors use 10"
+    later = f"score at epoch {window} or later, or lower scores.window (default 10)"
     if first < window:
         raise UsageError(f"{asked} {first}", hint=later)
     if recipe.scores.mode == "train" and first == window:
         raise UsageError(
             f"{asked} {first}; in mode train a row misses an epoch when it falls out of a last "
             "batch, and would have no window",
-            hint=later,
+            hint=later.replace(f"epoch {window}", f"epoch {window + 1}"),
         )

@@ -26,8 +26,9 @@ from dataprune.probe.observe import Observed
 from dataprune.probe.recorded_batch import Ints, label_codes
 from dataprune.probe.recorder import LABEL, TRACE, UNSEEN
 from dataprune.runs.ledger import Ledger
-from dataprune.scores import SCORES, Score
+from dataprune.scores import Score
 from dataprune.scores._aggregate import compute_scores
+from dataprune.scores._check import find_scores
 from dataprune.scores._table import table_meta, table_path
 from dataprune.sources._load import Loaded
 from dataprune.tables import trace as trace_table
@@ -98,7 +99,7 @@ def score_traces(
         AlignmentError: a trace of other rows or labels than the source's; the first is named.
         TableError: a trace that is damaged.
     """
-    wanted = [SCORES.get(name) for name in recipe.score_names]
+    wanted = find_scores(recipe.score_names)
     found = find_recordings(folder)
     _check_alike(found, recipe)
     at = _checkpoints(found, at)
@@ -110,11 +111,17 @@ def score_traces(
     warnings = _check_labels(found, loaded)
     path = out or table_path(folder, loaded, wanted)
     traces = {_number(r): read_trace(r.path, signals, at) for r in found}
+    for score in wanted:
+        if score.over != "in_sample" and all(trace.in_sample.all() for trace in traces.values()):
+            raise UsageError(
+                f"score {score.name} looks at held-out rows, and no trace in {folder} has one",
+                hint="give the rows trained on as in_sample to the Recorder, or leave it out",
+            )
     log.info("%d traces in %s, scored at epoch %s", len(found), folder, ", ".join(map(str, at)))
     log.info(NO_GATE)
     scored = _with_at(recipe, at).model_copy(update={"seeds": len(found)})
     columns = compute_scores(scored, wanted, traces, loaded.labels)
-    warnings += [f"left out: {why}" for why in columns.left_out.values()]
+    warnings += [f"left out: {why}" for why in columns.left_out.values()] + columns.constant
     specs = {name: _spec(spec, found[0], traces) for name, spec in columns.specs.items()}
     columns = replace(columns, specs=specs)
     # The recipe's epochs are its own probe's: what was scored stands in the specs.

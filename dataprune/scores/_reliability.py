@@ -88,30 +88,23 @@ def advice(
     reliability_of_all: float | None,
     num_seeds: int,
     *,
-    folds: int | None = None,
     over: Over = "in_sample",
+    folds: int = 1,
 ) -> str | None:
     """One sentence where the seeds are too few; None where they are enough.
 
-    folds: of cross-fitting, whose seeds come in whole repeats.
+    folds: seeds come in so many at once: each row is held out by one of them.
     """
     if reliability_of_all is None:
         if num_seeds > 1 and over == "in_sample":
             return None
-        if folds is not None and over != "in_sample":
-            return (
-                f"{name}: nothing tells how far seeds agree, as each row is held out too seldom; "
-                f"set holdout.repeats to {num_seeds // folds + 1} or more"
-            )
-        return f"{name}: nothing tells how far seeds agree; train more of them"
+        enough = (num_seeds // folds + 1) * folds
+        return f"{name}: nothing tells how far seeds agree; {enough} seeds would"
     more = more_seeds(reliability_of_all, num_seeds)
-    have = f"{name}: r={reliability_of_all:.2f} with {num_seeds} seeds"
+    have = f"{name}: r={math.floor(reliability_of_all * 100) / 100:.2f} with {num_seeds} seeds"
     if more is None:
         return f"{have}; seeds do not agree, and more of them would not help"
-    if folds is not None and more:
-        more = math.ceil(more / folds) * folds
-        repeats = (num_seeds + more) // folds
-        return f"{have}; about {more} more (holdout.repeats: {repeats}) would reach {ENOUGH:g}"
+    more = math.ceil(more / folds) * folds
     return f"{have}; about {more} more would reach {ENOUGH:g}" if more else None
 
 

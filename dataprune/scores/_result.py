@@ -45,11 +45,12 @@ class ScoreResult:
         """Of each score whose seeds are too few to trust it: how many more would do."""
         from dataprune.scores import SCORES
 
-        holdout = self.recipe.holdout
-        folds = holdout.folds if holdout.repeats is not None else None
-        told = [
-            advice(name, r["reliability"], len(self.seeds), folds=folds, over=SCORES.get(name).over)
-            for name, r in self.reliability.items()
-            if SCORES.get(name).higher_is != "nothing"
-        ]
+        holdout, told = self.recipe.holdout, []
+        for name, r in self.reliability.items():
+            score = SCORES.get(name)
+            in_folds = holdout.repeats is not None or score.over != "in_sample"
+            folds = holdout.folds if in_folds else 1
+            if score.higher_is != "nothing":
+                seeds = len(self.seeds)
+                told.append(advice(name, r["reliability"], seeds, over=score.over, folds=folds))
         return [sentence for sentence in told if sentence is not None]

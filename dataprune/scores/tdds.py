@@ -36,4 +36,5 @@ SCORE = Score(
         "over_windows": "0.1 * before + 0.9 * this",
     },
     windowed=True,
+    least_window=3,
 )

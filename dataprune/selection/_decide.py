@@ -19,6 +19,7 @@ from dataprune.tables import decisions
 from dataprune.tables.examples import GROUP, NO_CLASSES, occurrences, with_label_type
 
 TIE_BREAK = "splitmix64 of the row, seeded"
+_MANY_TIES = 0.1  # of the kept rows
 _CROSSOVER = 0.4
 
 
@@ -247,5 +248,25 @@ def warnings_for(table: pa.Table, choice: Choice, class_names: list[str]) -> lis
         found.append(
             f"no row is kept of {len(gone)} classes: {shown}; set --min-per-class or "
             "--class-balance to keep some"
+        )
+    return found
+
+
+def warnings_of_ties(
+    table: pa.Table, values: npt.NDArray[np.float64], by: str, higher_is: str
+) -> list[str]:
+    """What to know of the score itself: it is a control, or much was drawn among equal values.
+
+    values: the score that the decisions were made by, (n,).
+    """
+    found = []
+    if higher_is == "nothing" and by != "random":
+        found.append(f"{by} is a control: it does not tell which rows are hard")
+    keep = table.column("keep").to_numpy(zero_copy_only=False)
+    both = np.isin(values, np.intersect1d(values[keep], values[~keep]))
+    drawn, among = int((both & keep).sum()), int(both.sum())
+    if drawn > _MANY_TIES * keep.sum():
+        found.append(
+            f"{drawn} of the {int(keep.sum())} kept rows were drawn among {among} that tie in {by}"
         )
     return found

@@ -216,7 +216,9 @@ def test_there_is_no_advice_where_the_seeds_are_enough_or_nothing_can_be_told() 
 
 
 def test_advice_for_one_seed_and_for_seeds_that_disagree() -> None:
-    assert "train more" in str(advice("el2n", None, 1))
+    assert str(advice("el2n", None, 1)).endswith("how far seeds agree; 2 seeds would")
+    assert str(advice("m", None, 10, over="held_out", folds=10)).endswith("; 20 seeds would")
+    assert "about 10 more" in str(advice("m", 0.89, 20, over="difference", folds=10))
     told = str(advice("random", -0.04, 5))
     assert told.startswith("random: r=-0.04 with 5 seeds")
     assert "would not help" in told

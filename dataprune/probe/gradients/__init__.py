@@ -46,6 +46,11 @@ def gradient_norms(
         UsageError: a model, batch, loss or targets that this is not defined for.
     """
     per_example = loss_named(loss)
+    if not isinstance(targets, torch.Tensor):
+        raise UsageError(
+            f"targets are a {type(targets).__name__}, not a tensor",
+            hint="give torch.as_tensor(targets)",
+        )
     if len(targets) != len(inputs):
         raise UsageError(
             f"there are {len(targets)} targets for {len(inputs)} inputs",

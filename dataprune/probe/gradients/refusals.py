@@ -19,6 +19,11 @@ def check_model(model: nn.Module) -> list[torch.Tensor]:
         UsageError: a module in training mode, a batch norm that reads its statistics off the batch,
             or nothing to train.
     """
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"the model is a {type(model).__name__}, not a torch.nn.Module",
+            hint="its parameters could not be found; wrap it in a module",
+        )
     for name, module in model.named_modules():
         where = f"module {name}" if name else "the model"
         if module.training:
@@ -53,6 +58,11 @@ def check_inputs(inputs: torch.Tensor) -> None:
     Raises:
         UsageError: they are not.
     """
+    if not isinstance(inputs, torch.Tensor):
+        raise UsageError(
+            f"inputs are a {type(inputs).__name__}, not a tensor",
+            hint="give torch.as_tensor(inputs), in the model's own type",
+        )
     if torch.is_inference_mode_enabled() or inputs.is_inference():
         raise UsageError(
             "gradient norms were asked for in torch.inference_mode, or of inputs made in it",
