@@ -271,6 +271,22 @@ def test_held_out_scores_of_recorded_traces_want_every_row_before_each_scored_ch
     dataprune.score(tmp_path / "data.parquet", at=[1], **asked)
 
 
+@pytest.mark.parametrize("score", ["dual", "lbpe"])
+def test_recorded_traces_of_unlike_windows_are_not_mixed(tmp_path: Path, score: str) -> None:
+    pq.write_table(blobs(60), tmp_path / "data.parquet")
+    labels, rng = np.arange(60) % 3, np.random.default_rng(0)
+    for window in (2, 3):
+        folder = tmp_path / "traces" / str(window)
+        with dataprune.Recorder(folder, num_rows=60, mode="eval", window=window) as rec:
+            for epoch in (1, 2, 3):
+                rec.step(range(60), rng.normal(size=(60, 3)).astype(np.float32), labels)
+                rec.checkpoint(epoch)
+    asked = {"traces": tmp_path / "traces", "out": tmp_path / "out.parquet"}
+    with pytest.raises(UsageError, match=r"has windows of 2 epochs, and .* of 3"):
+        dataprune.score(tmp_path / "data.parquet", scores=[score], **asked)
+    dataprune.score(tmp_path / "data.parquet", scores=["el2n"], **asked)
+
+
 def test_gradients_of_images_and_text_go_through_the_same_job(tmp_path: Path) -> None:
     for kind, table, model in (
         ("image", _images(48), {"name": "small_cnn", "params": {"widths": [4, 4]}}),

@@ -54,7 +54,8 @@ class Score:
     spec: what a silent variant would change (norm, layer scope, ...), stored with every column.
     over: a row's value is the mean over the seeds that trained on it ("in_sample"), over those
         that did not ("held_out"), or the first less the second ("difference").
-    windowed: whether it looks at runs of `scores.window` epochs, so that it needs that many.
+    window: how it reads `scores.window`: "whole" runs of so many epochs, so that it needs that
+        many, or up to so many of the "best" epochs; None where it does not.
     least_window: the shortest window, in epochs, that can tell rows apart.
     at_init: whether it is read off the untrained weights, and so is the same at every checkpoint.
     """
@@ -70,9 +71,14 @@ class Score:
     pitfalls: str = "not stated"
     spec: dict[str, Any] = field(default_factory=dict)
     over: Literal["in_sample", "held_out", "difference"] = "in_sample"
-    windowed: bool = False
+    window: Literal["whole", "best"] | None = None
     least_window: int = 2
     at_init: bool = False
+
+    @property
+    def windowed(self) -> bool:
+        """Whether it has no value until a window is whole."""
+        return self.window == "whole"
 
 
 FREE = "free: read off what is recorded anyway"

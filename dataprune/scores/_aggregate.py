@@ -121,14 +121,13 @@ def _spec(
     if not score.signals:
         return about
     in_steps = recipe.scores.mode == "train"
-    has_window = score.windowed or "best_epochs" in score.spec
     return {
         **about,
         "epoch": 0 if score.at_init else epoch,
         "schedule_epochs": recipe.probe.schedule_epochs,
         "holdout": _holdout(recipe) if holds_out else "none",
         "over": _OVER[score.over],
-        **({"window": recipe.scores.window} if has_window else {}),
+        **({"window": recipe.scores.window} if score.window else {}),
         "mode": recipe.scores.mode,
         "augmentation": "as trained" if in_steps else "none",
         "precision": recipe.probe.precision if in_steps else "float32",

@@ -336,7 +336,7 @@ def _check_scores(found: list[Recording], wanted: Sequence[Score], at: tuple[int
     """One window in all, and held-out rows that were shown, where a score needs them."""
     for score in wanted:
         for recording in found:
-            if score.windowed and recording.window != found[0].window:
+            if score.window and recording.window != found[0].window:
                 raise UsageError(
                     f"{found[0].path} has windows of {found[0].window} epochs, and "
                     f"{recording.path} of {recording.window}",

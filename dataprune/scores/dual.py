@@ -33,5 +33,5 @@ SCORE = Score(
         "ddof": 1,
         "over_windows": "mean",
     },
-    windowed=True,
+    window="whole",
 )

@@ -25,5 +25,5 @@ SCORE = Score(
     cost=EVERY_EPOCH,
     pitfalls="needs scores.window epochs; the authors' values are 10 times these",
     spec={"of": "softmax[label]", "in_window": "std", "ddof": 1, "over_windows": "mean"},
-    windowed=True,
+    window="whole",
 )

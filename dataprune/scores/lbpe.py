@@ -26,4 +26,5 @@ SCORE = Score(
     cost=EVERY_EPOCH,
     pitfalls="often el2n of the last epochs; the authors keep low values, of condensed sets",
     spec={"of": "el2n", "over_epochs": "mean of the best", "best_epochs": "scores.window"},
+    window="best",
 )

@@ -35,6 +35,6 @@ SCORE = Score(
         "in_window": "l2 norm of deviations from the mean",
         "over_windows": "0.1 * before + 0.9 * this",
     },
-    windowed=True,
+    window="whole",
     least_window=3,
 )

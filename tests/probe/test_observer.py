@@ -22,18 +22,23 @@ from dataprune.probe.signals import AT_CHECKPOINTS, AT_EPOCHS, SIGNALS, recorded
 from dataprune.probe.tasks import TASKS
 from dataprune.probe.unit import probe_unit
 from dataprune.sources._load import Loaded
-from dataprune.tables.trace import NO_WINDOW, read_trace
+from dataprune.tables.trace import NO_WINDOW, Trace, read_trace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RunUnit = Callable[..., Path]
 MakeRecipe = Callable[..., Recipe]
+Stepped = tuple[list[tuple[Any, Any, Any]], Trace]
 CHEAP = set(AT_CHECKPOINTS + AT_EPOCHS)
 
 
-def steps_shown(
-    monkeypatch: pytest.MonkeyPatch, recipe: Recipe, loaded: Loaded, folder: Path
-) -> tuple[list[tuple[Any, Any, Any]], Path]:
-    """Run a unit in mode train and keep what each step's outputs were."""
+@pytest.fixture
+def stepped(
+    monkeypatch: pytest.MonkeyPatch,
+    make_recipe: MakeRecipe,
+    tested_loaded: Loaded,
+    tmp_path: Path,
+) -> Stepped:
+    """A unit in mode train with checkpoints 1 and 4: what each step showed, and its trace."""
     from dataprune.probe import observer
 
     kept: list[tuple[Any, Any, Any]] = []
@@ -44,21 +49,16 @@ def steps_shown(
         step(self, batch, outputs_BC)
 
     monkeypatch.setattr(observer.StepObserver, "step", spy)
-    unit = plan_units(recipe, loaded, CHEAP, []).units[0]
-    folder.mkdir()
-    probe_unit(unit.spec, shared_arrays(recipe, loaded), folder, lambda _progress: None)
-    return kept, folder / "trace.parquet"
+    recipe = make_recipe(scores__mode="train", scores__at=[1, 4])
+    unit = plan_units(recipe, tested_loaded, CHEAP, []).units[0]
+    probe_unit(unit.spec, shared_arrays(recipe, tested_loaded), tmp_path, lambda _progress: None)
+    return kept, read_trace(tmp_path / "trace.parquet", CHEAP)
 
 
 def test_mode_train_records_what_the_steps_themselves_showed(
-    monkeypatch: pytest.MonkeyPatch,
-    make_recipe: MakeRecipe,
-    tested_loaded: Loaded,
-    tmp_path: Path,
+    stepped: Stepped,
 ) -> None:
-    recipe = make_recipe(scores__mode="train", scores__at=[1, 4])
-    kept, path = steps_shown(monkeypatch, recipe, tested_loaded, tmp_path / "unit")
-    trace = read_trace(path, CHEAP)
+    kept, trace = stepped
     steps = len(kept) // 4
     assert steps == 60 // 16
     for epoch in (1, 4):
@@ -77,14 +77,9 @@ def test_mode_train_records_what_the_steps_themselves_showed(
 
 
 def test_mode_train_counts_a_row_as_in_sample_from_the_checkpoint_that_steps_showed_it_by(
-    monkeypatch: pytest.MonkeyPatch,
-    make_recipe: MakeRecipe,
-    tested_loaded: Loaded,
-    tmp_path: Path,
+    stepped: Stepped,
 ) -> None:
-    recipe = make_recipe(scores__mode="train", scores__at=[1, 4])
-    kept, path = steps_shown(monkeypatch, recipe, tested_loaded, tmp_path / "unit")
-    trace = read_trace(path, CHEAP)
+    kept, trace = stepped
     for epoch in (1, 4):
         shown = {row for rows, _, _ in kept[: epoch * (60 // 16)] for row in rows.tolist()}
         assert np.flatnonzero(trace.in_sample_at(epoch)).tolist() == sorted(shown)
