@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from dataprune.core.errors import DatapruneError
     from dataprune.core.recipe import Recipe, load_recipe
     from dataprune.evaluation.run import EvaluationResult
-    from dataprune.flow import PruneResult, evaluate, load, prune, score
+    from dataprune.flow import evaluate, load, prune, publish, score
     from dataprune.probe.gradients import gradient_norms
     from dataprune.probe.recorder import Recorder
     from dataprune.probe.trainer_callback import RecorderCallback
+    from dataprune.publishing.prune_result import PruneResult
+    from dataprune.publishing.publisher import Published
     from dataprune.scores._import import ImportResult, import_scores
     from dataprune.scores._result import ScoreResult
     from dataprune.versions.load import LoadedVersion
@@ -33,7 +35,8 @@ _HOMES = {
     "EvaluationResult": "dataprune.evaluation.run",
     "ImportResult": "dataprune.scores._import",
     "LoadedVersion": "dataprune.versions.load",
-    "PruneResult": "dataprune.flow",
+    "PruneResult": "dataprune.publishing.prune_result",
+    "Published": "dataprune.publishing.publisher",
     "Recipe": "dataprune.core.recipe",
     "Recorder": "dataprune.probe.recorder",
     "RecorderCallback": "dataprune.probe.trainer_callback",
@@ -44,6 +47,7 @@ _HOMES = {
     "load": "dataprune.flow",
     "load_recipe": "dataprune.core.recipe",
     "prune": "dataprune.flow",
+    "publish": "dataprune.flow",
     "score": "dataprune.flow",
 }
 
@@ -53,6 +57,7 @@ __all__ = [
     "ImportResult",
     "LoadedVersion",
     "PruneResult",
+    "Published",
     "Recipe",
     "Recorder",
     "RecorderCallback",
@@ -64,6 +69,7 @@ __all__ = [
     "load",
     "load_recipe",
     "prune",
+    "publish",
     "score",
 ]
 

@@ -1,8 +1,9 @@
 """The flow, one function per arrow; a reader of this page knows the product.
 
-    source -> probe -> trace -> scores -> decisions -> version -> load -> evaluate
+    source -> probe -> trace -> scores -> decisions -> version -> publish -> load -> evaluate
 
-`score`, `prune`, `load` and `evaluate` are the public verbs: each strings a few arrows together.
+`score`, `prune`, `publish`, `load` and `evaluate` are the public verbs: each strings a few arrows
+together.
 Two side doors lead in: traces of your own training (`score` with `traces`; `probe/recorder.py`)
 and another tool's scores (`import_scores` in `scores/_import.py`).
 Scores are kept apart from decisions, so pruning again costs seconds and needs no torch.
@@ -12,23 +13,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataprune.core.errors import AlignmentError, UsageError, nearest
+from dataprune.core.errors import AlignmentError, UsageError
 from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.probe.examples import DEFAULT_RUNS, read_examples
+from dataprune.publishing.open import open_version
+from dataprune.publishing.prune_result import PruneResult
 from dataprune.scores._result import ScoreResult
 from dataprune.selection import STRATEGIES
 from dataprune.selection._decide import (
-    Choice,
     check_strategy,
     decide,
+    default_column,
     make_choice,
     warnings_for,
     warnings_of_ties,
@@ -37,25 +40,17 @@ from dataprune.sources import open_source
 from dataprune.sources._load import describe
 from dataprune.sources._resolve import resolve_recipe, with_default_model
 from dataprune.tables.decisions import count_by_class, count_reasons
-from dataprune.tables.manifest import (
-    Manifest,
-    SourceRef,
-    check_name,
-    check_tag,
-)
-from dataprune.tables.scores import (
-    ScoreTable,
-    check_table_path,
-    join_tables,
-    read_scores,
-    write_scores,
-)
+from dataprune.tables.manifest import RowOrder, SourceRef, check_name
+from dataprune.tables.scores import check_table_path, join_tables, read_scores, write_scores
 from dataprune.versions.build import Draft, build_control, build_version, control_tag
 from dataprune.versions.load import LoadedVersion, load_version, open_pinned
+from dataprune.versions.order import check_order
 from dataprune.versions.store import DEFAULT_STORE, LocalStore
+from dataprune.versions.tags import is_template, settle_tag
 
 if TYPE_CHECKING:
     from dataprune.evaluation.run import EvaluationResult
+    from dataprune.publishing.publisher import Published
 
 DEFAULT_EVALUATIONS = Path(".dataprune/evaluations")
 
@@ -104,8 +99,14 @@ def score(
     }
     if traces is not None:
         no_effect = {"seeds": seeds, "work": work, "runner": runner, "address": address}
+        for name, value in no_effect.items():
+            if value is not None:
+                raise UsageError(f"{name} has no effect with traces: nothing is trained")
+        from dataprune.scores._score_traces import score_recorded
+
         recipe = resolve_recipe(recipe, about)
-        return _score_traces(recipe, Path(traces), at, out, no_effect)
+        check_strategy(recipe.prune.strategy, recipe.prune.params)
+        return score_recorded(recipe, Path(traces), at, None if out is None else Path(out))
     from dataprune.probe.check import check_signals, check_trainable
     from dataprune.probe.gate import timing_gate
     from dataprune.probe.observe import Observed, observe
@@ -169,60 +170,8 @@ def score(
     )
 
 
-def _score_traces(
-    recipe: Recipe,
-    folder: Path,
-    at: Sequence[int] | None,
-    out: str | Path | None,
-    no_effect: dict[str, Any],
-) -> ScoreResult:
-    """Trace -> scores, from recorded traces: nothing is trained, and torch is not needed."""
-    from dataprune.scores._from_traces import score_traces
-
-    for name, value in no_effect.items():
-        if value is not None:
-            raise UsageError(f"{name} has no effect with traces: nothing is trained")
-    check_strategy(recipe.prune.strategy, recipe.prune.params)
-    made = score_traces(recipe, folder, at, None if out is None else Path(out))
-    return ScoreResult(
-        path=made.path,
-        work=folder,
-        status=made.meta["status"],
-        recipe=made.recipe,
-        source=made.source,
-        reliability=made.meta["reliability"],
-        between=made.meta["between_scores"],
-        seeds=made.meta["seeds"],
-        notes=made.notes,
-        warnings=made.warnings,
-    )
-
-
 def _fingerprint(ref: SourceRef) -> str | None:
     return ref.test.fingerprint if ref.test else None
-
-
-@dataclass(frozen=True)
-class PruneResult:
-    """What `prune` decided and made.
-
-    choice, by: the strategy with its budget, and the score column, if the strategy reads one.
-    classes: per class, rows in the source, kept and dropped. reasons: rows per reason.
-    manifest: None on a dry run. created: False if the same version was there already.
-    control: the random control's manifest, if one was asked for.
-    """
-
-    choice: Choice
-    by: str | None
-    rows_in: int
-    rows_out: int
-    classes: dict[str, dict[str, int]]
-    reasons: dict[str, int]
-    warnings: list[str]
-    manifest: Manifest | None = None
-    created: bool = False
-    control: Manifest | None = None
-    folder: Path | None = None
 
 
 def prune(
@@ -242,27 +191,41 @@ def prune(
     source: str | None = None,
     store: str | Path = DEFAULT_STORE,
     view: bool = False,
+    order: RowOrder | None = None,
     control: bool = False,
+    push: str | None = None,
+    private: bool | None = None,
     dry_run: bool = False,
 ) -> PruneResult:
     """Scores -> decisions -> version: decide from a score table and build `name@tag`.
 
+    tag: "auto", or a tag with {n} in it, takes the next number, of the Hub's versions too if it is
+        pushed; the same version built before keeps its tag.
     keep: a float in (0, 1] keeps `round(keep * n)` rows, an int exactly that many.
     max_per_group: rows of one group of near-duplicates to keep at most.
     extra: further score or flag tables of the same source; `by` may name their columns.
     source: where the source lies now, if not where it was scored. Other defaults: the recipe's.
+    order: "score" stores the rows best to keep first.
+    push: ORG/REPO on the Hub to publish to, the control too; "" for the recipe's `publish.to`.
+    private: of a repository that is made by that.
 
     Raises:
         DatapruneError: one of its subclasses, with what to do next.
     """
     check_name(name)
-    check_tag(tag)
+    first = settle_tag(tag, (), lambda _: False)  # as it would be in an empty store
     if control:
-        control_tag(tag)
+        control_tag(first)
     path = Path(scores)
     table = join_tables(read_scores(path), path, [Path(other) for other in extra])
     ref = SourceRef.model_validate(table.meta["source"])
     recipe = parse_recipe(table.meta["recipe"], where=str(scores))
+    order = check_order(order or recipe.prune.order, view=view)
+    to = None
+    if push is not None or private is not None:
+        from dataprune.publishing.push import push_target
+
+        to = push_target(push, recipe)
     choice = make_choice(
         recipe.prune,
         keep=keep,
@@ -276,7 +239,7 @@ def prune(
     needs_score = STRATEGIES.get(choice.strategy).needs_score
     if by is not None and not needs_score:
         raise UsageError(f"strategy {choice.strategy} uses no score, and --by names {by}")
-    column = by or _default_column(table, recipe)
+    column = by or default_column(table, recipe)
     decisions = decide(table.table, table.values(column), ref.class_names, choice)
     classes = count_by_class(decisions, ref.class_names)
     warnings = warnings_for(decisions, choice, ref.class_names)
@@ -294,50 +257,95 @@ def prune(
         classes=classes,
         reasons=count_reasons(decisions),
         warnings=warnings,
+        tag=tag,
     )
     if dry_run:
         return result
     opened = open_pinned(ref, source, examples=table.table, near=path)
-    draft = Draft(name, tag, opened, ref, table, decisions, choice, column, view)
+    draft = Draft(name, tag, opened, ref, table, decisions, choice, column, view, order=order)
     local = LocalStore(Path(store))
+    if is_template(tag):
+        from dataprune.publishing.push import next_tag
+
+        draft = replace(draft, tag=next_tag(local, draft, to))
     manifest, created = build_version(local, draft)
     control_manifest = build_control(local, draft) if control else None
-    return replace(
+    result = replace(
         result,
+        tag=draft.tag,
         manifest=manifest,
         created=created,
         control=control_manifest,
-        folder=local.path(name, tag),
+        folder=local.path(name, draft.tag),
+    )
+    if to is None:
+        return result
+    made = [m.version for m in (manifest, control_manifest) if m is not None]
+    where: dict[str, Any] = {"to": to, "store": store, "source": source, "private": private}
+    return replace(result, published=tuple(publish(name, tag, **where) for tag in made))
+
+
+def publish(
+    name: str,
+    tag: str,
+    *,
+    to: str | None = None,
+    store: str | Path = DEFAULT_STORE,
+    source: str | None = None,
+    private: bool | None = None,
+    license: str | None = None,  # noqa: A002 - the Hub's word
+) -> Published:
+    """Version -> publish: put `name@tag` on the Hub as ORG/REPO, tagged, whole or not at all.
+
+    Again, it finds what is there: the same version is a success, another one under that tag an
+    error. to, private, license: default to the recipe's `publish`.
+
+    Raises:
+        VersionExistsError: the repository has that tag for another version.
+        HubError: the Hub refused, or did not answer after some tries; do the same again.
+    """
+    from dataprune.publishing.publisher import publish_version
+
+    version = load_version(LocalStore(Path(store)), name, tag, source_uri=source)
+    asked = parse_recipe(version.manifest.recipe, where=f"{name}@{tag}").publish
+    to = to or asked.to
+    if to is None:
+        raise UsageError(
+            f"nothing says where to publish {name}@{tag}",
+            hint="name it: --to ORG/REPO, or publish: {to: ORG/REPO} in the recipe",
+        )
+    return publish_version(
+        version,
+        to,
+        private=asked.private if private is None else private,
+        license=license or asked.license,
     )
 
 
-def _default_column(table: ScoreTable, recipe: Recipe) -> str:
-    """The column that the recipe decides by, else its first score.
-
-    Raises:
-        UsageError: the recipe names a column that the table lacks.
-    """
-    column = recipe.prune.by or recipe.score_names[0]
-    if column not in table.columns:
-        raise UsageError(
-            f"recipe {recipe.name} decides by {column}, and the score table has no such column",
-            hint=f"choose with --by; {nearest(column, table.columns)}",
-        )
-    return column
-
-
 def load(
-    name: str, tag: str, *, store: str | Path = DEFAULT_STORE, source: str | None = None
+    name: str,
+    tag: str,
+    *,
+    store: str | Path = DEFAULT_STORE,
+    source: str | None = None,
+    lock: str | Path | None = None,
+    locked: bool = False,
 ) -> LoadedVersion:
     """Version -> load: `name@tag`, every file checked against the manifest.
 
+    name: of a version in the store, or ORG/REPO on the Hub.
+    tag: on the Hub also an alias or a commit.
     source: where a view's source lies now, if it has moved.
+    lock: of the Hub: a lock file to hold to and to add to; default: `dataprune.lock` of the working
+        folder, if it is there.
+    locked: of the Hub: refuse what the lock file does not know.
 
     Raises:
         VersionNotFoundError: no such name or tag; the hint lists what there is.
-        VersionError: a file is missing, damaged or not the manifest's.
+        VersionError: a file is missing, damaged or not the manifest's, or the tag has moved.
+        HubError: the Hub refused or did not answer; nothing else is handed out instead.
     """
-    return load_version(LocalStore(Path(store)), name, tag, source_uri=source)
+    return open_version(name, tag, store=store, source=source, lock=lock, locked=locked)
 
 
 def evaluate(

@@ -9,7 +9,10 @@ import click
 from dataprune._version import __version__
 from dataprune.cli.errors import run_and_exit
 
-COMMANDS = ("score", "scores", "prune", "load", "evaluate", "versions", "explain", "diff", "status")
+COMMANDS = (
+    "score", "scores", "prune", "publish", "load", "evaluate", "versions", "promote", "rollback",
+    "yank", "retract", "explain", "diff", "status",
+)  # fmt: skip
 
 
 class LazyGroup(click.Group):

@@ -8,22 +8,19 @@ from dataprune.cli.options import json_option, store_option
 
 
 @click.command("diff")
-@click.argument("name")
+@click.argument("name", metavar="NAME|ORG/REPO")
 @click.argument("tag1")
 @click.argument("tag2")
 @store_option
 @json_option
 def command(name: str, tag1: str, tag2: str, store: str, *, as_json: bool) -> None:
     """Compare NAME@TAG1 with NAME@TAG2: rows added and removed, settings that differ."""
-    from pathlib import Path
-
-    from dataprune.cli.output import emit_json, emit_table
+    from dataprune.cli.output import emit_json, emit_table, talk
+    from dataprune.publishing.open import open_version
     from dataprune.versions.diff import diff_versions
-    from dataprune.versions.load import load_version
-    from dataprune.versions.store import LocalStore
 
-    local = LocalStore(Path(store))
-    old, new = (load_version(local, name, tag, prove_source=False) for tag in (tag1, tag2))
+    with talk(quiet=as_json, bars=False):
+        old, new = (open_version(name, t, store=store, prove_source=False) for t in (tag1, tag2))
     told = diff_versions(old, new)
     if as_json:
         emit_json(told)

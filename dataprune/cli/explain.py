@@ -8,20 +8,19 @@ from dataprune.cli.options import json_option, store_option
 
 
 @click.command("explain")
-@click.argument("name")
+@click.argument("name", metavar="NAME|ORG/REPO")
 @click.argument("tag")
 @click.argument("row", type=int)
 @store_option
 @json_option
 def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None:
     """Say why ROW of the source (counted from 0) is in NAME@TAG or not, with all its scores."""
-    from pathlib import Path
+    from dataprune.cli.output import emit_json, emit_table, talk
+    from dataprune.publishing.open import open_version
+    from dataprune.versions.load import explain_row
 
-    from dataprune.cli.output import emit_json, emit_table
-    from dataprune.versions.load import explain_row, load_version
-    from dataprune.versions.store import LocalStore
-
-    version = load_version(LocalStore(Path(store)), name, tag, prove_source=False)
+    with talk(quiet=as_json, bars=False):
+        version = open_version(name, tag, store=store, prove_source=False)
     told = explain_row(version, row)
     if as_json:
         emit_json(told)

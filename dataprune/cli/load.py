@@ -4,32 +4,52 @@ from __future__ import annotations
 
 import click
 
-from dataprune.cli.options import json_option, source_option, store_option
+from dataprune.cli.options import json_option, lock_option, source_option, store_option
 
 
 @click.command("load")
-@click.argument("name")
+@click.argument("name", metavar="NAME|ORG/REPO")
 @click.argument("tag")
 @store_option
 @source_option
+@lock_option
+@click.option("--locked", is_flag=True, help="Refuse a Hub version that the lock file has not.")
 @json_option
-def command(name: str, tag: str, store: str, source: str | None, *, as_json: bool) -> None:
+def command(
+    name: str,
+    tag: str,
+    store: str,
+    source: str | None,
+    lock: str | None,
+    *,
+    locked: bool,
+    as_json: bool,
+) -> None:
     """Check every file of NAME@TAG against its manifest and show what it holds.
+
+    NAME is in the store; ORG/REPO is on the Hugging Face Hub, where TAG may also be an alias or a
+    commit. Which commit and manifest a Hub version is goes into dataprune.lock, which later loads
+    hold to: keep it in git.
 
     In Python: dataprune.load(NAME, TAG).frame(), .arrow() or .torch().
     """
     from dataprune import flow
-    from dataprune.cli.output import emit_json, emit_table
+    from dataprune.cli.output import emit_json, emit_table, talk
 
-    version = flow.load(name, tag, store=store, source=source)
+    if lock is None and "/" in name:
+        lock = "dataprune.lock"
+    with talk(quiet=as_json, bars=False):
+        version = flow.load(name, tag, store=store, source=source, lock=lock, locked=locked)
     manifest = version.manifest
     selection = manifest.selection
     if as_json:
-        emit_json({"folder": str(version.folder), "manifest": manifest.model_dump(mode="json")})
+        told = {"folder": str(version.folder), "manifest": manifest.model_dump(mode="json")}
+        emit_json({**told, "repo": version.repo, "commit": version.commit})
         return
     rows: list[list[object]] = [
         ["rows", f"{selection.rows_out} of {selection.rows_in}"],
         ["kind", manifest.kind],
+        ["commit", version.commit],
         ["strategy", f"{selection.strategy}, score {selection.by}, seed {selection.seed}"],
         ["source", f"{manifest.source.uri} ({manifest.source.fingerprint[:12]})"],
         ["control of", manifest.control_of],

@@ -28,3 +28,15 @@ runner_option: Callable[[F], F] = click.option(
 address_option: Callable[[F], F] = click.option(
     "--address", help="Ray cluster to use with --runner ray; default: one on this machine."
 )
+private_option: Callable[[F], F] = click.option(
+    "--private/--public", default=None,
+    help="Of a repository that is made; default: the recipe's, else the account's.",
+)  # fmt: skip
+new_tag_option: Callable[[F], F] = click.option(
+    "--tag", "new", default="auto", show_default=True, metavar="TAG",
+    help="Tag of the new version; {n} in it is the next number.",
+)  # fmt: skip
+lock_option: Callable[[F], F] = click.option(
+    "--lock", metavar="FILE", type=click.Path(dir_okay=False),
+    help="Lock file of Hub versions; default: dataprune.lock.",
+)  # fmt: skip

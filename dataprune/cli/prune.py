@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dataprune.cli.options import json_option, source_option, store_option
+from dataprune.cli.options import json_option, private_option, source_option, store_option
 
 
 def _params(
@@ -51,11 +51,23 @@ def _params(
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of ties and random draws.")
 @click.option("--name", required=True, help="Name of the version.")
-@click.option("--tag", required=True, help="v, a number, an optional slug: v1, v2-el2n-keep0.5.")
+@click.option(
+    "--tag", required=True,
+    help="v, a number, an optional slug: v1, v2-el2n-keep0.5. auto or v{n}-...: the next number.",
+)  # fmt: skip
 @store_option
 @source_option
 @click.option("--view", is_flag=True, help="Store the decisions only; read the source on load.")
+@click.option(
+    "--order", type=click.Choice(["source", "score"]),
+    help="Order of the rows; score: best to keep first, so that versions share shards.",
+)  # fmt: skip
 @click.option("--control", is_flag=True, help="Also build TAG-control: random, same class counts.")
+@click.option(
+    "--push", is_flag=False, flag_value="", metavar="[ORG/REPO]",
+    help="Publish it, and its control, to the Hub; without a name to the recipe's.",
+)  # fmt: skip
+@private_option
 @click.option("--dry-run", is_flag=True, help="Decide and report; build nothing.")
 @json_option
 def command(
@@ -73,6 +85,9 @@ def command(
     tag: str,
     store: str,
     source: str | None,
+    order: str | None,
+    push: str | None,
+    private: bool | None,  # noqa: FBT001 - click's
     *,
     view: bool,
     control: bool,
@@ -105,14 +120,17 @@ def command(
             source=source,
             store=store,
             view=view,
+            order=order,  # type: ignore[arg-type]  # click has checked it
             control=control,
+            push=push,
+            private=private,
             dry_run=dry_run,
         )
     warn(result.warnings)
     if as_json:
         emit_json(_summary(result))
     else:
-        _show(result, f"{name}@{tag}", dry_run=dry_run)
+        _show(result, f"{name}@{result.tag}", dry_run=dry_run)
 
 
 def _summary(result: Any) -> dict[str, Any]:
@@ -127,15 +145,17 @@ def _summary(result: Any) -> dict[str, Any]:
         "classes": result.classes,
         "reasons": result.reasons,
         "warnings": result.warnings,
+        "tag": result.tag,
         "created": result.created,
         "folder": result.folder,
         "control": result.control.version if result.control else None,
         "fingerprint": result.manifest.fingerprint if result.manifest else None,
+        "published": [vars(made) for made in result.published],
     }
 
 
 def _show(result: Any, version: str, *, dry_run: bool) -> None:
-    from dataprune.cli.output import emit_table
+    from dataprune.cli.output import emit_table, warn
 
     rows = [
         [name, c["source"], c["kept"], c["dropped"], f"{c['kept'] / c['source']:.1%}"]
@@ -158,4 +178,8 @@ def _show(result: Any, version: str, *, dry_run: bool) -> None:
     click.echo(f"{version} {'built' if result.created else 'was there already'}", err=True)
     if result.control:
         click.echo(f"control: {result.control.version}", err=True)
+    for made in result.published:
+        warn(list(made.warnings))
+        word = "published" if made.created else "was there already"
+        click.echo(f"{made.repo}@{made.tag} {word}: {made.url}", err=True)
     click.echo(str(result.folder))

@@ -10,6 +10,9 @@ DatapruneError                 exit 1
   VersionError                         a version that cannot be built, found or trusted
     VersionExistsError                 the tag is taken by other content
     VersionNotFoundError               no such name or tag
+  HubError                             the Hub refused, or what it holds is not what it should be
+    HubMissingError                    no such repository, revision or file, or not for this token
+    HubUnsureError                     no answer came, or one that may not be true: ask again
   MissingExtraError                    an optional dependency that is not installed
   PartialError                 exit 3  units are missing; what is there was written
   BusyError                    exit 4  another process holds the folder
@@ -80,6 +83,23 @@ class VersionExistsError(VersionError):
 
 class VersionNotFoundError(VersionError):
     """No version of that name and tag in the store."""
+
+
+class HubError(DatapruneError):
+    """The Hugging Face Hub refused something, or holds other content than it should."""
+
+
+class HubMissingError(HubError):
+    """The Hub has no such repository, revision or file, or does not show it to this token."""
+
+
+class HubUnsureError(HubError):
+    """The Hub failed or its reply was lost, so that what it did is not known; asking again is safe.
+
+    retry_after_s: how long the Hub asked to be left alone; 0 if it did not say.
+    """
+
+    retry_after_s: float = 0.0
 
 
 class MissingExtraError(DatapruneError):

@@ -207,6 +207,27 @@ class PruneRecipe(Strict):
         None, ge=1, description="rows kept of each group (near-duplicates) at most"
     )
     seed: int = Field(0, ge=0)
+    order: Literal["source", "score"] = Field(
+        "source",
+        description="order of a version's rows; score: best to keep first, so that a smaller "
+        "version's shards are the first of a larger one's",
+    )
+
+
+class PublishRecipe(Strict):
+    """Where versions go when they are pushed; nothing is sent unless that is asked for."""
+
+    to: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="ORG/REPO on the Hugging Face Hub, for prune --push and publish",
+    )
+    private: bool | None = Field(
+        None, description="of a repository that is made; default: the account's own default"
+    )
+    license: str | None = Field(
+        None, description="the Hub's identifier, such as cc-by-4.0, if the source states none"
+    )
 
 
 class Recipe(Strict):
@@ -225,6 +246,7 @@ class Recipe(Strict):
     holdout: Holdout = Holdout()
     run: RunRecipe = RunRecipe()
     prune: PruneRecipe = PruneRecipe()
+    publish: PublishRecipe = PublishRecipe()
 
     @property
     def score_names(self) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dataprune.core.errors import ProbeError, UsageError
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
@@ -85,7 +87,7 @@ def retrain_and_compare(
         BusyError: another process works in the folder.
     """
     check_model(recipe, loaded)
-    arms = make_arms(recipe, loaded, {v.tag: v.rows for v in versions})
+    arms = make_arms(recipe, loaded, {v.tag: np.sort(v.rows) for v in versions})
     units = retrain_units(recipe, loaded, arms, num_seeds)
     log.info(
         "%d arms x %d seeds of %d steps, tested on the %s",

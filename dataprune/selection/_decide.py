@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprune.core.errors import UsageError
+from dataprune.core.errors import UsageError, nearest
 from dataprune.core.fingerprint import mix64
 from dataprune.core.params import check_params
-from dataprune.core.recipe import PruneRecipe
+from dataprune.core.recipe import PruneRecipe, Recipe
 from dataprune.selection import STRATEGIES, Order, Pool, Strategy
 from dataprune.selection._quotas import budget_rows, check_floor, class_quotas
 from dataprune.tables import decisions
 from dataprune.tables.examples import GROUP, NO_CLASSES, occurrences, with_label_type
+from dataprune.tables.scores import ScoreTable
 
 TIE_BREAK = "splitmix64 of the row, seeded"
 _MANY_TIES = 0.1  # of the kept rows
@@ -73,6 +74,21 @@ def make_choice(
         max_per_group=defaults.max_per_group if max_per_group is None else max_per_group,
         seed=defaults.seed if seed is None else seed,
     )
+
+
+def default_column(table: ScoreTable, recipe: Recipe) -> str:
+    """The column that a recipe decides by, else its first score.
+
+    Raises:
+        UsageError: the recipe names a column that the table lacks.
+    """
+    column = recipe.prune.by or recipe.score_names[0]
+    if column not in table.columns:
+        raise UsageError(
+            f"recipe {recipe.name} decides by {column}, and the score table has no such column",
+            hint=f"choose with --by; {nearest(column, table.columns)}",
+        )
+    return column
 
 
 def check_strategy(name: str, params: dict[str, Any]) -> Strategy:

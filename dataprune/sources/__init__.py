@@ -36,6 +36,9 @@ class Source:
     paths: those of them that are Parquet files on this machine; empty for every other format.
     schema: every column, with the schema metadata as found (the `huggingface` key).
     batches: reads record batches in source order; None reads every column.
+    file_batches: reads every column of one of `files`, by its place; None where files are not read
+        one by one.
+    license: as the source states it.
     test: the held-out split, if the source has one.
     """
 
@@ -50,6 +53,8 @@ class Source:
     schema: pa.Schema
     num_rows: int
     batches: Callable[[list[str] | None], Iterator[pa.RecordBatch]]
+    file_batches: Callable[[int], Iterator[pa.RecordBatch]] | None = None
+    license: str | None = None
     test: Source | None = None
 
 

@@ -140,7 +140,7 @@ def _open_split(
 
     source = make_source(recipe, form.name, split, whole, entries, batches)
     paths = tuple(file.path for file in files if file.path is not None) if form.parquet else ()
-    return replace(source, paths=paths)
+    return replace(source, paths=paths, file_batches=lambda at: form.read(files[at], whole, None))
 
 
 def _check_alike(schema: pa.Schema, found: pa.Schema, like: str, where: str) -> None:

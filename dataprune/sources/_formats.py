@@ -23,6 +23,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 SAVED_SPLITS = "dataset_dict.json"
 SAVED = "state.json"
 _WORDS = frozenset({"digits"})  # uris that name no place
+_HUB = "hf://datasets/"
 _DATA = "data"  # where a Hub dataset's folder keeps its files
 
 
@@ -35,6 +36,8 @@ def format_of(uri: str) -> str | None:
     """
     if uri in _WORDS:
         return None
+    if uri.startswith(_HUB):
+        return "hub"
     if is_url(uri) and (by_name := _of_name(without_query(uri))):
         return by_name  # without a look: it may be far away
     place = place_of(uri)

@@ -170,6 +170,7 @@ def _load_split(source: Source, job: _Job, train: Loaded | None) -> Loaded:
         num_rows=source.num_rows,
         fingerprint=source_fingerprint(hashes, labels, class_names),
         files=list(source.files),
+        license=source.license,
     )
     text = isinstance(inputs, pa.ChunkedArray)
     return Loaded(

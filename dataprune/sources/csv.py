@@ -37,7 +37,7 @@ _RAGGED = re.compile(r"Expected (?P<want>\d+) columns, got (?P<got>\d+)")
 
 
 def _open(recipe: SourceRecipe) -> Source:
-    return open_files(recipe, FileFormat("csv", _inspect, _read, infers=True))
+    return open_files(recipe, FILES)
 
 
 def _inspect(file: DataFile, settled: pa.Schema | None) -> tuple[pa.Schema, FileEntry]:
@@ -186,4 +186,5 @@ def _records(file: DataFile) -> Iterator[tuple[int, list[str]]]:
         csv.field_size_limit(before)
 
 
+FILES = FileFormat("csv", _inspect, _read, infers=True)
 FORMAT = SourceFormat("csv", lambda uri: format_of(uri) == "csv", _open)

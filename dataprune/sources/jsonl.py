@@ -35,7 +35,7 @@ Rows = list[tuple[int, dict[str, Any]]]  # each with its line in the file, from 
 
 
 def _open(recipe: SourceRecipe) -> Source:
-    return open_files(recipe, FileFormat("jsonl", _inspect, _read, infers=True))
+    return open_files(recipe, FILES)
 
 
 def _inspect(file: DataFile, settled: pa.Schema | None) -> tuple[pa.Schema, FileEntry]:
@@ -154,4 +154,5 @@ def _word(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)[:80]
 
 
+FILES = FileFormat("jsonl", _inspect, _read, infers=True)
 FORMAT = SourceFormat("jsonl", lambda uri: format_of(uri) == "jsonl", _open)

@@ -15,6 +15,7 @@ from dataprune.tables.parquet import read_table, write_table
 
 FORMAT = "dataprune.decisions"
 FORMAT_VERSION = 1
+RETRACTED = "retracted"  # the reason of rows that were taken out of a version afterwards
 SCHEMA = pa.schema(
     [
         *examples.SCHEMA,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from dataprune.core.errors import TableError, UsageError
 from dataprune.core.files import read_json
@@ -17,6 +17,7 @@ from dataprune.core.recipe_training import Strict
 
 TAG_PATTERN = r"^v[0-9]+(\.[0-9]+){0,2}(-[a-z0-9]+(\.[a-z0-9]+)*)*$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+RowOrder = Literal["source", "score"]
 _Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -52,6 +53,7 @@ class SourceRef(Strict):
     num_rows: int = Field(ge=1)
     fingerprint: str = _Sha256
     files: list[FileEntry]
+    license: str | None = Field(None, description="as the source states it")
 
 
 class ScoresEntry(Strict):
@@ -95,6 +97,15 @@ class ResultEntry(Strict):
     features: dict[str, Any] | None
     splits: dict[str, SplitEntry]
     rows_sha256: str = _Sha256
+    order: RowOrder = Field("source", description="order of the rows: the source's, or best first")
+
+
+class ParentRef(Strict):
+    """A published version that this one was made from."""
+
+    version: str = Field(pattern=TAG_PATTERN, max_length=63)
+    manifest_sha256: str = _Sha256
+    relation: Literal["rollback", "retracted", "materialized"]
 
 
 class ClassCounts(Strict):
@@ -129,7 +140,22 @@ class Manifest(Strict):
     result: ResultEntry
     decisions: FileEntry
     control_of: str | None = Field(None, description="tag this version is the control of")
+    parents: list[ParentRef] = Field([], description="versions that this one was made from")
     producer: Producer
+
+    @model_validator(mode="after")
+    def _files_stay_inside(self) -> Manifest:
+        for file in self.files:
+            path = PurePosixPath(file.path)
+            if path.is_absolute() or ".." in path.parts or "\\" in file.path:
+                raise ValueError(f"file {file.path!r} lies outside the version")
+        return self
+
+    @property
+    def files(self) -> list[FileEntry]:
+        """Every file of the version but the manifest: data, decisions, scores."""
+        data = [file for split in self.result.splits.values() for file in split.files]
+        return [*data, self.decisions, self.scores.file]
 
 
 def check_tag(tag: str) -> str:
@@ -138,13 +164,30 @@ def check_tag(tag: str) -> str:
     Raises:
         UsageError: it is not; the hint shows the form.
     """
-    if not re.fullmatch(TAG_PATTERN, tag) or len(tag) > 63 or tag.endswith(".lock"):
+    if not is_tag(tag):
         raise UsageError(
             f"{tag!r} is not a version tag",
-            hint="tags are v<N> with an optional slug, lower case, 63 characters at most: "
-            "v1, v2-el2n-keep0.5",
+            hint=f"did you mean {_like(tag)}? tags are v<N> with an optional slug, lower case, 63 "
+            "characters at most: v1, v2-el2n-keep0.5",
         )
     return tag
+
+
+def is_tag(tag: str) -> bool:
+    """Whether a name has the form of a version tag."""
+    return (
+        re.fullmatch(TAG_PATTERN, tag) is not None and len(tag) <= 63 and not tag.endswith(".lock")
+    )
+
+
+def _like(tag: str) -> str:
+    """The nearest legal tag: lower case, one number, words between single dashes and dots."""
+    number_and_words = r"^(?:v(?=[0-9.]|$))?\.?([0-9]+(?:\.[0-9]+){0,2})?(.*)$"
+    found = re.match(number_and_words, tag.lower().strip(), re.DOTALL)
+    assert found is not None, "every part of the pattern may be empty"
+    words = re.findall(r"[a-z0-9]+(?:\.[a-z0-9]+)*", found[2])
+    legal = "-".join([f"v{found[1] or 1}", *words])[:63].rstrip("-.").removesuffix(".lock")
+    return legal if is_tag(legal) else "v1"
 
 
 def check_name(name: str) -> str:

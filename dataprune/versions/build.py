@@ -26,8 +26,10 @@ from dataprune.tables.manifest import (
     ClassCounts,
     FileEntry,
     Manifest,
+    ParentRef,
     Producer,
     ResultEntry,
+    RowOrder,
     ScoresEntry,
     SelectionEntry,
     SourceRef,
@@ -38,7 +40,9 @@ from dataprune.tables.manifest import (
 from dataprune.tables.parquet import write_table
 from dataprune.tables.scores import ScoreTable
 from dataprune.versions.identity import verify_files, version_identity
+from dataprune.versions.order import Arrangement, kept_rows, rows_per_shard
 from dataprune.versions.store import MANIFEST, LocalStore
+from dataprune.versions.tags import next_number
 from dataprune.versions.write import write_shards
 
 DATA_FOLDER = "data"
@@ -57,6 +61,11 @@ class Draft:
     by: score column decided by.
     view: store no rows, read the pinned source on load.
     control_of: the tag this is a random control of.
+    order: of the rows in the shards.
+    positions: the source row of each row of `source`, where that is not the pinned source itself
+        but another version's own rows.
+    selection: as recorded, where it was not made now.
+    parents: versions this one is made from.
     """
 
     name: str
@@ -69,6 +78,10 @@ class Draft:
     by: str
     view: bool = False
     control_of: str | None = None
+    order: RowOrder = "source"
+    positions: npt.NDArray[np.int64] | None = None
+    selection: SelectionEntry | None = None
+    parents: tuple[ParentRef, ...] = ()
 
 
 def build_version(store: LocalStore, draft: Draft) -> tuple[Manifest, bool]:
@@ -122,6 +135,11 @@ def build_control(store: LocalStore, draft: Draft) -> Manifest:
     return build_version(store, control)[0]
 
 
+def draft_fingerprint(draft: Draft) -> str:
+    """The fingerprint of the version that a draft makes; its tag plays no part."""
+    return fingerprint(_identity(draft))
+
+
 def control_tag(tag: str) -> str:
     """Tag of a version's control.
 
@@ -133,9 +151,9 @@ def control_tag(tag: str) -> str:
 
 def _identity(draft: Draft) -> dict[str, Any]:
     kind = "view" if draft.view else "materialized"
-    selection = _selection(draft)
+    selection = draft.selection or _selection(draft)
     return version_identity(
-        kind, draft.ref.fingerprint, selection, draft.decisions, draft.control_of
+        kind, draft.ref.fingerprint, selection, draft.decisions, draft.control_of, draft.order
     )
 
 
@@ -154,8 +172,13 @@ def _selection(draft: Draft) -> SelectionEntry:
         tie_break=TIE_BREAK,
         rows_in=len(keep),
         rows_out=budget_rows(choice.keep, len(keep)),
-        kept_rows_sha256=hashlib.sha256(np.flatnonzero(keep).astype("<i8").tobytes()).hexdigest(),
+        kept_rows_sha256=kept_rows_sha256(keep),
     )
+
+
+def kept_rows_sha256(keep: npt.NDArray[np.bool_]) -> str:
+    """Hash of the kept rows' positions in the source, ascending."""
+    return hashlib.sha256(np.flatnonzero(keep).astype("<i8").tobytes()).hexdigest()
 
 
 def _difference(existing: Manifest, identity: dict[str, Any]) -> str:
@@ -165,6 +188,8 @@ def _difference(existing: Manifest, identity: dict[str, Any]) -> str:
         return f"another source, {existing.source.uri}"
     if existing.control_of != identity["control_of"]:
         return f"control_of {existing.control_of}"
+    if existing.result.order != identity.get("order", "source"):
+        return f"order {existing.result.order}, this has {identity.get('order', 'source')}"
     before = existing.selection.model_dump(mode="json")
     for key in _CHOSEN:
         if before[key] != identity["selection"][key]:
@@ -173,15 +198,15 @@ def _difference(existing: Manifest, identity: dict[str, Any]) -> str:
 
 
 def _next(store: LocalStore, draft: Draft) -> str:
-    taken = [int(t[1:].split("-")[0].split(".")[0]) for t in store.tags(draft.name)]
-    return f"v{max(taken) + 1}"
+    return f"v{next_number(store.tags(draft.name))}"
 
 
 def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
     keep: npt.NDArray[np.bool_] = draft.decisions.column("keep").to_numpy(zero_copy_only=False)
+    rows = kept_rows(draft.decisions, draft.order)
     files: list[FileEntry] = []
     if not draft.view:
-        files = write_shards(draft.source, keep, folder / DATA_FOLDER, draft.ref.split)
+        files = _write_data(draft, keep, rows, folder / DATA_FOLDER)
     meta = {
         "class_names": draft.ref.class_names,
         "source_fingerprint": draft.ref.fingerprint,
@@ -206,10 +231,12 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
         result=ResultEntry(
             features=features_of(draft.source.schema) or None,
             splits={draft.ref.split: SplitEntry(rows=selection.rows_out, files=files)},
-            rows_sha256=_rows_sha256(draft.decisions, keep),
+            rows_sha256=_rows_sha256(draft.decisions, rows),
+            order=draft.order,
         ),
         decisions=_entry(folder / DECISIONS, len(keep)),
         control_of=draft.control_of,
+        parents=list(draft.parents),
         producer=Producer(
             dataprune=__version__,
             packages={p: importlib.metadata.version(p) for p in ("numpy", "pyarrow")},
@@ -238,11 +265,26 @@ def _entry(path: Path, rows: int) -> FileEntry:
     return FileEntry(path=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
 
 
-def _rows_sha256(decisions: pa.Table, keep: npt.NDArray[np.bool_]) -> str:
+def _write_data(
+    draft: Draft, keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], folder: Path
+) -> list[FileEntry]:
+    """Write the kept rows, from the source or from what holds some of its rows already."""
+    if draft.positions is not None:
+        there = np.full(len(keep), -1, dtype=np.int64)
+        there[draft.positions] = np.arange(len(draft.positions))
+        keep, rows = keep[draft.positions], there[rows]
+        assert (rows >= 0).all(), "every kept row is where it is read from"
+    arrangement = None
+    if draft.order == "score":
+        arrangement = Arrangement(rows, rows_per_shard(draft.ref))
+    return write_shards(draft.source, keep, folder, draft.ref.split, arrangement)
+
+
+def _rows_sha256(decisions: pa.Table, rows: npt.NDArray[np.int64]) -> str:
     """Hash of the kept rows' content and labels, in order: the same however they are sharded."""
-    digest = hashlib.sha256(canonical_json(["rows", int(keep.sum())]).encode())
-    digest.update(decisions.column("content_hash").to_numpy()[keep].astype("<u8").tobytes())
-    labels = decisions.column("label").filter(pa.array(keep))
+    digest = hashlib.sha256(canonical_json(["rows", len(rows)]).encode())
+    digest.update(decisions.column("content_hash").to_numpy()[rows].astype("<u8").tobytes())
+    labels = decisions.column("label").take(pa.array(rows))
     if pa.types.is_integer(labels.type):
         digest.update(labels.to_numpy().astype("<i4").tobytes())
     else:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.tables.decisions import read_decisions
 from dataprune.tables.examples import class_name, occurrences
 from dataprune.versions.load import LoadedVersion
 
@@ -25,9 +24,11 @@ _FIELDS = (
 def diff_versions(old: LoadedVersion, new: LoadedVersion) -> dict[str, Any]:
     """Kept rows in both, added and removed, in total and per class, and changed settings.
 
-    Rows are matched by content hash and occurrence (the k-th copy of an example matches the k-th).
+    Rows of one source are matched by their places; of two sources, by content hash and occurrence
+    (the k-th copy of an example matches the k-th).
     """
-    kept_old, kept_new = _kept(old), _kept(new)
+    same_source = old.manifest.source.fingerprint == new.manifest.source.fingerprint
+    kept_old, kept_new = (_kept(version, by_row=same_source) for version in (old, new))
     both = kept_old.keys() & kept_new.keys()
     added, removed = kept_new.keys() - both, kept_old.keys() - both
     classes: dict[str, dict[str, int]] = {}
@@ -37,7 +38,7 @@ def diff_versions(old: LoadedVersion, new: LoadedVersion) -> dict[str, Any]:
             entry[kind] += 1
     before, after = (v.manifest.selection.model_dump(mode="json") for v in (old, new))
     settings = {k: [before[k], after[k]] for k in _FIELDS if before[k] != after[k]}
-    if old.manifest.source.fingerprint != new.manifest.source.fingerprint:
+    if not same_source:
         settings["source"] = [old.manifest.source.uri, new.manifest.source.uri]
     return {
         "name": old.name,
@@ -51,10 +52,14 @@ def diff_versions(old: LoadedVersion, new: LoadedVersion) -> dict[str, Any]:
     }
 
 
-def _kept(version: LoadedVersion) -> dict[tuple[int, int], str]:
-    """{(content hash, occurrence): class name} of the kept rows; "all" without classes."""
-    table = read_decisions(version.folder / version.manifest.decisions.path)
-    hashes = table.column("content_hash").to_numpy()
+def _kept(version: LoadedVersion, *, by_row: bool) -> dict[tuple[int, int], str]:
+    """{(content hash, occurrence) or (row, 0): class name} of the kept rows.
+
+    The class is "all" without classes. Retracted rows have no content hash any more, so that copies
+    of them would be counted amiss where rows can be matched by place.
+    """
+    table = version.decisions_table
+    hashes = table.column("row" if by_row else "content_hash").to_numpy()
     labels = table.column("label").to_pylist()
     keep = table.column("keep").to_numpy(zero_copy_only=False)
     occurrence = occurrences(hashes)

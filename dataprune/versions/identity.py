@@ -13,7 +13,7 @@ from dataprune.core.errors import VersionError
 from dataprune.core.files import sha256_file
 from dataprune.core.fingerprint import fingerprint
 from dataprune.tables.decisions import count_by_class, count_reasons
-from dataprune.tables.manifest import FileEntry, Manifest, SelectionEntry
+from dataprune.tables.manifest import FileEntry, Manifest, RowOrder, SelectionEntry
 
 
 def version_identity(
@@ -22,8 +22,12 @@ def version_identity(
     selection: SelectionEntry,
     decisions: pa.Table,
     control_of: str | None,
+    order: RowOrder,
 ) -> dict[str, Any]:
-    """Kind, source, selection and every decision: builds that agree on these are one version."""
+    """Kind, source, selection, every decision and the rows' order: the same in these is the same.
+
+    The source's own order goes without saying.
+    """
     digest = hashlib.sha256()
     for name in ("keep", "rank", "value"):
         digest.update(np.ascontiguousarray(decisions.column(name).to_numpy()).tobytes())
@@ -34,6 +38,7 @@ def version_identity(
         "selection": selection.model_dump(mode="json"),
         "decisions": digest.hexdigest(),
         "control_of": control_of,
+        **({} if order == "source" else {"order": order}),
     }
 
 
@@ -49,6 +54,7 @@ def check_manifest(manifest: Manifest, decisions: pa.Table) -> None:
         manifest.selection,
         decisions,
         manifest.control_of,
+        manifest.result.order,
     )
     counts = count_by_class(decisions, manifest.source.class_names)
     same = (
@@ -86,6 +92,5 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
     Raises:
         VersionError: as `verify_file`.
     """
-    data = [f for split in manifest.result.splits.values() for f in split.files]
-    for entry in [*data, manifest.decisions, manifest.scores.file]:
+    for entry in manifest.files:
         verify_file(folder / entry.path, entry)

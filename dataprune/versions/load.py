@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 
 from dataprune.core.errors import AlignmentError, SourceError, VersionError
 from dataprune.core.recipe import Images, SourceRecipe, parse_recipe
@@ -19,12 +21,16 @@ from dataprune.selection import STRATEGIES
 from dataprune.sources import Source, open_source
 from dataprune.sources._load import load_rows
 from dataprune.sources._places import is_there, is_url
-from dataprune.tables.decisions import read_decisions
+from dataprune.tables.decisions import RETRACTED, read_decisions
 from dataprune.tables.examples import GROUP, check_aligned, class_name
 from dataprune.tables.manifest import Manifest, SourceRef
+from dataprune.tables.scores import ScoreTable, read_scores
 from dataprune.versions.identity import check_manifest, verify_files
+from dataprune.versions.order import kept_rows
 from dataprune.versions.store import LocalStore
 from dataprune.versions.write import kept_table
+
+HUB = "hub"  # the format of sources on the Hub
 
 if TYPE_CHECKING:
     from dataprune.versions.torch_view import VersionDataset
@@ -35,12 +41,17 @@ class LoadedVersion:
     """A version whose files were checked against its manifest.
 
     `frame()`, `arrow()` and `torch()` give the kept rows, every column of the source, in source
-    order; `decisions()` gives a row per row of the source.
+    order unless the version was built in another (`prune(order="score")`); `decisions()` gives a
+    row per row of the source.
+
+    repo, commit: where it was loaded from, if that was the Hub.
     """
 
     manifest: Manifest
     folder: Path
     source_uri: str | None = None
+    repo: str | None = None
+    commit: str | None = None
 
     @property
     def name(self) -> str:
@@ -57,7 +68,7 @@ class LoadedVersion:
 
     def __repr__(self) -> str:
         rows = f"{len(self)} of {self.manifest.selection.rows_in} rows"
-        return f"<{self.name}@{self.tag}: {rows}, {self.manifest.kind}>"
+        return f"<{self.repo or self.name}@{self.tag}: {rows}, {self.manifest.kind}>"
 
     def frame(self) -> pl.LazyFrame:
         """The kept rows as a polars LazyFrame."""
@@ -100,7 +111,32 @@ class LoadedVersion:
 
     def decisions(self) -> pl.DataFrame:
         """The decision on every row of the source, with its reason."""
-        return pl.DataFrame(pl.from_arrow(self._decisions))
+        return pl.DataFrame(pl.from_arrow(self.decisions_table))
+
+    def own_rows(self) -> Source:
+        """Where its rows are read from: its shards, or for a view the pinned source."""
+        if self.manifest.kind == "view":
+            return self._source
+        ref = self.manifest.source
+        recipe = SourceRecipe(
+            uri=str(Path(self._paths[0]).parent),
+            format="parquet",
+            split=ref.split,
+            columns=ref.columns,
+        )
+        return open_source(recipe)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Every column of the rows, with the source's metadata."""
+        if self.manifest.kind == "materialized":
+            return pq.read_schema(self._paths[0])
+        return self._source.schema
+
+    @cached_property
+    def scores(self) -> ScoreTable:
+        """The score table that it was decided from: a row per row of the source."""
+        return read_scores(self.folder / self.manifest.scores.file.path)
 
     @property
     def class_names(self) -> list[str]:
@@ -109,8 +145,8 @@ class LoadedVersion:
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
-        """Positions of the kept rows in the source, int64, ascending."""
-        return np.flatnonzero(self._keep)
+        """Positions of the kept rows in the source, int64, in the order of the version's rows."""
+        return kept_rows(self.decisions_table, self.manifest.result.order)
 
     @property
     def _paths(self) -> list[str]:
@@ -118,18 +154,20 @@ class LoadedVersion:
         return [str(self.folder / f.path) for f in self.manifest.result.splits[split].files]
 
     @cached_property
-    def _decisions(self) -> pa.Table:
+    def decisions_table(self) -> pa.Table:
+        """The decisions as stored."""
         return read_decisions(self.folder / self.manifest.decisions.path)
 
     @cached_property
     def _keep(self) -> npt.NDArray[np.bool_]:
-        keep: npt.NDArray[np.bool_] = self._decisions.column("keep").to_numpy(zero_copy_only=False)
+        column = self.decisions_table.column("keep")
+        keep: npt.NDArray[np.bool_] = column.to_numpy(zero_copy_only=False)
         return keep
 
     @cached_property
     def _source(self) -> Source:
-        """A view's source, proven to be the one that was scored."""
-        return open_pinned(self.manifest.source, self.source_uri, examples=self._decisions)
+        """The source, proven to be the one that was scored."""
+        return open_pinned(self.manifest.source, self.source_uri, examples=self.decisions_table)
 
     @cached_property
     def _view_table(self) -> pa.Table:
@@ -161,12 +199,24 @@ def load_version(
             f"{folder} holds {manifest.name}@{manifest.version}, not {name}@{tag}",
             hint="the folder was renamed or copied by hand; build the version again",
         )
-    verify_files(folder, manifest)
     loaded = LoadedVersion(manifest, folder, source_uri)
-    check_manifest(manifest, loaded._decisions)  # noqa: SLF001 - our own class
-    if manifest.kind == "view" and prove_source:
-        _ = loaded._source  # noqa: SLF001 - our own class: prove the source before it is handed out
+    prove(loaded, source=prove_source)
     return loaded
+
+
+def prove(loaded: LoadedVersion, *, source: bool, files: bool = True) -> None:
+    """Check every file of a version against its manifest, and the manifest against the decisions.
+
+    source: check a view's source too. files: False if they were checked as they came.
+
+    Raises:
+        VersionError, AlignmentError: as `load_version`.
+    """
+    if files:
+        verify_files(loaded.folder, loaded.manifest)
+    check_manifest(loaded.manifest, loaded.decisions_table)
+    if loaded.manifest.kind == "view" and source:
+        _ = loaded._source  # noqa: SLF001 - our own class: prove the source before it is handed out
 
 
 def open_pinned(
@@ -193,13 +243,13 @@ def open_pinned(
         test_split=ref.test.split if ref.test else None,
         columns=ref.columns,
     )
-    source = open_source(recipe)
+    source = _open(recipe, ref)
     if _same_files(source, ref):
         return source
     found = load_rows(source, task=ref.task)
     if examples is not None:
         what, other = f"source {recipe.uri}", "what was scored"
-        check_aligned(found.examples, examples, what=what, other=other)
+        check_aligned(found.examples, _as_scored(examples, found.examples), what=what, other=other)
     if found.ref.fingerprint != ref.fingerprint:
         raise AlignmentError(
             f"source {recipe.uri} is not the one that was scored",
@@ -208,12 +258,33 @@ def open_pinned(
     return source
 
 
+def _as_scored(examples: pa.Table, found: pa.Table) -> pa.Table:
+    """A version's examples with the hashes that `retract` took out of it put back."""
+    if "reason" not in examples.column_names or len(examples) != len(found):
+        return examples
+    retracted = pc.equal(examples.column("reason"), RETRACTED)
+    hashes = pc.if_else(retracted, found.column("content_hash"), examples.column("content_hash"))
+    at = examples.schema.get_field_index("content_hash")
+    return examples.set_column(at, examples.schema.field(at), hashes)
+
+
+def _open(recipe: SourceRecipe, ref: SourceRef) -> Source:
+    if ref.format == HUB and recipe.uri == ref.uri:  # what is known of its files need not be asked
+        from dataprune.sources.hub import open_hub
+
+        known = [*ref.files, *(ref.test.files if ref.test else [])]
+        return open_hub(recipe, known=known)
+    if recipe.uri != ref.uri and ref.format == HUB:
+        recipe = recipe.model_copy(update={"format": None})  # a copy of it may lie anywhere
+    return open_source(recipe)
+
+
 def _locate(ref: SourceRef, near: Path | None) -> str:
     """Where a source is: as it was named, or that name from a folder above `near`.
 
     What is found is proven by its content, so a wrong guess cannot pass.
     """
-    if not ref.files or is_there(ref.uri):
+    if not ref.files or ref.format == HUB or is_there(ref.uri):
         return ref.uri
     if near is not None and not is_url(ref.uri) and not Path(ref.uri).is_absolute():
         for folder in near.resolve().parents:
@@ -241,15 +312,12 @@ def explain_row(loaded: LoadedVersion, row: int) -> dict[str, Any]:
     Raises:
         VersionError: the source has no such row.
     """
-    from dataprune.tables.scores import read_scores
-
     total = loaded.manifest.selection.rows_in
     if not 0 <= row < total:
         raise VersionError(f"the source has rows 0 to {total - 1}, and no row {row}")
     decision = read_decisions(loaded.folder / loaded.manifest.decisions.path).slice(row, 1)
-    scores = read_scores(loaded.folder / loaded.manifest.scores.file.path)
     told: dict[str, Any] = decision.to_pylist()[0]
-    values = scores.table.slice(row, 1).to_pylist()[0]
+    values = loaded.scores.table.slice(row, 1).to_pylist()[0]
     told["class_name"] = class_name(told["label"], loaded.manifest.source.class_names)
     selection = loaded.manifest.selection
     needs_score = STRATEGIES.get(selection.strategy).needs_score

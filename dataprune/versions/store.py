@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ from pathlib import Path
 
 from dataprune.core.errors import VersionError, VersionNotFoundError, nearest
 from dataprune.core.files import exclusive, sync
-from dataprune.tables.manifest import Manifest, check_name, check_tag, read_manifest
+from dataprune.tables.manifest import Manifest, check_name, check_tag, is_tag, read_manifest
+from dataprune.versions.tags import tag_order
 
 DEFAULT_STORE = Path(".dataprune/store")
 MANIFEST = "manifest.json"
@@ -31,12 +31,12 @@ class LocalStore:
         return sorted(p.name for p in self.folder.iterdir() if p.is_dir() and self.tags(p.name))
 
     def tags(self, name: str) -> list[str]:
-        """Tags of a name, by version number."""
+        """Tags of a name, by version number; a folder of another name is none of its versions."""
         home = self.folder / name
         if not home.is_dir():
             return []
         found = [p.parent.name for p in home.glob(f"*/{MANIFEST}")]
-        return sorted((t for t in found if not t.startswith(".")), key=_tag_order)
+        return sorted(filter(is_tag, found), key=tag_order)
 
     def has(self, name: str, tag: str) -> bool:
         """Whether the version is there."""
@@ -101,9 +101,3 @@ class LocalStore:
                 sync(home)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _tag_order(tag: str) -> tuple[list[int], str]:
-    number = re.match(r"v([0-9.]+)", tag)
-    parts = [int(p) for p in number[1].split(".") if p] if number else []
-    return parts, tag

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from dataprune.core.errors import AlignmentError, VersionError
 from dataprune.core.files import sha256_file
 from dataprune.sources import Source
 from dataprune.tables.manifest import FileEntry
+from dataprune.versions.order import Arrangement, arranged
 
 _SHARD_BYTES = 500 << 20
 _ROW_GROUP_BYTES = 64 << 20
@@ -26,11 +27,16 @@ _CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level
 
 
 def write_shards(
-    source: Source, keep: npt.NDArray[np.bool_], folder: Path, split: str
+    source: Source,
+    keep: npt.NDArray[np.bool_],
+    folder: Path,
+    split: str,
+    arrangement: Arrangement | None = None,
 ) -> list[FileEntry]:
     """Write `folder/SPLIT-00000-of-0000N.parquet`; rows are recounted from the written files.
 
     keep: bool (num_rows,), which rows of the source to write. Memory is bounded by a row group.
+    arrangement: the order to write them in, if not the source's; memory then holds a shard.
 
     Raises:
         AlignmentError: the source does not have as many rows as there are decisions.
@@ -39,9 +45,20 @@ def write_shards(
     folder.mkdir(parents=True)
     shards = _Shards(source.schema, folder)
     wanted: dict[Any, int] = {}
-    for batch in _kept_batches(source, keep):
-        shards.add(batch)
-        _count(batch, source.columns.label, wanted)
+    spill = folder / ".spill"
+    in_shards: Iterable[Iterable[pa.RecordBatch]] = (
+        [_kept_batches(source, keep)]
+        if arrangement is None
+        else arranged(source, arrangement, spill)
+    )
+    for batches in in_shards:
+        for batch in batches:
+            shards.add(batch)
+            _count(batch, source.columns.label, wanted)
+        if arrangement is not None:
+            shards.end()
+    if spill.exists():
+        spill.rmdir()
     paths = shards.close()
     _recount(paths, source.columns.label, wanted)
     entries = []
@@ -66,13 +83,37 @@ def kept_table(source: Source, keep: npt.NDArray[np.bool_]) -> pa.Table:
 
 def _kept_batches(source: Source, keep: npt.NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:
     row = 0
-    for batch in source.batches(None):
+    for batch in _batches_with(source, keep):
+        if isinstance(batch, int):
+            row += batch
+            continue
         mask = keep[row : row + len(batch)]
         row += len(batch)
+        if row > len(keep):
+            break
         if mask.any():
             yield batch.filter(pa.array(mask)).cast(source.schema)
     if row != len(keep):
-        raise AlignmentError(f"source {source.uri} has {row} rows, decisions have {len(keep)}")
+        has = "more" if row > len(keep) else row
+        raise AlignmentError(
+            f"decisions are on {len(keep)} rows, and source {source.uri} has {has} now",
+            hint="leave it alone while a version is made from it, then do the same again",
+        )
+
+
+def _batches_with(source: Source, keep: npt.NDArray[np.bool_]) -> Iterator[pa.RecordBatch | int]:
+    """Batches of the files that hold a kept row; of the others, how many rows they have."""
+    if source.file_batches is None:
+        yield from source.batches(None)
+        return
+    row = 0
+    for i, entry in enumerate(source.files):
+        rows = entry.rows or 0
+        if keep[row : row + rows].any():
+            yield from source.file_batches(i)
+        else:
+            yield rows
+        row += rows
 
 
 @dataclass
@@ -93,9 +134,13 @@ class _Shards:
         if self.pending_bytes >= _ROW_GROUP_BYTES:
             self._flush()
 
-    def close(self) -> list[Path]:
+    def end(self) -> None:
+        """End a shard here, whatever its size."""
         self._flush()
         self._end_shard()
+
+    def close(self) -> list[Path]:
+        self.end()
         return self.paths
 
     def _flush(self) -> None:

@@ -204,7 +204,7 @@ CASES: list[tuple[str, int, str]] = [
     # versions
     ("load d v9 --store {ground}/store", 1, "tags: v1, v1-control, v2"),
     ("load e v1 --store {ground}/store", 1, "has nothing named e"),
-    ("load ../d v1 --store {ground}/store", 2, "has a slash"),
+    ("load ../d v1 --store {ground}/store", 2, "is not the name of a Hub dataset"),
     ("load d --store {ground}/store", 2, "TAG"),
     ("load d v1 --store {tmp}/none", 1, "dataprune prune makes one"),
     ("explain d v1 60 --store {ground}/store", 1, "rows 0 to 59, and no row 60"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -200,10 +201,36 @@ def saved_dataset_splits(folder: Path) -> SourceRecipe:
     return SourceRecipe(uri=str(folder / "two"))
 
 
+def hub_images(folder: Path) -> SourceRecipe:
+    """Shards of images on the Hub that HF_ENDPOINT names, with a test split."""
+    parquet_hub(folder)
+    return SourceRecipe(uri=on_hub(folder))
+
+
+def hub_text(folder: Path) -> SourceRecipe:
+    """Two files of texts on the Hub that HF_ENDPOINT names, named by a glob, with a key."""
+    jsonl_text(folder)
+    return SourceRecipe(uri=f"{on_hub(folder)}/*.jsonl", columns=Columns(key="id"))
+
+
+def on_hub(folder: Path) -> str:
+    """Make a dataset of a folder; its uri."""
+    from huggingface_hub import HfApi
+
+    repo = f"acme/{folder.name}"
+    HfApi().create_repo(repo, repo_type="dataset")
+    HfApi().upload_folder(repo_id=repo, folder_path=folder, repo_type="dataset")
+    return f"hf://datasets/{repo}"
+
+
+# These run in a process whose Hub is on loopback: test_hub_source starts one with this suite.
+has_hub = os.environ.get("HF_ENDPOINT", "").startswith("http://127.0.0.1")
+ELSEWHERE = set() if has_hub else {"hub"}
 CASES: dict[str, list[Callable[[Path], SourceRecipe]]] = {
     "arrow": [arrow_file, arrow_streams],
     "csv": [csv_text, csv_numbers],
     "digits": [digits],
+    "hub": [hub_images, hub_text],
     "image_folder": [image_folder_classes, image_folder_splits],
     "jsonl": [jsonl_text, jsonl_features],
     "parquet": [parquet_features, parquet_text, parquet_hub, parquet_url],

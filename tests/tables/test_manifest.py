@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,45 @@ def test_a_missing_part_is_named(tmp_path: Path, data: dict[str, Any], key: str)
         read_manifest(stored(tmp_path, data))
 
 
+@pytest.mark.parametrize("place", ["result.order", "parents", "source.license"])
+def test_what_manifests_did_not_always_say_has_its_old_meaning(
+    tmp_path: Path, data: dict[str, Any], place: str
+) -> None:
+    old = read_manifest(stored(tmp_path, data))
+    assert (old.result.order, old.parents, old.source.license) == ("source", [], None)
+    text = json.loads(render_manifest(old))
+    *sections, key = place.split(".")
+    part = text
+    for section in sections:
+        part = part[section]
+    assert key in part, "it is written out from now on"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"relation": "stolen"}, "relation: Input should be 'rollback', 'retracted' or"),
+        ({"version": "latest"}, "version: String should match"),
+        ({"manifest_sha256": "AB" * 32}, "manifest_sha256: String should match"),
+        ({"commit": "abc"}, "commit: Extra inputs"),
+    ],
+)
+def test_a_wrong_parent_is_told_with_its_place(
+    tmp_path: Path, data: dict[str, Any], change: dict[str, str], says: str
+) -> None:
+    parent = {"version": "v1", "manifest_sha256": SHA, "relation": "retracted"}
+    manifest = read_manifest(stored(tmp_path, {**data, "parents": [parent]}))
+    assert manifest.parents[0].model_dump() == parent
+    with pytest.raises(TableError, match=rf"parents\.0\.{says}"):
+        read_manifest(stored(tmp_path, {**data, "parents": [{**parent, **change}]}))
+
+
+def test_an_order_that_is_none_is_told(tmp_path: Path, data: dict[str, Any]) -> None:
+    data["result"]["order"] = "best"
+    with pytest.raises(TableError, match=r"result\.order: Input should be 'source' or 'score'"):
+        read_manifest(stored(tmp_path, data))
+
+
 def test_an_unknown_part_is_refused(tmp_path: Path, data: dict[str, Any]) -> None:
     with pytest.raises(TableError, match="is not a manifest: created_at"):
         read_manifest(stored(tmp_path, {**data, "created_at": "now"}))
@@ -179,6 +219,47 @@ def test_a_tag_of_another_form_is_refused_with_the_form(tag: str) -> None:
     with pytest.raises(UsageError, match="is not a version tag") as caught:
         check_tag(tag)
     assert "v1, v2-el2n-keep0.5" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("tag", "like"),
+    [
+        ("V1", "v1"),
+        ("1", "v1"),
+        ("v2_el2n", "v2-el2n"),
+        ("v2 el2n  keep0.5 ", "v2-el2n-keep0.5"),
+        ("V2-EL2N-Keep0.5", "v2-el2n-keep0.5"),
+        ("v1.2.3.4", "v1.2.3-4"),
+        ("v1--a", "v1-a"),
+        ("v1-a..b", "v1-a-b"),
+        ("v1-a.", "v1-a"),
+        ("v.3", "v3"),
+        ("v3.lock", "v3-lock"),
+        ("v3-a.lock", "v3-a"),
+        ("v4/x", "v4-x"),
+        ("latest", "v1-latest"),
+        ("", "v1"),
+        ("\u00fc", "v1"),
+        ("v1-" + "a" * 61, "v1-" + "a" * 60),
+        ("v1-" + "a" * 59 + "-b", "v1-" + "a" * 59),
+    ],
+)
+def test_a_mistyped_tag_is_answered_with_the_nearest_legal_one(tag: str, like: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_tag(tag)
+    assert (caught.value.hint or "").startswith(f"did you mean {like}? ")
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(), st.text("vV01.-_ ax\n/lock", max_size=80)))
+def test_whatever_is_typed_what_is_suggested_is_legal(tag: str) -> None:
+    try:
+        check_tag(tag)
+    except UsageError as exc:
+        found = re.match(r"did you mean (\S+)\? tags are ", exc.hint or "")
+        assert found is not None
+        assert check_tag(found[1]) == found[1]
+        assert accepted(version=found[1])
 
 
 @pytest.mark.parametrize("name", ["digits", "a", "A.b_c-1", "9lives", "n" * 64])

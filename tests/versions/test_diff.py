@@ -96,6 +96,19 @@ def test_copies_of_an_example_are_told_apart_by_their_occurrence(
     assert (told["in_both"], told["added"], told["removed"]) == (300, 300, 0)
 
 
+def test_of_one_source_another_copy_of_an_example_is_another_row(
+    blobs_path: Path, score_random: ScoreRandom, build: Build, tmp_path: Path
+) -> None:
+    table = pq.read_table(blobs_path)
+    twice = tmp_path / "twice.parquet"
+    pq.write_table(pa.concat_tables([table, table]), twice)
+    scores = score_random(twice)
+    old, new = build(scores, "v1"), build(scores, "v2", seed=1, strategy="random")
+    told = diff_versions(old, new)
+    assert told["in_both"] == len(np.intersect1d(old.rows, new.rows))
+    assert told["added"] == told["removed"] == 300 - told["in_both"]
+
+
 def test_a_row_that_changed_its_content_is_one_removed_and_one_added(
     blobs_path: Path, score_random: ScoreRandom, build: Build, tmp_path: Path
 ) -> None:

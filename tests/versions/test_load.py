@@ -291,6 +291,58 @@ def test_explain_refuses_a_row_the_source_lacks(row: int, store: Path) -> None:
         explain_row(flow.load("d", "v1", store=store), row)
 
 
+# --- views of many files
+
+
+@pytest.fixture
+def many_files(tmp_path: Path) -> Callable[[str], Path]:
+    """60 rows in 12 files of a format, one of which has no rows."""
+
+    def write(form: str) -> Path:
+        folder = tmp_path / form
+        folder.mkdir()
+        for i in range(13):
+            first = 5 * i if i < 3 else 5 * (i - 1)
+            part = [
+                {"x": float(row), "label": f"c{row % 3}"}
+                for row in range(first, first + (5 if i != 3 else 0))
+            ]
+            path = folder / f"train-{i:05d}.{form}"
+            if form == "parquet":
+                schema = pa.schema([("x", pa.float64()), ("label", pa.string())])
+                pq.write_table(pa.Table.from_pylist(part, schema=schema), path)
+            elif form == "jsonl":
+                path.write_text("".join(json.dumps(row) + "\n" for row in part) or "\n")
+            else:
+                path.write_text("x,label\n" + "".join(f"{r['x']},{r['label']}\n" for r in part))
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize("keep", [1, 4, 60])
+def test_a_view_of_many_files_gives_the_kept_rows_and_reads_only_files_that_hold_one(
+    form: str,
+    keep: int,
+    many_files: Callable[[str], Path],
+    score_random: ScoreRandom,
+    tmp_path: Path,
+) -> None:
+    folder = many_files(form)
+    scores = score_random(folder, input="x")
+    flow.prune(scores, name="d", tag="v1", keep=keep, view=True, store=tmp_path / "store")
+    version = flow.load("d", "v1", store=tmp_path / "store")
+    needed = {int(row) // 5 for row in version.rows}
+    for path in folder.iterdir():  # proven to be there; what is not needed is not read again
+        i = int(path.stem[-5:])
+        if i == 3 or i - (i > 3) not in needed:
+            path.unlink()
+    rows = version.arrow().to_table()
+    assert rows.column("x").to_pylist() == [float(row) for row in version.rows]
+    assert rows.column("label").to_pylist() == [f"c{row % 3}" for row in version.rows]
+
+
 READ = """
 import json, sys
 from dataprune import flow

@@ -1,0 +1,120 @@
+"""The part of a card that says what proves a version and how to make it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dataprune.publishing.front_matter import render_yaml
+from dataprune.publishing.markdown import (
+    code,
+    details,
+    each_text,
+    escaped,
+    fenced,
+    portable,
+    table,
+)
+from dataprune.tables.manifest import FileEntry
+
+if TYPE_CHECKING:
+    from dataprune.publishing.card import Card
+
+_MOST_FILES = 50
+
+
+def reproducing(card: Card) -> list[str]:
+    """The card's last sections: what proves the version, and the commands that make it again."""
+    manifest, source = card.manifest, card.manifest.source
+    parts = [
+        "## Integrity",
+        (
+            "The tag is not meant to move, but only convention holds it: git lets its owner move "
+            "it. `.dataprune/manifest.json` names every file with its sha256, and `dataprune.load` "
+            f"refuses files that differ. Fingerprint of this version: {code(manifest.fingerprint)}."
+        ),
+        "## Reproduce",
+        (
+            f"Made with dataprune {escaped(manifest.producer.dataprune)}. With the recipe below "
+            "saved as `recipe.yaml`:"
+        ),
+        fenced(_commands(card), "bash"),
+    ]
+    recipe = each_text(manifest.recipe, portable)
+    if recipe != manifest.recipe:
+        parts.append(
+            "The recipe names folders of the machine that it ran on. Only their last part is shown "
+            "here: put in where the data is on yours."
+        )
+    parts.append(details("Recipe", fenced(render_yaml(recipe), "yaml")))
+    parts.append(
+        f"Source: {escaped(portable(source.uri))}, format {escaped(source.format)}, split "
+        f"{escaped(source.split)}, {source.num_rows:,} rows, fingerprint "
+        f"{code(source.fingerprint)}."
+    )
+    if manifest.parents:
+        parts.append("It was made from these versions:")
+        parts.append(
+            table(
+                ["version", "how", "sha256 of its manifest"],
+                "lll",
+                [
+                    [escaped(p.version), p.relation, code(p.manifest_sha256)]
+                    for p in manifest.parents
+                ],
+            )
+        )
+    if source.files:
+        parts.append(details("Files of the source", _files(source.files)))
+    return [*parts, details("Files of this version", _files(manifest.files))]
+
+
+def _commands(card: Card) -> str:
+    manifest, selection, spec = card.manifest, card.manifest.selection, card.manifest.scores.spec
+    score = "dataprune score recipe.yaml --out scores.parquet"
+    if spec.get("status") == "imported":
+        score = "# bring in the other tool's scores: dataprune scores import --help"
+    elif spec.get("model") == "external":
+        score = "# score the traces of your own training: dataprune score --help, --traces"
+    if manifest.parents:
+        made = ", ".join(f"{parent.relation} of {parent.version}" for parent in manifest.parents)
+        return f"# {made}: as the card of that version says"
+    if manifest.control_of:
+        version = f"{manifest.name}@{manifest.control_of}"
+        return f"{score}\n# then as the card of {version} says, with --control added"
+    flags = ["--keep", str(selection.keep)]
+    flags += ["--by", card.by] if card.by else []
+    flags += ["--strategy", selection.strategy]
+    for name, value in selection.params.items():
+        flags += ["--param", f"{name}={json.dumps(value)}"]
+    flags += ["--seed", str(selection.seed), "--class-balance", selection.class_balance]
+    flags += ["--min-per-class", str(selection.min_per_class)] if selection.min_per_class else []
+    if selection.max_per_group is not None:
+        flags += ["--max-per-group", str(selection.max_per_group)]
+    flags += ["--name", manifest.name, "--tag", manifest.version]
+    flags += ["--view"] if manifest.kind == "view" else []
+    flags += ["--order", "score"] if manifest.result.order == "score" else []
+    if manifest.scores.unit_ids != card.scores_meta.get("unit_ids"):
+        flags += ["--with", "OTHER-SCORES.parquet"]
+    return f"{score}\ndataprune prune scores.parquet {shlex.join(flags)}"
+
+
+def _files(files: Sequence[FileEntry]) -> str:
+    rows = [
+        [
+            escaped(portable(file.path)),
+            "" if file.rows is None else f"{file.rows:,}",
+            f"{file.bytes:,}",
+            code(file.sha256),
+        ]
+        for file in files[:_MOST_FILES]
+    ]
+    listed = table(["file", "rows", "bytes", "sha256"], "lrrl", rows)
+    more = len(files) - _MOST_FILES
+    return (
+        listed
+        if more <= 0
+        else f"{listed}\n\nand {more:,} more, which `.dataprune/manifest.json` names."
+    )

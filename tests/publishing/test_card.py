@@ -1,0 +1,517 @@
+"""The card of a version: `datasets` loads by it, people read it, and nothing in data breaks it."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from datasets.exceptions import DatasetsError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from PIL import Image
+
+from dataprune import flow
+from dataprune.core.recipe import parse_recipe
+from dataprune.publishing.card import Card, render_card
+from dataprune.publishing.front_matter import render_yaml
+from dataprune.publishing.markdown import escaped, portable, without_places
+from dataprune.tables.manifest import ClassCounts, Manifest, ParentRef, read_manifest
+
+NAMES = ["on", "1e3", 'a: b | "c"']
+
+
+def build(tmp_path: Path, table: pa.Table, recipe: dict[str, Any], **how: Any) -> Path:
+    """A version of random scores; returns its folder."""
+    path = tmp_path / "a_b[c]" / "rows.parquet"
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(table, path)
+    wanted = {
+        "name": "random", "scores": {"names": ["random"]}, "seeds": 2, **recipe,
+        "source": {"uri": str(path), **recipe.get("source", {})},
+    }  # fmt: skip
+    parsed = parse_recipe(wanted, where="tests")
+    scores = flow.score(parsed, work=tmp_path / "work", out=tmp_path / "scores.parquet")
+    how = {"tag": "v1", "keep": 0.5, "strategy": "hardest", **how}
+    made = flow.prune(scores.path, name="d", store=tmp_path / "store", **how)
+    assert made.folder is not None
+    return made.folder
+
+
+def card_of(folder: Path, **changes: Any) -> Card:
+    """The card of a built version, as publishing makes it."""
+    manifest = read_manifest(folder / "manifest.json")
+    shards = {s: [folder / f.path for f in e.files] for s, e in manifest.result.splits.items()}
+    splits: dict[str, Any] = {}
+    if manifest.kind == "materialized":
+        splits = {
+            split: (
+                sum(pq.read_metadata(p).num_rows for p in paths),
+                sum(pq.read_table(p).nbytes for p in paths),
+                [p.relative_to(folder).as_posix() for p in paths],
+            )
+            for split, paths in shards.items()
+        }
+    scores = pq.read_schema(folder / "scores.parquet")
+    files = [p for paths in shards.values() for p in paths]
+    card = Card(
+        manifest=manifest,
+        schema=pq.read_schema(files[0]) if files else pa.schema([("x", pa.float32())]),
+        decisions_schema=pq.read_schema(folder / "decisions.parquet"),
+        scores_schema=scores,
+        repo="org/repo",
+        splits=splits,
+        download_size=sum(p.stat().st_size for p in files),
+        license=None,
+        source_datasets=[],
+        scores_meta=json.loads(scores.metadata[b"dataprune"]),
+        warnings=[],
+    )
+    return replace(card, **changes)
+
+
+def header(text: str) -> dict[str, Any]:
+    found = re.match(r"---\n(.*?\n)---\n\n# ", text, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = yaml.safe_load(found[1])
+    return data
+
+
+def page(text: str) -> str:
+    """The card's Markdown as HTML, as the Hub would make it: raw HTML let through."""
+    body = text.split("\n---\n", 1)[1]
+    made: str = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
+    return made
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Every table of the page: rows of cells, as a reader sees them."""
+    found = []
+    for table in re.findall(r"<table>(.*?)</table>", page(text), re.DOTALL):
+        rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
+        cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+        found.append([[html.unescape(re.sub("<[^>]*>", "", c)) for c in row] for row in cells])
+    return found
+
+
+def class_table(text: str) -> list[list[str]]:
+    return next(t for t in tables(text) if t[0][0] == "class")
+
+
+def png(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((4, 4, 3), value, dtype=np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def pictures() -> pa.Table:
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=NAMES),
+            "note|`x`": datasets.Value("string"),
+        }
+    )
+    images = [{"bytes": png(i), "path": None} for i in range(30)]
+    columns = {"image": images, "label": [i % 3 for i in range(30)], "note|`x`": ["n"] * 30}
+    return pa.table(columns, schema=features.arrow_schema)
+
+
+def numbers(label: pa.Array | None) -> pa.Table:
+    rows = 30 if label is None else len(label)
+    columns = {f"x{i}": np.random.default_rng(i).normal(size=rows) for i in range(3)}
+    return pa.table(columns if label is None else {**columns, "label": label})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A materialized version of 15 of 30 images."""
+    return build(tmp_path, pictures(), {})
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> dict[str, str]:
+    return {"cache_dir": str(tmp_path / "cache")}
+
+
+def put(folder: Path, text: str, to: Path) -> str:
+    """A copy of the version as it lies in a repository, with its card."""
+    shutil.copytree(folder, to)
+    (to / "README.md").write_text(text, encoding="utf-8")
+    return str(to)
+
+
+def test_datasets_load_what_the_card_says(
+    folder: Path, tmp_path: Path, cache: dict[str, str]
+) -> None:
+    repository = put(folder, render_card(card_of(folder)), tmp_path / "repo")
+    rows = datasets.load_dataset(repository, **cache)
+    assert set(rows) == {"train"}
+    written = pq.read_table(next((folder / "data").glob("*.parquet")))
+    assert rows["train"]["label"][:] == written.column("label").to_pylist()
+    assert rows["train"].features == datasets.Features.from_arrow_schema(pictures().schema)
+    first = written.column("image")[0].as_py()["bytes"]
+    assert rows["train"][0]["image"].getpixel((0, 0)) == Image.open(io.BytesIO(first)).getpixel(
+        (0, 0)
+    )
+    for name in ("decisions", "scores"):
+        own = datasets.load_dataset(repository, name, split="train", **cache)
+        table = pq.read_table(folder / f"{name}.parquet")
+        assert own.column_names == table.column_names
+        assert own.features["label"] == datasets.ClassLabel(names=NAMES)
+        assert own.with_format("arrow")[:].to_pylist() == table.to_pylist()
+
+
+def test_a_wrong_number_of_rows_is_caught(
+    folder: Path, tmp_path: Path, cache: dict[str, str]
+) -> None:
+    text = render_card(card_of(folder)).replace("num_examples: 15", "num_examples: 14", 1)
+    repository = put(folder, text, tmp_path / "repo")
+    with pytest.raises(DatasetsError):
+        datasets.load_dataset(repository, **cache)
+
+
+def test_a_missing_shard_is_caught(folder: Path, tmp_path: Path, cache: dict[str, str]) -> None:
+    repository = put(folder, render_card(card_of(folder)), tmp_path / "repo")
+    for path in Path(repository).glob("data/*"):
+        path.rename(path.with_name("train-00000-of-00002.parquet"))
+    with pytest.raises(FileNotFoundError):
+        datasets.load_dataset(repository, **cache)
+
+
+def test_of_a_view_plain_datasets_get_the_decisions(tmp_path: Path, cache: dict[str, str]) -> None:
+    folder = build(tmp_path, pictures(), {}, view=True)
+    text = render_card(card_of(folder))
+    repository = put(folder, text, tmp_path / "repo")
+    assert len(datasets.load_dataset(repository, split="train", **cache)) == 30
+    scores = datasets.load_dataset(repository, "scores", split="train", **cache)
+    assert "random" in scores.column_names
+    assert [c["config_name"] for c in header(text)["configs"]] == ["decisions", "scores"]
+    assert "This is a view." in text
+    assert "A view works only as long as its source is there" in text
+    assert 'load_dataset("org/repo", revision="v1")' not in text
+    assert "--view" in text
+    assert str(tmp_path) not in text
+
+
+def test_the_header_names_files_sizes_and_features(folder: Path) -> None:
+    card = card_of(folder, license="mit", source_datasets=["org/base"])
+    data = header(render_card(card))
+    shard = "data/train-00000-of-00001.parquet"
+    assert data["configs"] == [
+        {"config_name": "default", "default": True,
+         "data_files": [{"split": "train", "path": [shard]}]},
+        {"config_name": "decisions",
+         "data_files": [{"split": "train", "path": ["decisions.parquet"]}]},
+        {"config_name": "scores", "data_files": [{"split": "train", "path": ["scores.parquet"]}]},
+    ]  # fmt: skip
+    default, decisions, scores = data["dataset_info"]
+    assert default["features"][1] == {
+        "name": "label",
+        "dtype": {"class_label": {"names": dict(zip("012", NAMES, strict=True))}},
+    }
+    assert default["splits"] == [
+        {"name": "train", "num_bytes": card.splits["train"][1], "num_examples": 15}
+    ]
+    assert default["download_size"] == (folder / shard).stat().st_size
+    assert decisions["splits"][0]["num_examples"] == scores["splits"][0]["num_examples"] == 30
+    assert data["license"] == "mit"
+    assert data["source_datasets"] == ["org/base"]
+    assert data["size_categories"] == ["n<1K"]
+    assert data["task_categories"] == ["image-classification"]
+    assert data["tags"] == ["dataprune", "data-pruning", "hardest"]
+    assert data["pretty_name"] == "d@v1"
+    assert header(render_card(card_of(folder))).keys() == data.keys() - {
+        "license",
+        "source_datasets",
+    }
+
+
+def test_the_body_tells_what_it_is_and_how_to_get_it(folder: Path, tmp_path: Path) -> None:
+    warning = f"look at {tmp_path}/x.yaml, https://example.org/a/b and half/half | <b>"
+    text = render_card(card_of(folder, warnings=[warning]))
+    shown = html.unescape(re.sub("<[^>]*>", "", page(text)))
+    for told in (
+        "d@v1",
+        "15 of the 30 rows (50.0%) of rows.parquet, split train",
+        'dataprune.load("org/repo", "v1")',
+        'load_dataset("org/repo", revision="v1")',
+        "look at x.yaml, https://example.org/a/b and half/half | <b>",
+        "Hard is not mislabelled",
+        "in the training set",
+        "(membership)",
+        "refuses files that differ",
+        "dataprune prune scores.parquet --keep 0.5 --by random --strategy hardest --seed 0",
+        "--class-balance none --name d --tag v1",
+        "Only their last part is shown",
+        "It is a control: it says nothing about the rows.",
+        "Number of seeds: 2",
+    ):
+        assert told in shown, told
+    assert str(tmp_path) not in text
+    for heading in ("Load", "Scores", "What was dropped", "Limits", "Privacy", "Integrity"):
+        assert f"<h2>{heading}</h2>" in page(text)
+
+
+def test_tables_reconcile(folder: Path) -> None:
+    card = card_of(folder)
+    text = render_card(card)
+    rows = class_table(text)[1:]
+    assert [row[0] for row in rows] == NAMES
+    for name, source, kept, dropped, share in rows:
+        counts = card.manifest.classes[name]
+        assert (int(source), int(kept), int(dropped)) == (10, counts.kept, counts.dropped)
+        assert share == f"{counts.kept / 10:.1%}"
+    reasons = next(t for t in tables(text) if t[0][0] == "reason")[1:]
+    assert {code: int(count) for code, count, _ in reasons} == card.manifest.reasons
+    shas = {cell for table in tables(text) for row in table for cell in row if len(cell) == 64}
+    assert {card.manifest.decisions.sha256, card.manifest.scores.file.sha256} <= shas
+
+
+def test_a_probe_tells_its_reliability_and_accuracy(tiny_scores: Path, tmp_path: Path) -> None:
+    made = flow.prune(tiny_scores, name="d", tag="v1", keep=0.5, store=tmp_path, control=True)
+    assert made.folder is not None
+    text = render_card(card_of(made.folder))
+    assert "Paul et al. 2021, Definition 2.3" in text
+    assert re.search(r"correlation of 0\.\d{3} \(split-half", text)
+    assert re.search(
+        r"Held-out accuracy of the probe: 0\.\d{3} at epoch 2, 0\.\d+ at epoch 4", text
+    )
+    assert "lost most" in text
+    assert "Higher means harder." in text
+    assert header(text)["task_categories"] == ["image-classification"]
+    control = render_card(card_of(made.folder.parent / "v1-control"))
+    assert "**This is a control.** It has as many rows as d@v1" in control
+    assert "No score decided here" in control
+    assert "as the card of d@v1 says, with --control added" in control
+    assert "The classes have about the shares" not in control
+
+
+@pytest.mark.parametrize(
+    ("recipe", "label", "category", "task"),
+    [
+        ({"task": "regression"}, pa.array(np.arange(30) / 7), "tabular-regression", "regression"),
+        ({"task": "multilabel"}, pa.array([["a"], ["a", "b"], []] * 10), "tabular-classification",
+         "multilabel"),
+        ({"task": None}, None, None, None),
+    ],
+)  # fmt: skip
+def test_other_tasks(
+    tmp_path: Path, recipe: dict[str, Any], label: Any, category: str | None, task: str | None
+) -> None:
+    folder = build(tmp_path, numbers(label), recipe)
+    text = render_card(card_of(folder))
+    assert header(text).get("task_categories") == ([category] if category else None)
+    assert ("A row of several classes counts in each" in text) == (task == "multilabel")
+    assert ("no classes to count by" in text) == (task != "multilabel")
+    assert "lost most" not in text
+    repository = put(folder, text, tmp_path / "repo")
+    cached = {"cache_dir": str(tmp_path / "cache"), "split": "train"}
+    assert len(datasets.load_dataset(repository, **cached)) == 15
+    decisions = datasets.load_dataset(repository, "decisions", **cached)
+    assert (
+        decisions.with_format("arrow")[:].to_pylist()
+        == pq.read_table(folder / "decisions.parquet").to_pylist()
+    )
+
+
+def with_classes(card: Card, names: list[str]) -> Card:
+    """The same card, as if its classes were these."""
+    source = card.manifest.source.model_copy(update={"class_names": names})
+    classes = {n: ClassCounts(source=10 + i, kept=5, dropped=5 + i) for i, n in enumerate(names)}
+    update = {"source": source, "classes": classes}
+    return replace(card, manifest=card.manifest.model_copy(update=update))
+
+
+def test_of_a_thousand_classes_the_largest_are_listed(folder: Path) -> None:
+    card = with_classes(card_of(folder), [f"c{i}" for i in range(1000)])
+    text = render_card(card)
+    rows = class_table(text)[1:]
+    assert [row[0] for row in rows] == [*(f"c{i}" for i in range(950, 1000)), "950 smaller classes"]
+    total = sum(int(row[1].replace(",", "")) for row in rows)
+    assert total == sum(c.source for c in card.manifest.classes.values())
+
+
+nasty = st.text(
+    st.one_of(
+        st.sampled_from("|`*_[]()<>!#&;:\\\n\r\t~$@{}\"'-+=. 1a"),
+        st.characters(codec="utf-8"),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(nasty, min_size=1, max_size=5, unique=True))
+def test_no_class_name_breaks_the_card(names: list[str]) -> None:
+    card = with_classes(CARDS["card"], names)
+    text = render_card(card)
+    rows = class_table(text)[1:]
+    plain = [re.sub(r"\s+", " ", html.unescape(escaped(name))).strip() for name in names]
+    assert [re.sub(r"\s+", " ", row[0]).strip() for row in rows] == plain
+    assert [row[1] for row in rows] == [str(10 + i) for i in range(len(names))]
+    assert set(re.findall(r"</?([a-z0-9]+)", page(text))) == TAGS
+    for info in header(text)["dataset_info"][1:]:
+        label = next(f for f in info["features"] if f["name"] == "label")
+        assert list(label["dtype"]["class_label"]["names"].values()) == names
+
+
+CARDS: dict[str, Card] = {}
+TAGS: set[str] = set()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_card(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One card for the property tests, which cannot have a fixture of each test."""
+    CARDS["card"] = card_of(build(tmp_path_factory.mktemp("card"), pictures(), {}))
+    TAGS.update(re.findall(r"</?([a-z0-9]+)", page(render_card(CARDS["card"]))))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<script>alert(1)</script>", "a\n\n# heading", "a|b", "`a`", "[a](javascript:x)", "![a](b)",
+     "</details>", "&lt;b&gt;", "a\\|b", "**a**", "~~a~~", "$a$", ":smile:", "<!--", "```\na"],
+)  # fmt: skip
+def test_markup_in_data_stays_text(text: str) -> None:
+    made = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    shown = html.unescape(re.fullmatch(r"<p>(.*)</p>\n", made.render(f"x {escaped(text)}"))[1])  # type: ignore[index]
+    assert shown == "x " + text.replace("\n", "\\n")
+
+
+def test_a_recipe_cannot_leave_its_block(folder: Path) -> None:
+    card = card_of(folder)
+    recipe = {**card.manifest.recipe, "name": "```\n</details><script>", "x": "~~~\n````"}
+    update = {"recipe": recipe}
+    text = render_card(replace(card, manifest=card.manifest.model_copy(update=update)))
+    assert "<script" not in page(text)
+    block = re.search(r"^(`{3,})yaml\n(.*?)\n\1$", text, re.DOTALL | re.MULTILINE)
+    assert block is not None
+    read = yaml.safe_load(block[2])
+    assert (read["name"], read["x"]) == (recipe["name"], recipe["x"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=10), nasty))
+def test_yaml_round_trip(data: dict[str, str]) -> None:
+    text = render_yaml({"a": [data]})
+    assert yaml.safe_load(text) == {"a": [data]}
+    assert all(not line.startswith("---") for line in text.splitlines())
+
+
+@pytest.mark.parametrize("word", ["on", "y", "1e3", "0o7", "1_0", "null", "~", "a: b", "- x", "12"])
+def test_words_that_some_yaml_reads_otherwise_are_quoted(word: str) -> None:
+    assert re.fullmatch(r"""key: (".*"|'.*')\n""", render_yaml({"key": word}))
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("/home/me/data/cats", "cats"),
+        ("/home/me/data/cats/", "cats"),
+        ("file:///home/me/cats.parquet", "cats.parquet"),
+        ("~/cats", "cats"),
+        ("C:\\Users\\me\\cats", "cats"),
+        ("\\\\host\\share\\cats", "cats"),
+        ("cats/train.parquet", "cats/train.parquet"),
+        ("$DATAPRUNE_DATA/cats", "$DATAPRUNE_DATA/cats"),
+        ("hf://datasets/org/cats@v1", "hf://datasets/org/cats@v1"),
+        ("https://me:secret@host/cats?token=x", "https://host/cats"),
+        ("digits", "digits"),
+        ("/", "/"),
+    ],
+)
+def test_places_are_not_told(given: str, shown: str) -> None:
+    assert portable(given) == shown
+
+
+def test_places_in_sentences_are_not_told() -> None:
+    said = (
+        "read '/home/me/a b'; see /home/me/x.csv, ~/y/z and file:///p/q. and/or 1/2, http://h/p/q"
+    )
+    told = without_places(said)
+    assert "home" not in told
+    assert told.endswith("see x.csv, z and q. and/or 1/2, http://h/p/q")
+
+
+def test_the_same_version_gives_the_same_bytes(folder: Path) -> None:
+    card = card_of(folder)
+    again = replace(card, manifest=Manifest.model_validate(card.manifest.model_dump(mode="json")))
+    assert render_card(card) == render_card(again)
+
+
+@pytest.mark.parametrize(
+    ("rows", "category"),
+    [(1, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (10_000, "10K<n<100K"), (999_999, "100K<n<1M"),
+     (10**9, "1B<n<10B"), (10**12, "n>1T")],
+)  # fmt: skip
+def test_size_categories(folder: Path, rows: int, category: str) -> None:
+    card = card_of(folder)
+    chosen = card.manifest.selection.model_copy(update={"rows_out": rows})
+    manifest = card.manifest.model_copy(update={"selection": chosen})
+    splits = {"train": (rows, 1, ["data/x.parquet"])}
+    assert header(render_card(replace(card, manifest=manifest, splits=splits)))[
+        "size_categories"
+    ] == [category]
+
+
+def test_what_a_manifest_may_also_say(folder: Path) -> None:
+    card = card_of(folder)
+    spec = {**card.manifest.scores.spec, "status": "experimental"}
+    scores = card.manifest.scores.model_copy(
+        update={"status": "partial", "spec": spec, "unit_ids": ["of another table"]}
+    )
+    chosen = card.manifest.selection.model_copy(
+        update={"params": {"offset": 0.1}, "min_per_class": 2, "max_per_group": 1, "keep": 15}
+    )
+    update = {"scores": scores, "selection": chosen}
+    meta = {**card.scores_meta, "timing": [{"epoch": 1, "metric": "accuracy", "value": 0.5}]}
+    manifest = card.manifest.model_copy(update=update)
+    text = render_card(replace(card, manifest=manifest, scores_meta=meta))
+    assert "**Partial**" in text
+    assert "experimental" in text
+    assert "Held-out" not in text
+    assert "--with OTHER-SCORES.parquet" in text
+    assert "--param 'offset=0.1'" in text or "--param offset=0.1" in text
+    assert "--keep 15 " in text
+    assert "--min-per-class 2 --max-per-group 1" in text
+
+
+def test_parents_are_listed(folder: Path) -> None:
+    card = card_of(folder)
+    parent = ParentRef(version="v0", manifest_sha256="0" * 64, relation="rollback")
+    manifest = card.manifest.model_copy(update={"parents": [parent]})
+    text = render_card(replace(card, manifest=manifest))
+    assert ["v0", "rollback", "0" * 64] in [row for table in tables(text) for row in table]
+
+
+def test_a_list_of_numbers_may_be_anything(folder: Path) -> None:
+    card = card_of(folder)
+    columns = card.manifest.source.columns.model_copy(update={"input": "x"})
+    source = card.manifest.source.model_copy(update={"kind": "features", "columns": columns})
+    manifest = card.manifest.model_copy(update={"source": source})
+    schema = pa.schema([("x", pa.list_(pa.float32())), ("label", pa.int64())])
+    assert "task_categories" not in header(
+        render_card(replace(card, manifest=manifest, schema=schema))
+    )
+
+
+def test_scores_of_another_tool_say_so(folder: Path) -> None:
+    card = card_of(folder)
+    spec = {"score": "x", "higher_is": "harder", "status": "imported", "source": "their`s.csv"}
+    scores = card.manifest.scores.model_copy(update={"spec": spec, "reliability": {}})
+    text = render_card(replace(card, manifest=card.manifest.model_copy(update={"scores": scores})))
+    assert "another tool's file, their&#96;s.csv" in text
+    assert "dataprune scores import" in text
+    assert "Reliability: unknown" in text

@@ -1,0 +1,484 @@
+"""Versions made from versions: without some rows, and with rows of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataprune import flow
+from dataprune.core.errors import (
+    AlignmentError,
+    SourceError,
+    UsageError,
+    VersionExistsError,
+)
+from dataprune.tables.decisions import count_by_class, count_reasons
+from dataprune.tables.manifest import Manifest, ParentRef, render_manifest
+from dataprune.versions.build import build_version
+from dataprune.versions.derive import materialize_in_store, without_rows
+from dataprune.versions.diff import diff_versions
+from dataprune.versions.load import LoadedVersion, explain_row
+from dataprune.versions.store import LocalStore
+from tests.versions.conftest import animals
+
+ScoreRandom = Callable[..., Path]
+KINDS: dict[str, dict[str, Any]] = {
+    "materialized": {},
+    "ordered": {"order": "score"},
+    "view": {"view": True},
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def sha256(manifest: Manifest) -> str:
+    return hashlib.sha256(render_manifest(manifest).encode()).hexdigest()
+
+
+def retracted(old: LoadedVersion, tag: str, rows: list[int]) -> LoadedVersion:
+    """Build and load the version without rows, in the same store."""
+    store = LocalStore(old.folder.parent.parent)
+    parent = ParentRef(version=old.tag, manifest_sha256=sha256(old.manifest), relation="retracted")
+    build_version(store, without_rows(old, tag, parent, np.asarray(rows, dtype=np.int64)))
+    return flow.load(old.name, tag, store=store.folder)
+
+
+def refused(old: LoadedVersion, rows: list[int]) -> UsageError:
+    """The error of taking rows out."""
+    with pytest.raises(UsageError) as caught:
+        retracted(old, "v9", rows)
+    assert LocalStore(old.folder.parent.parent).tags(old.name) == [old.tag]
+    return caught.value
+
+
+Make = Callable[..., LoadedVersion]
+
+
+@pytest.fixture
+def make(animals_scores: Path, tmp_path: Path) -> Make:
+    """Build and load d@v1: 30 of 60 animals, in one of the kinds."""
+
+    def build(kind: str = "materialized", **changes: Any) -> LoadedVersion:
+        wanted = {"tag": "v1", "keep": 0.5, **KINDS[kind], **changes}
+        flow.prune(animals_scores, name="d", store=tmp_path / "store", **wanted)
+        return flow.load("d", wanted["tag"], store=tmp_path / "store")
+
+    return build
+
+
+def keys(version: LoadedVersion) -> list[str]:
+    """Keys of the rows, which frame, arrow and torch must agree on."""
+    found = version.arrow().to_table().column("key").to_pylist()
+    assert version.frame().collect()["key"].to_list() == found
+    dataset = version.torch()
+    assert [dataset[i]["key"] for i in (0, len(dataset) - 1)] == [found[0], found[-1]]
+    return list(found)
+
+
+@every_kind
+def test_without_rows_a_version_says_nothing_of_them_and_all_of_the_rest(
+    kind: str, make: Make
+) -> None:
+    old = make(kind)
+    kept, dropped = int(old.rows[3]), int(np.setdiff1d(np.arange(60), old.rows)[5])
+    new = retracted(old, "v2", [kept, dropped])
+    assert new.rows.tolist() == [row for row in old.rows if row != kept]
+    assert keys(new) == [f"animal-{row}" for row in new.rows]
+    before, after = old.decisions(), new.decisions()
+    gone = after.filter(pl.col("row").is_in([kept, dropped]))
+    assert gone["keep"].to_list() == [False, False]
+    assert gone["reason"].to_list() == ["retracted", "retracted"]
+    assert gone["content_hash"].to_list() == [0, 0]
+    assert gone["key"].to_list() == [None, None]
+    assert gone["value"].to_list() == [0.0, 0.0]
+    rest = ~pl.col("row").is_in([kept, dropped])
+    assert after.filter(rest).equals(before.filter(rest))
+    assert after["label"].equals(before["label"])
+    assert new.manifest.kind == old.manifest.kind
+    assert new.manifest.result.order == old.manifest.result.order
+
+
+@every_kind
+def test_the_scores_of_retracted_rows_are_gone_from_the_table_and_groups_stay(
+    kind: str, make: Make
+) -> None:
+    old = make(kind)
+    row = int(old.rows[0])
+    new = retracted(old, "v2", [row])
+    before, after = (v.scores.table.to_pylist() for v in (old, new))
+    nothing = {name: 0.0 for name in new.scores.table.schema.names if name.startswith("random")}
+    assert nothing, "there were scores"
+    assert after[row] == {**before[row], "content_hash": 0, "key": None, **nothing}
+    assert after[row]["group"] == before[row]["group"]
+    assert [r for r in after if r["row"] != row] == [r for r in before if r["row"] != row]
+    assert new.scores.table.schema.equals(old.scores.table.schema)
+
+
+@every_kind
+def test_no_file_of_the_new_version_holds_the_retracted_row(kind: str, make: Make) -> None:
+    old = make(kind)
+    row = int(old.rows[1])
+    new = retracted(old, "v2", [row])
+    content = old.decisions()["content_hash"][row]
+    for path in new.folder.rglob("*.parquet"):
+        table = pl.read_parquet(path)
+        assert f"animal-{row}" not in table["key"].to_list()
+        assert "content_hash" not in table.columns or content not in table["content_hash"]
+    assert str(content) not in (new.folder / "manifest.json").read_text()
+
+
+@every_kind
+def test_the_counts_of_a_derived_version_reconcile(kind: str, make: Make) -> None:
+    old = make(kind)
+    rows = [int(old.rows[0]), int(old.rows[1]), *np.setdiff1d(np.arange(60), old.rows)[:3].tolist()]
+    new = retracted(old, "v2", rows)
+    manifest = new.manifest
+    assert (manifest.selection.rows_in, manifest.selection.rows_out, len(new)) == (60, 28, 28)
+    assert manifest.result.splits["train"].rows == 28
+    assert manifest.reasons["retracted"] == 5
+    assert sum(manifest.reasons.values()) == 60
+    for counts in manifest.classes.values():
+        assert counts.kept + counts.dropped == counts.source == 20
+    assert sum(c.kept for c in manifest.classes.values()) == 28
+    names = manifest.source.class_names
+    told = {name: c.model_dump() for name, c in manifest.classes.items()}
+    assert count_by_class(new.decisions_table, names) == told
+    assert count_reasons(new.decisions_table) == manifest.reasons
+    assert manifest.selection.keep == old.manifest.selection.keep, "what was asked for stays"
+    assert manifest.selection.kept_rows_sha256 != old.manifest.selection.kept_rows_sha256
+
+
+@every_kind
+def test_the_manifest_names_the_parent(kind: str, make: Make) -> None:
+    old = make(kind)
+    (parent,) = retracted(old, "v2", [0]).manifest.parents
+    assert (parent.version, parent.relation) == ("v1", "retracted")
+    assert parent.manifest_sha256 == sha256(old.manifest)
+    text = (old.folder / "manifest.json").read_bytes()
+    assert parent.manifest_sha256 == hashlib.sha256(text).hexdigest()
+    assert old.manifest.parents == []
+
+
+@every_kind
+def test_a_derived_version_is_a_parent_in_turn(kind: str, make: Make) -> None:
+    first = make(kind)
+    gone = [int(first.rows[0]), int(first.rows[7])]
+    once = retracted(first, "v2", gone[:1])
+    twice = retracted(once, "v3", gone[1:])
+    assert twice.rows.tolist() == [row for row in first.rows if row not in gone]
+    assert keys(twice) == [f"animal-{row}" for row in twice.rows]
+    assert twice.manifest.reasons["retracted"] == 2
+    assert [p.version for p in twice.manifest.parents] == ["v2"]
+    at_once = retracted(first, "v4", gone)
+    assert at_once.manifest.fingerprint == twice.manifest.fingerprint
+    assert at_once.manifest.result == twice.manifest.result
+    again = retracted(twice, "v5", [gone[0], int(first.rows[2])])
+    assert again.manifest.reasons["retracted"] == 3, "rows retracted before do no harm"
+
+
+@every_kind
+def test_what_changed_and_why_can_be_asked(kind: str, make: Make) -> None:
+    old = make(kind)
+    row = int(old.rows[0])
+    new = retracted(old, "v2", [row])
+    told = diff_versions(old, new)
+    assert (told["in_both"], told["added"], told["removed"]) == (29, 0, 1)
+    assert told["settings"] == {}
+    why = explain_row(new, row)
+    assert (why["keep"], why["reason"], why["value"], why["key"]) == (False, "retracted", 0.0, None)
+    assert set(why["scores"].values()) == {0.0}
+    assert explain_row(new, int(new.rows[0])) == explain_row(old, int(new.rows[0]))
+
+
+@settings(max_examples=10, deadline=None)
+@given(rows=st.lists(st.integers(0, 299), min_size=1, max_size=12))
+def test_whatever_rows_go_the_rest_is_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, many: LoadedVersion, rows: list[int]
+) -> None:
+    parent = ParentRef(version="v1", manifest_sha256="0" * 64, relation="retracted")
+    draft = without_rows(many, "v2", parent, np.asarray(rows, dtype=np.int64))
+    store = LocalStore(tmp_path_factory.mktemp("derived"))
+    manifest, created = build_version(store, draft)
+    assert created
+    new = flow.load("d", "v2", store=store.folder)
+    assert new.rows.tolist() == [row for row in many.rows if row not in rows]
+    assert manifest.reasons["retracted"] == len(set(rows))
+    ids = [f"id-{row}" for row in new.rows]
+    assert new.arrow().to_table().column("id").to_pylist() == ids
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> LoadedVersion:
+    """Half of 300 rows, best first."""
+    from dataprune.core.recipe import parse_recipe
+    from tests.conftest import blobs
+
+    folder = tmp_path_factory.mktemp("many")
+    pq.write_table(blobs(300), folder / "blobs.parquet")
+    recipe = {
+        "name": "random",
+        "source": {"uri": str(folder / "blobs.parquet")},
+        "scores": {"names": ["random"]},
+        "seeds": 1,
+    }
+    scores = flow.score(parse_recipe(recipe, where="tests"), work=folder / "work").path
+    flow.prune(scores, name="d", tag="v1", keep=0.5, order="score", store=folder / "store")
+    return flow.load("d", "v1", store=folder / "store")
+
+
+@pytest.mark.parametrize("row", [-1, 60, 10**9])
+def test_a_row_that_the_source_lacks_is_refused(row: int, make: Make) -> None:
+    error = refused(make(), [3, row])
+    assert error.message == f"the source has rows 0 to 59, and no row {row}"
+
+
+def test_no_row_at_all_is_refused(make: Make) -> None:
+    error = refused(make(), [])
+    assert error.message == "no rows to retract were named"
+    assert error.hint == "as in --rows 17,2048"
+
+
+@every_kind
+def test_the_last_rows_are_not_taken_out(kind: str, make: Make) -> None:
+    old = make(kind)
+    for rows in (old.rows.tolist(), list(range(60))):
+        assert refused(old, rows).message == "no row would be left"
+    assert len(retracted(old, "v2", old.rows[1:].tolist())) == 1
+
+
+def test_rows_that_are_gone_already_are_told(make: Make) -> None:
+    once = retracted(make(), "v2", [4, 9])
+    parent = ParentRef(version="v2", manifest_sha256="0" * 64, relation="retracted")
+    with pytest.raises(UsageError, match="d@v2 was made without row 4, 9 already"):
+        without_rows(once, "v3", parent, np.asarray([9, 4, 4]))
+
+
+def test_a_row_named_twice_goes_once(make: Make) -> None:
+    old = make()
+    assert retracted(old, "v2", [5, 5, 5]).manifest.reasons["retracted"] == 1
+
+
+@every_kind
+def test_a_copy_of_a_retracted_row_stays_and_is_no_change(
+    kind: str, score_random: ScoreRandom, tmp_path: Path
+) -> None:
+    table = animals(20)
+    path = tmp_path / "twice.parquet"
+    pq.write_table(pa.concat_tables([table, table]).drop_columns(["key"]), path)
+    scores, store = score_random(path), tmp_path / "store"
+    flow.prune(scores, name="d", tag="v1", keep=0.5, store=store, **KINDS[kind])
+    old = flow.load("d", "v1", store=store)
+    kept = set(old.rows.tolist())
+    second = next(row for row in range(20) if row not in kept and row + 20 in kept)
+    new = retracted(old, "v2", [second])
+    assert new.rows.tolist() == old.rows.tolist(), "its copy was kept, and it was not"
+    told = diff_versions(old, new)
+    assert (told["in_both"], told["added"], told["removed"]) == (20, 0, 0)
+    first = next(row for row in range(20) if row in kept)
+    told = diff_versions(old, retracted(old, "v3", [first]))
+    assert (told["in_both"], told["added"], told["removed"]) == (19, 0, 1)
+
+
+def test_flags_and_columns_that_are_no_numbers_are_blanked_too(
+    animals_scores: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(animals_scores)
+    meta = json.loads(table.schema.metadata[b"dataprune"])
+    first = table.schema.names.index("group") + 1
+    flags = table.select(table.schema.names[:first])
+    added = {
+        "is_duplicate": pa.array([True] * 60),
+        "duplicate": pa.array([0.5] * 60, pa.float32()),
+        "copies": pa.array([2] * 60, pa.int16()),
+        "evidence": pa.array([f"animal-{i}" for i in range(60)]),
+        "near": pa.array([[1, 2]] * 60),
+    }
+    for name, column in added.items():
+        flags = flags.append_column(pa.field(name, column.type, nullable=False), column)
+    meta["scores"] = {"duplicate": {}}
+    path = tmp_path / "flags.parquet"
+    pq.write_table(flags.replace_schema_metadata({"dataprune": json.dumps(meta)}), path)
+    store = tmp_path / "store"
+    flow.prune(animals_scores, name="d", tag="v1", keep=0.5, extra=[path], store=store)
+    new = retracted(flow.load("d", "v1", store=store), "v2", [7])
+    told = new.scores.table.slice(7, 1).to_pylist()[0]
+    assert {name: told[name] for name in added} == {
+        "is_duplicate": False, "duplicate": 0.0, "copies": 0, "evidence": None, "near": None,
+    }  # fmt: skip
+    assert new.scores.table.slice(8, 1).to_pylist()[0]["evidence"] == "animal-8"
+
+
+@pytest.mark.parametrize("task", ["regression", "multilabel", None])
+def test_rows_of_other_tasks_can_be_taken_out(task: str | None, tmp_path: Path) -> None:
+    from dataprune.core.recipe import parse_recipe
+
+    labels: dict[str | None, list[Any]] = {
+        "regression": [i / 2 for i in range(30)],
+        "multilabel": [["a"] * (i % 2) + ["b"] * (i % 3 > 0) for i in range(30)],
+    }
+    table = pa.table({"features": pa.array([[float(i)] for i in range(30)])})
+    if task:
+        table = table.append_column("label", pa.array(labels[task]))
+    pq.write_table(table, tmp_path / "rows.parquet")
+    recipe = {
+        "name": "random",
+        "source": {"uri": str(tmp_path / "rows.parquet")},
+        "task": task or "none",
+        "scores": {"names": ["random"]},
+        "seeds": 1,
+    }
+    scores = flow.score(parse_recipe(recipe, where="tests"), work=tmp_path / "work").path
+    flow.prune(scores, name="d", tag="v1", keep=0.5, order="score", store=tmp_path / "store")
+    old = flow.load("d", "v1", store=tmp_path / "store")
+    new = retracted(old, "v2", [int(old.rows[0])])
+    values = [v[0] for v in new.arrow().to_table().column("features").to_pylist()]
+    assert values == [float(row) for row in old.rows[1:]]
+
+
+@pytest.mark.parametrize("name", ["star*", "run [1]", "what?", "100%", "\u4e16\u754c"])
+def test_a_store_may_lie_at_any_path(name: str, blobs_scores: Path, tmp_path: Path) -> None:
+    flow.prune(blobs_scores, name="d", tag="v1", keep=0.5, store=tmp_path / name)
+    old = flow.load("d", "v1", store=tmp_path / name)
+    assert len(retracted(old, "v2", [int(old.rows[0])])) == 149
+
+
+def test_a_view_of_a_source_without_files_loads_after_a_retraction(
+    score_random: ScoreRandom, tmp_path: Path
+) -> None:
+    scores, store = score_random("digits"), tmp_path / "store"
+    flow.prune(scores, name="d", tag="v1", keep=100, view=True, store=store)
+    old = flow.load("d", "v1", store=store)
+    gone = [int(old.rows[4]), 0]
+    new = retracted(old, "v2", gone)
+    assert new.manifest.source.files == []
+    expected = [i for i, row in enumerate(old.rows) if row not in gone]
+    assert new.arrow().to_table().equals(old.arrow().to_table().take(expected))
+    manifest, _ = materialize_in_store(LocalStore(store), "d", "v2")
+    own = flow.load("d", manifest.version, store=store)
+    assert own.arrow().to_table().equals(new.arrow().to_table())
+    assert own.manifest.reasons["retracted"] == len(set(gone))
+
+
+def test_a_view_whose_source_was_rewritten_is_proven_by_the_rows_that_are_left(
+    blobs_path: Path, blobs_scores: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    flow.prune(blobs_scores, name="d", tag="v1", keep=0.5, view=True, store=store)
+    old = flow.load("d", "v1", store=store)
+    retracted(old, "v2", [7])
+    table = pq.read_table(blobs_path)
+    pq.write_table(table, blobs_path, compression="zstd", row_group_size=9)
+    new = flow.load("d", "v2", store=store)
+    assert new.arrow().to_table().equals(table.take(new.rows))
+    pq.write_table(table.take([*range(8), 9, 8, *range(10, 300)]), blobs_path)
+    with pytest.raises(AlignmentError, match=r"row 8 .* differ in content_hash \(2 rows differ\)"):
+        flow.load("d", "v2", store=store)
+    pq.write_table(table.take([*range(7), 1, *range(8, 300)]), blobs_path)
+    with pytest.raises(AlignmentError, match="is not the one that was scored"):
+        flow.load("d", "v2", store=store)  # which row it is cannot be told: its hash is gone
+
+
+def test_a_control_stays_the_control_of_its_version(make: Make) -> None:
+    make(control=True)
+    store = make().folder.parent.parent
+    control = flow.load("d", "v1-control", store=store)
+    assert retracted(control, "v2-control", [0]).manifest.control_of == "v1"
+
+
+def test_a_taken_tag_is_refused_and_changes_nothing(make: Make) -> None:
+    old = make()
+    before = (old.folder / "manifest.json").read_bytes()
+    with pytest.raises(VersionExistsError, match="d@v1 exists with other scores"):
+        retracted(old, "v1", [0])
+    assert (old.folder / "manifest.json").read_bytes() == before
+
+
+# --- rows of its own
+
+
+def test_a_view_gets_rows_of_its_own_that_are_the_views(make: Make) -> None:
+    view = make("view")
+    store = LocalStore(view.folder.parent.parent)
+    manifest, created = materialize_in_store(store, "d", "v1")
+    assert (manifest.version, manifest.kind, created) == ("v2", "materialized", True)
+    own = flow.load("d", "v2", store=store.folder)
+    assert own.arrow().to_table().equals(view.arrow().to_table())
+    assert own.rows.tolist() == view.rows.tolist()
+    assert keys(own) == keys(view)
+    assert own.decisions().equals(view.decisions())
+    assert own.manifest.result.rows_sha256 == view.manifest.result.rows_sha256
+    assert own.manifest.selection == view.manifest.selection
+    (parent,) = manifest.parents
+    assert (parent.version, parent.relation) == ("v1", "materialized")
+    assert parent.manifest_sha256 == sha256(view.manifest)
+    assert diff_versions(view, own)["in_both"] == 30
+
+
+def test_it_is_the_version_that_prune_builds_without_view(make: Make) -> None:
+    view, plain = make("view"), make(tag="v2")
+    store = LocalStore(view.folder.parent.parent)
+    manifest, created = materialize_in_store(store, "d", "v1")
+    assert (manifest, created) == (plain.manifest, False)
+
+
+def test_materialising_again_finds_it(make: Make) -> None:
+    store = LocalStore(make("view").folder.parent.parent)
+    first, _ = materialize_in_store(store, "d", "v1", "v{n}-own")
+    for new in ("v{n}-own", "v2-own"):
+        assert materialize_in_store(store, "d", "v1", new) == (first, False)
+    assert store.tags("d") == ["v1", "v2-own"]
+
+
+def test_the_copy_outlives_the_source_and_the_view_does_not(
+    make: Make, animals_folder: Path, tmp_path: Path
+) -> None:
+    view = make("view")
+    store = LocalStore(view.folder.parent.parent)
+    expected = view.arrow().to_table()
+    materialize_in_store(store, "d", "v1")
+    animals_folder.rename(tmp_path / "moved")
+    own = flow.load("d", "v2", store=store.folder)
+    assert own.arrow().to_table().equals(expected)
+    with pytest.raises(SourceError) as caught:
+        materialize_in_store(store, "d", "v1", "v3")
+    assert caught.value.message == f"the source that was scored, {animals_folder}, is not there"
+    assert "--source" in (caught.value.hint or "")
+    there = str(tmp_path / "moved")
+    assert materialize_in_store(store, "d", "v1", source_uri=there) == (own.manifest, False)
+
+
+def test_a_source_that_is_another_now_is_refused(make: Make, animals_folder: Path) -> None:
+    store = LocalStore(make("view").folder.parent.parent)
+    shard = animals_folder / "data" / "train-00000-of-00002.parquet"
+    pq.write_table(pq.read_table(shard).take([1, 0, *range(2, 25)]), shard)
+    with pytest.raises(AlignmentError, match="row 0 "):
+        materialize_in_store(store, "d", "v1")
+    assert store.tags("d") == ["v1"]
+
+
+@pytest.mark.parametrize("kind", ["materialized", "ordered"])
+def test_what_is_no_view_has_its_rows_already(kind: str, make: Make) -> None:
+    store = LocalStore(make(kind).folder.parent.parent)
+    with pytest.raises(UsageError, match="d@v1 has its own rows already: it is no view"):
+        materialize_in_store(store, "d", "v1")
+
+
+def test_a_view_without_some_rows_can_be_materialised(make: Make) -> None:
+    view = make("view")
+    row = int(view.rows[2])
+    without = retracted(view, "v2", [row])
+    store = LocalStore(view.folder.parent.parent)
+    manifest, _ = materialize_in_store(store, "d", "v2")
+    own = flow.load("d", manifest.version, store=store.folder)
+    assert keys(own) == keys(without) == [f"animal-{r}" for r in view.rows if r != row]
+    assert own.decisions().equals(without.decisions())
