@@ -19,7 +19,7 @@ demo: $(READY)  ## the main job on embedded real data: score, prune, load, evalu
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh pipelines/demo.sh
 
 test: $(READY)  ## the default suite: no GPU, no network, under three minutes
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(READY)  ## the slow tests and those on real data (DATAPRUNE_DATA) too
 	$(BIN)/pytest -m "slow or real_data"

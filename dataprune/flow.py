@@ -225,7 +225,7 @@ def prune(
     if push is not None or private is not None:
         from dataprune.publishing.push import push_target
 
-        to = push_target(push, recipe)
+        to = push_target(push, recipe, ref, "view" if view else "materialized")
     choice = make_choice(
         recipe.prune,
         keep=keep,
@@ -280,7 +280,8 @@ def prune(
     )
     if to is None:
         return result
-    made = [m.version for m in (manifest, control_manifest) if m is not None]
+    made = [m.version for m in (control_manifest, manifest) if m is not None]  # the last is main
+    log.info("%s@%s is built; publishing it to %s", name, draft.tag, to)
     where: dict[str, Any] = {"to": to, "store": store, "source": source, "private": private}
     return replace(result, published=tuple(publish(name, tag, **where) for tag in made))
 
@@ -345,7 +346,8 @@ def load(
         VersionError: a file is missing, damaged or not the manifest's, or the tag has moved.
         HubError: the Hub refused or did not answer; nothing else is handed out instead.
     """
-    return open_version(name, tag, store=store, source=source, lock=lock, locked=locked)
+    where: dict[str, Any] = {"store": store, "source": source, "lock": lock, "locked": locked}
+    return open_version(name, tag, **where, record=True)
 
 
 def evaluate(

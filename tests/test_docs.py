@@ -22,6 +22,7 @@ def _block_after(heading: str, language: str = "") -> str:
     return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)[0]
 
 
+@pytest.mark.slow
 def test_the_five_commands_of_the_readme_work_in_order(tmp_path: Path) -> None:
     lines = [line for line in _block_after("Five commands").splitlines() if line.strip()]
     assert len(lines) == 5
@@ -39,6 +40,7 @@ def test_the_five_commands_of_the_readme_work_in_order(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_the_python_example_of_the_readme_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

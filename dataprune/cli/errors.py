@@ -19,6 +19,8 @@ INTERRUPTED = 130
 def run_and_exit(group: click.Group, args: list[str]) -> NoReturn:
     """Run a command line and exit with its code."""
     debug = "--debug" in args
+    if "--json" in args or not sys.stderr.isatty():  # read when the Hub's client is first imported
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     args = [a for a in args if a != "--debug"]
     try:
         # Not group.main: it would turn a closed pipe into exit code 1 before we see it.
@@ -32,7 +34,7 @@ def run_and_exit(group: click.Group, args: list[str]) -> NoReturn:
         exc.show()
         sys.exit(exc.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        say("Interrupted. Finished units are kept: run the same command to go on.")
+        say("Interrupted. What was finished is kept: run the same command to go on.")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe left (`| head`): not an error of ours, and nothing more to say.

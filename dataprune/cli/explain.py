@@ -17,6 +17,7 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
     """Say why ROW of the source (counted from 0) is in NAME@TAG or not, with all its scores."""
     from dataprune.cli.output import emit_json, emit_table, talk
     from dataprune.publishing.open import open_version
+    from dataprune.tables.decisions import RETRACTED
     from dataprune.versions.load import explain_row
 
     with talk(quiet=as_json, bars=False):
@@ -24,6 +25,11 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
     told = explain_row(version, row)
     if as_json:
         emit_json(told)
+        return
+    if told["reason"] == RETRACTED:
+        click.echo(
+            f"row {row} (class {told['class_name']}) was taken out of this version afterwards"
+        )
         return
     verdict = "kept" if told["keep"] else f"dropped, {told['reason']}"
     pool = "all rows" if told["class_balance"] == "none" else "its class"

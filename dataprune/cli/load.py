@@ -47,6 +47,7 @@ def command(
         emit_json({**told, "repo": version.repo, "commit": version.commit})
         return
     rows: list[list[object]] = [
+        ["version", f"{manifest.name}@{manifest.version}"],
         ["rows", f"{selection.rows_out} of {selection.rows_in}"],
         ["kind", manifest.kind],
         ["commit", version.commit],

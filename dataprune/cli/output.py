@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -63,8 +62,6 @@ def talk(*, quiet: bool, bars: bool = True) -> Iterator[OnProgress]:
     quiet: for --json: no progress; warnings still show.
     bars: False where the Hub's client shows bars of its own.
     """
-    if quiet or not sys.stderr.isatty():  # read when the client is first imported
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if quiet or not bars or not sys.stderr.isatty():
         with _logging_to(_plain(quiet=quiet)):
             yield lambda _unit, told: None if quiet else _tell_end(told)

@@ -155,7 +155,7 @@ def _summary(result: Any) -> dict[str, Any]:
 
 
 def _show(result: Any, version: str, *, dry_run: bool) -> None:
-    from dataprune.cli.output import emit_table, warn
+    from dataprune.cli.output import emit_table
 
     rows = [
         [name, c["source"], c["kept"], c["dropped"], f"{c['kept'] / c['source']:.1%}"]
@@ -179,7 +179,6 @@ def _show(result: Any, version: str, *, dry_run: bool) -> None:
     if result.control:
         click.echo(f"control: {result.control.version}", err=True)
     for made in result.published:
-        warn(list(made.warnings))
         word = "published" if made.created else "was there already"
         click.echo(f"{made.repo}@{made.tag} {word}: {made.url}", err=True)
     click.echo(str(result.folder))

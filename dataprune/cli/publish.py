@@ -41,13 +41,12 @@ def command(
     trained on.
     """
     from dataprune import flow
-    from dataprune.cli.output import emit_json, talk, warn
+    from dataprune.cli.output import emit_json, talk
 
     with talk(quiet=as_json, bars=False):
         made = flow.publish(
             name, tag, to=to, store=store, source=source, private=private, license=licence
         )
-    warn(list(made.warnings))
     if as_json:
         emit_json(vars(made))
     else:
@@ -57,6 +56,7 @@ def command(
 def show_published(made: Any) -> None:
     """Where a version is now: the talk to stderr, its address to stdout."""
     word = "published" if made.created else "was there already"
-    click.echo(f"{made.repo}@{made.tag} {word}, commit {made.commit[:12]}", err=True)
+    seen = {True: ", private", False: ", public", None: ""}[made.private]
+    click.echo(f"{made.repo}@{made.tag} {word}{seen}, commit {made.commit[:12]}", err=True)
     click.echo(f'load it with dataprune.load("{made.repo}", "{made.tag}")', err=True)
     click.echo(made.url)

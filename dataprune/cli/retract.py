@@ -38,7 +38,7 @@ def _rows(_ctx: click.Context, _param: click.Parameter, value: str) -> list[int]
 @click.option("--reason", required=True, help="Why; shown to whoever loads an old version.")
 @new_tag_option
 @json_option
-def command(repo: str, tag: str, rows: list[int], reason: str, new: str, *, as_json: bool) -> None:
+def command(repo: str, tag: str, rows: list[int], reason: str, new: str, *, as_json: bool) -> int:
     """Publish ORG/REPO@TAG without some rows, and yank every version that keeps one of them.
 
     For a request to be erased. The rows' content hashes, keys and scores go too. What was published
@@ -54,9 +54,15 @@ def command(repo: str, tag: str, rows: list[int], reason: str, new: str, *, as_j
         shown = ", ".join(map(str, done.copies[:10])) + (", ..." if len(done.copies) > 10 else "")
         copies = f"{len(done.copies)} kept rows are exact copies of retracted ones: {shown}; "
         warn([copies + "retract them too if they are the same person's"])
+    for alias, means in done.aliases.items():
+        warn([f"alias {alias} still means {means}: dataprune promote {repo} TAG --as {alias}"])
+    if done.unread:
+        unread = ", ".join(done.unread)
+        warn([f"PARTIAL: what {unread} holds is not known, since its manifest cannot be read"])
     held = ", ".join(done.yanked) or "no version"
     warn([f"yanked {held}, and git history still holds the rows: {_HISTORY}"])
     if as_json:
-        emit_json({"published": vars(done.published), "yanked": done.yanked, "copies": done.copies})
+        emit_json({**vars(done), "published": vars(done.published)})
     else:
         show_published(done.published)
+    return 3 if done.unread else 0

@@ -54,7 +54,8 @@ def list_command(repo: str | None, store: str, *, as_json: bool) -> None:
         click.echo(f"{where} holds no version; dataprune {make}", err=True)
     else:
         title = f"Versions in {store if repo is None else repo}"
-        emit_table(title, list(found[0]), [list(v.values()) for v in found])
+        shown = [_in_short(version) for version in found]
+        emit_table(title, list(shown[0]), [list(row.values()) for row in shown])
     if aliases and not as_json:
         emit_table("Aliases", ["alias", "version"], [list(pair) for pair in aliases.items()])
 
@@ -142,7 +143,7 @@ def _of_store(store: str) -> list[dict[str, Any]]:
 
 
 def _of_hub(repo: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    from dataprune.publishing.remote import list_published
+    from dataprune.publishing.found import list_published, told
 
     listing = list_published(repo)
     found = []
@@ -151,11 +152,25 @@ def _of_hub(repo: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
         found.append(
             {
                 **_told(version.manifest),
-                "commit": version.commit[:12],
-                "yanked": mark["reason"] if mark else None,
+                "commit": version.commit,
+                "yanked": told(mark) if mark else None,
             }
         )
     return found, listing.aliases
+
+
+def _in_short(version: dict[str, Any]) -> dict[str, Any]:
+    """What fits a terminal: --json tells the rest."""
+    by = f" by {version['by']}" if version["by"] and version["strategy"] != "random" else ""
+    row = {
+        "name": version["name"],
+        "tag": version["tag"],
+        "rows": f"{version['rows']} of {version['of']}",
+        "kept": f"{version['strategy']}{by}" + (", a view" if version["kind"] == "view" else ""),
+    }
+    if "commit" in version:
+        row |= {"commit": version["commit"][:8], "yanked": version["yanked"]}
+    return row
 
 
 def _told(manifest: Any) -> dict[str, Any]:

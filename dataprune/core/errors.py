@@ -97,9 +97,11 @@ class HubUnsureError(HubError):
     """The Hub failed or its reply was lost, so that what it did is not known; asking again is safe.
 
     retry_after_s: how long the Hub asked to be left alone; 0 if it did not say.
+    overtaken: somebody else was faster: there is progress, and asking again is bound to end.
     """
 
     retry_after_s: float = 0.0
+    overtaken: bool = False
 
 
 class MissingExtraError(DatapruneError):

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
 
-from dataprune.core.errors import HubError, HubUnsureError
-from dataprune.core.files import sha256_file
-from dataprune.sources._hub import REPO_TYPE, RemoteFile, api, asking, fetch, tree
+from dataprune.core.errors import HubUnsureError, VersionError
+from dataprune.sources._hub import REPO_TYPE, RemoteFile, api, asking, fetch, git_blob, tree
 
 KEPT_IN_LFS = (".parquet",)  # as the Hub's .gitattributes has it; sent ahead, one at a time
 
@@ -25,10 +24,19 @@ log = logging.getLogger("dataprune")
 
 @dataclass(frozen=True)
 class Local:
-    """A file to be put there from here: a path, or the bytes themselves."""
+    """A file to be put there from here: a path, or the bytes themselves.
+
+    sha256: what a file at a path was proven to have, and must still have when it is sent.
+    """
 
     path: str
     content: Path | bytes
+    sha256: str
+
+    @classmethod
+    def text(cls, path: str, content: bytes) -> Local:
+        """A file made here and now."""
+        return cls(path, content, hashlib.sha256(content).hexdigest())
 
     def is_at(self, there: RemoteFile | None) -> bool:
         """Whether the repository's file is this one, by its hash."""
@@ -36,22 +44,23 @@ class Local:
             return False
         if there.sha256 is not None:
             return there.sha256 == self.sha256
-        return there.blob == git_blob(self._bytes)
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of its bytes."""
-        if isinstance(self.content, Path):
-            return sha256_file(self.content)
-        return hashlib.sha256(self.content).hexdigest()
-
-    @property
-    def _bytes(self) -> bytes:
-        return self.content.read_bytes() if isinstance(self.content, Path) else self.content
+        content = self.content.read_bytes() if isinstance(self.content, Path) else self.content
+        return there.blob == git_blob(content)
 
     def operation(self) -> CommitOperationAdd:
-        """A new one for each commit: the client uses them up."""
-        return CommitOperationAdd(self.path, self.content)
+        """A new one for each commit: the client uses them up.
+
+        Raises:
+            VersionError: the file is gone, or changed since it was proven.
+        """
+        gone = isinstance(self.content, Path) and not self.content.is_file()
+        made = None if gone else CommitOperationAdd(self.path, self.content)
+        if made is None or made.upload_info.sha256.hex() != self.sha256:
+            raise VersionError(
+                f"{self.path} {'is gone' if gone else 'changed'} while it was being published",
+                hint="restore it, or build the version again; nothing was tagged",
+            )
+        return made
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,9 @@ def bring(
     stale = [path for path in wanted.stale if path in there]
     if not missing and not stale:
         return head
-    operations = [*_sent(repo, branch, missing), *(CommitOperationDelete(p) for p in stale)]
+    held = {file.sha256 for file in there.values()}
+    sent = _sent(repo, branch, missing, held)
+    operations = [*sent, *(CommitOperationDelete(path) for path in stale)]
     with asking(f"committing to {repo}"):
         made = api().create_commit(
             repo,
@@ -132,11 +143,17 @@ def bring(
 
 
 def _sent(
-    repo: str, branch: str, files: Sequence[Wanted]
+    repo: str, branch: str, files: Sequence[Wanted], held: Container[str | None]
 ) -> list[CommitOperationAdd | CommitOperationCopy]:
-    """The operations of a commit; large files are sent one by one before it."""
+    """The operations of a commit; large files are sent one by one before it.
+
+    held: SHA-256 of content that the repository has under some name, and need not be sent.
+    """
     made: list[CommitOperationAdd | CommitOperationCopy] = []
     large = [f for f in files if isinstance(f, Local) and f.path.endswith(KEPT_IN_LFS)]
+    if known := [file for file in large if file.sha256 in held]:
+        log.info("%d of %d files are on the Hub already", len(known), len(large))
+        large = [file for file in large if file not in known]
     for file in files:
         operation = file.operation()
         made.append(operation)
@@ -155,16 +172,4 @@ def read_small(repo: str, commit: str, file: RemoteFile) -> bytes:
     Raises:
         HubError: it arrives changed.
     """
-    data = fetch(repo, commit, file.path, file.sha256).read_bytes()
-    if file.sha256 is None and git_blob(data) != file.blob:
-        from dataprune.sources._hub import fetch_anew
-
-        data = fetch_anew(repo, commit, file.path).read_bytes()
-        if git_blob(data) != file.blob:
-            raise HubError(f"{file.path} of {repo}@{commit[:8]} arrives with other content")
-    return data
-
-
-def git_blob(data: bytes) -> str:
-    """Git's id of a file with these bytes (SHA-1 of a header and them)."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # noqa: S324 - git's choice
+    return fetch(repo, commit, file.path, file.sha256, blob=file.blob).read_bytes()

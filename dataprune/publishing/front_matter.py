@@ -42,9 +42,8 @@ def front_matter(card: Card) -> dict[str, Any]:
     schemas = {"decisions": card.decisions_schema, "scores": card.scores_schema}
     for name, entry in entries.items():
         assert entry.rows is not None
-        default = {} if configs else {"default": True}
         files = [{"split": "train", "path": [entry.path]}]
-        configs.append({"config_name": name, **default, "data_files": files})
+        configs.append({"config_name": name, "data_files": files})
         features = _with_class_names(features_yaml(schemas[name]), manifest)
         infos.append(_info(name, features, {"train": (entry.rows, entry.bytes)}, entry.bytes))
     return {

@@ -6,12 +6,14 @@ Names with a leading dot are passed over by `datasets` when it looks for data.
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from dataprune.core.errors import HubError
+from pydantic import Field, TypeAdapter, ValidationError
+
+from dataprune.core.errors import HubError, VersionError
+from dataprune.core.recipe_training import Strict
 from dataprune.publishing.commit import read_small
 from dataprune.sources._hub import RemoteFile
-from dataprune.tables.manifest import Manifest
+from dataprune.tables.manifest import Manifest, first_problem
 
 MANIFEST_PATH = ".dataprune/manifest.json"
 YANKED_PATH = ".dataprune/yanked.json"
@@ -30,7 +32,8 @@ def read_manifest_at(
     """The manifest in a commit and its bytes; None where the commit holds no version.
 
     Raises:
-        HubError: it cannot be read, or is no manifest that this dataprune knows.
+        VersionError: it is no manifest that this dataprune knows.
+        HubError: it cannot be read.
     """
     file = there.get(MANIFEST_PATH)
     if file is None:
@@ -38,25 +41,50 @@ def read_manifest_at(
     data = read_small(repo, commit, file)
     try:
         return Manifest.model_validate_json(data), data
-    except ValueError as exc:
-        raise HubError(
-            f"{MANIFEST_PATH} of {repo}@{commit[:8]} is not a manifest that this dataprune reads",
-            hint="use the dataprune version that published it, or a newer one",
+    except ValidationError as exc:
+        raise VersionError(
+            f"{MANIFEST_PATH} of {repo}@{commit[:8]} is not a manifest that this dataprune reads: "
+            f"{first_problem(exc)}",
+            hint="if a newer dataprune published it, use that one",
         ) from exc
 
 
-def read_yanked(repo: str, commit: str, there: dict[str, RemoteFile]) -> dict[str, dict[str, Any]]:
-    """Versions that a commit marks as yanked: {tag: {"reason": ..., "use": tag or None}}."""
+class Mark(Strict):
+    """Why a version should not be used, and which should be.
+
+    retracted: rows of the source that were asked to be erased, and of which source.
+    """
+
+    reason: str = Field(min_length=1)
+    use: str | None = None
+    retracted: tuple[int, ...] = ()
+    source: str | None = Field(None, description="fingerprint")
+
+
+Marks = dict[str, Mark]
+_MARKS = TypeAdapter(Marks)
+
+
+def read_yanked(repo: str, commit: str, there: dict[str, RemoteFile]) -> Marks:
+    """Versions that a commit marks as yanked, by tag.
+
+    Raises:
+        HubError: the marks cannot be read.
+    """
     file = there.get(YANKED_PATH)
     if file is None:
         return {}
     try:
-        marks = json.loads(read_small(repo, commit, file))
-    except ValueError as exc:
-        raise HubError(f"{YANKED_PATH} of {repo}@{commit[:8]} is not valid JSON") from exc
-    return marks if isinstance(marks, dict) else {}
+        return _MARKS.validate_json(read_small(repo, commit, file))
+    except ValidationError as exc:
+        raise HubError(
+            f"{YANKED_PATH} of {repo}@{commit[:8]} is not as dataprune writes it: "
+            f"{first_problem(exc)}",
+            hint="restore it from the repository's history",
+        ) from exc
 
 
-def render_yanked(marks: dict[str, dict[str, Any]]) -> bytes:
+def render_yanked(marks: Marks) -> bytes:
     """The one text form of the marks."""
-    return (json.dumps(marks, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    data = {tag: mark.model_dump() for tag, mark in marks.items()}
+    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -6,7 +6,11 @@ git beside the code that trains on the version.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +37,11 @@ class Pin(Strict):
     commit: str = Field(pattern=r"^[0-9a-f]{40}$")
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is looked up by; the Hub takes a repository's name in upper or lower case."""
+        return self.repo.casefold(), self.asked
+
 
 class LockFile(Strict):
     """What the file holds."""
@@ -47,7 +56,7 @@ def read_pin(path: Path, repo: str, asked: str) -> Pin | None:
     Raises:
         TableError: it is no lock file, is of another version, or holds two pins of one name.
     """
-    found = [pin for pin in _read(path).pins if (pin.repo, pin.asked) == (repo, asked)]
+    found = [pin for pin in _read(path).pins if pin.key == (repo.casefold(), asked)]
     return found[0] if found else None
 
 
@@ -57,12 +66,24 @@ def write_pin(path: Path, pin: Pin) -> None:
     Raises:
         TableError: as `read_pin`.
     """
-    pins = _read(path).pins
-    if pin in pins:
+    if pin in _read(path).pins:
         return
-    others = [p for p in pins if (p.repo, p.asked) != (pin.repo, pin.asked)]
-    sorted_pins = tuple(sorted([*others, pin], key=lambda p: (p.repo, p.asked)))
-    write_json(path, LockFile(pins=sorted_pins).model_dump(mode="json"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _one_writer(path.parent):
+        others = [p for p in _read(path).pins if p.key != pin.key]
+        pins = tuple(sorted([*others, pin], key=lambda p: p.key))
+        write_json(path.resolve(), LockFile(pins=pins).model_dump(mode="json"))
+
+
+@contextlib.contextmanager
+def _one_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder against other writers, so that two at once lose no pin; leaves no file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _read(path: Path) -> LockFile:
@@ -82,7 +103,7 @@ def _read(path: Path) -> LockFile:
                 hint="a newer dataprune may have written it: update, or use another --lock FILE",
             ) from exc
         raise TableError(f"{problem}: {where}: {first['msg']}", hint=_RESTORE) from exc
-    asked = Counter((pin.repo, pin.asked) for pin in lock.pins)
+    asked = Counter(pin.key for pin in lock.pins)
     for (repo, name), times in asked.items():
         if times > 1:
             raise TableError(f"{problem}: {repo}@{name} stands in it {times} times", hint=_RESTORE)

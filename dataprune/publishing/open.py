@@ -18,10 +18,12 @@ def open_version(
     lock: str | Path | None = None,
     locked: bool = False,
     prove_source: bool = True,
+    record: bool = False,
 ) -> LoadedVersion:
     """A version of the store or of the Hub, by the form of its name; as `load`.
 
     prove_source: check a view's source now, not when its rows are first asked for.
+    record: add to the lock file what it does not know.
     """
     if "/" not in name:
         if lock is not None or locked:
@@ -43,4 +45,5 @@ def open_version(
         locked=locked,
         source_uri=source,
         prove_source=prove_source,
+        record=record,
     )

@@ -6,9 +6,11 @@ before it does anything, so a step that was cut off is found done or is done aga
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from dataprune.core.errors import (
@@ -18,14 +20,16 @@ from dataprune.core.errors import (
     VersionExistsError,
 )
 from dataprune.publishing.card import Card, render_card
-from dataprune.publishing.commit import Change, Local, Wanted, bring
+from dataprune.publishing.commit import Change, Copied, Local, Wanted, bring, read_small
 from dataprune.publishing.layout import (
     CARD_PATH,
     MANIFEST_PATH,
     NOT_DATA,
     YANKED_PATH,
+    Marks,
     owned_paths,
     read_manifest_at,
+    read_yanked,
 )
 from dataprune.selection import STRATEGIES
 from dataprune.selection._decide import Choice, warnings_for, warnings_of_ties
@@ -37,16 +41,19 @@ from dataprune.sources._hub import (
     asking,
     check_repo_id,
     endpoint,
+    is_private,
     patiently,
     refs,
     tree,
 )
-from dataprune.sources._places import is_url
-from dataprune.tables.manifest import Manifest, SourceRef, check_tag, render_manifest
+from dataprune.sources._places import has_secret, is_on_this_machine
+from dataprune.tables.manifest import Manifest, SourceRef, check_tag, is_tag, render_manifest
 from dataprune.versions.load import HUB, LoadedVersion
-from dataprune.versions.tags import next_number
+from dataprune.versions.tags import next_number, tag_order
 
 MAIN = "main"
+
+log = logging.getLogger("dataprune")
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Published:
     """Where a version is now.
 
     created: False if it was there already.
+    private: whether the repository is shown to some only; None where that was not asked.
     url: its page on the Hub.
     """
 
@@ -62,26 +70,38 @@ class Published:
     commit: str
     manifest_sha256: str
     created: bool
+    private: bool | None
     url: str
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Parcel:
     """A version as a repository holds it.
 
-    files: data, decisions, scores, manifest; each is content or a copy of what is there.
+    files: data, decisions, scores; each is content or a copy of what is there.
     card: README.md.
+    rows: int64, source rows that are kept.
     """
 
     manifest: Manifest
     files: tuple[Wanted, ...]
     card: Local
+    rows: npt.NDArray[np.int64]
 
     @property
-    def manifest_bytes(self) -> bytes:
-        """The manifest's one text form."""
-        return render_manifest(self.manifest).encode()
+    def tag(self) -> str:
+        """The version's tag."""
+        return self.manifest.version
+
+    @property
+    def manifest_file(self) -> Local:
+        """The manifest in its one text form."""
+        return Local.text(MANIFEST_PATH, render_manifest(self.manifest).encode())
+
+    @property
+    def proven(self) -> list[Wanted]:
+        """What makes the version what it is: all but the card."""
+        return [*self.files, self.manifest_file]
 
 
 def publish_version(
@@ -103,19 +123,11 @@ def publish_version(
         HubError: the Hub refused, or did not answer after some tries.
     """
     check_repo_id(repo)
-    _refuse_local_view(version.manifest)
-    return deliver(pack(version, repo, license), repo, private=private)
-
-
-def pack(version: LoadedVersion, repo: str, licence: str | None = None) -> Parcel:
-    """A version whose files are here, as a repository will hold it."""
     manifest = version.manifest
-    files = tuple(Local(f.path, version.folder / f.path) for f in manifest.files)
-    return Parcel(
-        manifest,
-        (*files, Local(MANIFEST_PATH, render_manifest(manifest).encode())),
-        Local(CARD_PATH, card_of(version, repo, licence).encode()),
-    )
+    check_source(f"{manifest.name}@{manifest.version}", manifest.kind, manifest.source)
+    files = tuple(Local(f.path, version.folder / f.path, f.sha256) for f in manifest.files)
+    card = Local.text(CARD_PATH, card_of(version, repo, license).encode())
+    return deliver(Parcel(manifest, files, card, version.rows), repo, private=private)
 
 
 def card_of(version: LoadedVersion, repo: str, licence: str | None = None) -> str:
@@ -166,7 +178,7 @@ def _said_at_building(version: LoadedVersion) -> list[str]:
         seed=chosen.seed,
     )
     said = warnings_for(version.decisions_table, made, names)
-    if STRATEGIES.get(chosen.strategy).needs_score:
+    if chosen.strategy in STRATEGIES.names() and STRATEGIES.get(chosen.strategy).needs_score:
         values = version.scores.values(chosen.by)
         higher_is = version.manifest.scores.spec.get("higher_is", "harder")
         said += warnings_of_ties(version.decisions_table, values, chosen.by, higher_is)
@@ -179,13 +191,17 @@ def deliver(parcel: Parcel, repo: str, *, private: bool | None = None) -> Publis
     Raises:
         UsageError, VersionExistsError, HubError: as `publish_version`.
     """
-    check_tag(parcel.manifest.version)
+    check_tag(parcel.tag)
+    if parcel.manifest.source.private:
+        if private is False and parcel.manifest.kind == "view":
+            log.warning("the source is private: only those who may read it can load this view")
+        private = True if private is None else private  # as its source is
     return patiently(lambda: _deliver(parcel, repo, private=private))
 
 
 def _deliver(parcel: Parcel, repo: str, *, private: bool | None) -> Published:
     names = _opened(repo, private=private)
-    tag = parcel.manifest.version
+    tag, head = parcel.tag, names.branches[MAIN]
     if tag in names.branches:
         raise UsageError(
             f"{tag} is the name of a branch of {repo}, and a version needs a name of its own",
@@ -193,16 +209,23 @@ def _deliver(parcel: Parcel, repo: str, *, private: bool | None) -> Published:
         )
     if tag in names.tags:
         return _found(parcel, repo, names)
+    newer = max(filter(is_tag, names.tags), key=tag_order, default=tag)
+    if tag_order(newer) > tag_order(tag):
+        log.warning(
+            "%s has %s already: its main branch, which is what is read without a tag, becomes %s",
+            repo, newer, tag,
+        )  # fmt: skip
     commit = bring(
         repo,
         MAIN,
-        names.branches[MAIN],
-        lambda there: _change(parcel, repo, names.branches[MAIN], there),
+        head,
+        lambda there: _change(parcel, repo, head, there),
         _message(parcel.manifest),
     )
     with asking(f"tagging {repo}@{commit[:8]} as {tag}"):
         api().create_tag(repo, tag=tag, revision=commit, repo_type=REPO_TYPE)
-    return _published(parcel, repo, commit, created=True)
+    shown = is_private(repo) if private is None else private
+    return _published(parcel, repo, commit, private=shown, created=True)
 
 
 def _opened(repo: str, *, private: bool | None) -> Refs:
@@ -213,66 +236,89 @@ def _opened(repo: str, *, private: bool | None) -> Refs:
         with asking(f"creating {repo}"):
             api().create_repo(repo, repo_type=REPO_TYPE, private=private, exist_ok=True)
         names = refs(repo)
-    else:
-        _check_visibility(repo, private=private)
+    if private is not None and is_private(repo) != private:
+        is_now, wanted = ("public", "private") if private else ("private", "public")
+        raise UsageError(
+            f"{repo} is {is_now}, and the version should be {wanted}: that is a setting of the "
+            "whole repository",
+            hint=f"publish to another repository, add --{is_now}, or change it on "
+            f"{endpoint()}/datasets/{repo}/settings",
+        )
     if MAIN not in names.branches:
         raise HubError(f"{repo} has no branch {MAIN}", hint="versions are committed to it")
     return names
 
 
-def _check_visibility(repo: str, *, private: bool | None) -> None:
-    if private is None:
-        return
-    with asking(f"reading {repo}"):
-        found = bool(api().dataset_info(repo).private)
-    if found != private:
-        is_now, wanted = (("private", "--public"), ("public", "--private"))[private]
-        raise UsageError(
-            f"{repo} is {is_now}, and {wanted} has no effect on a repository that is there",
-            hint=f"change it on its settings page, {endpoint()}/datasets/{repo}/settings",
-        )
-
-
 def _found(parcel: Parcel, repo: str, names: Refs) -> Published:
     """The tag is there: is it this version?"""
-    tag = parcel.manifest.version
-    commit = names.tags[tag]
+    tag, commit, head = parcel.tag, names.tags[parcel.tag], names.branches[MAIN]
     there = tree(repo, commit)
-    wanting = [file for file in parcel.files if not file.is_at(there.get(file.path))]
+    wanting = [file for file in parcel.proven if not file.is_at(there.get(file.path))]
     if not wanting:
-        return _published(parcel, repo, commit, created=False)
-    found = read_manifest_at(repo, commit, there)
-    if found is not None and found[1] == parcel.manifest_bytes:
+        return _published(parcel, repo, commit, private=None, created=False)
+    if parcel.manifest_file.is_at(there.get(MANIFEST_PATH)):
         raise HubError(
             f"{repo}@{tag} has this version's manifest, and {wanting[0].path} is not as it says",
             hint="somebody changed it by hand; publish under another tag",
         )
-    what = "another version" if found else "a commit that holds no version"
+    if head != commit and parcel.manifest_file.is_at(tree(repo, head).get(MANIFEST_PATH)):
+        _withdraw(repo, head, commit, there, tag)
+    what = "another version" if MANIFEST_PATH in there else "a commit that holds no version"
     raise VersionExistsError(
         f"{repo} has a tag {tag} already, which is {what}",
         hint=f"versions never change: use another tag, such as v{next_number(names.tags)}",
     )
 
 
+def _withdraw(repo: str, head: str, commit: str, wanted: dict[str, RemoteFile], tag: str) -> None:
+    """Another publisher won the tag between our commit and our tagging: main is the winner's."""
+    copies = [Copied(path, commit, file) for path, file in wanted.items()]
+
+    def change(there: dict[str, RemoteFile]) -> Change:
+        before = read_manifest_at(repo, head, there)
+        owned = owned_paths(before[0]) if before else []
+        return Change(copies, [path for path in owned if path not in wanted])
+
+    bring(repo, MAIN, head, change, f"{tag} is another version")
+
+
 def _change(parcel: Parcel, repo: str, head: str, there: dict[str, RemoteFile]) -> Change:
     """This version's files in, and what the version before it owned and this one has not, out."""
-    files = [*parcel.files, parcel.card]
-    if all(file.is_at(there.get(file.path)) for file in parcel.files if _names(file)):
-        return Change(files)  # the manifest is there already: what is stale went with it
+    files = [*parcel.proven, parcel.card]
+    _warn_of_retracted(parcel, repo, read_yanked(repo, head, there))
+    if parcel.manifest_file.is_at(there.get(MANIFEST_PATH)):
+        return Change(files)  # what is stale went with it
     before = read_manifest_at(repo, head, there)
     if before is None:
-        _refuse_foreign(repo, there)
+        _refuse_foreign(repo, head, there)
         return Change(files)
+    if before[0].name != parcel.manifest.name:
+        raise UsageError(
+            f"{repo} holds versions of {before[0].name}, and this is {parcel.manifest.name}",
+            hint="publish to a repository of its own, or build the version under that name",
+        )
     mine = {file.path for file in files}
     return Change(files, [path for path in owned_paths(before[0]) if path not in mine])
 
 
-def _names(file: Wanted) -> bool:
-    return file.path == MANIFEST_PATH
+def _warn_of_retracted(parcel: Parcel, repo: str, marks: Marks) -> None:
+    """Rows that were retracted from the repository may come back from a score table of before."""
+    source = parcel.manifest.source.fingerprint
+    gone = {row for mark in marks.values() if mark.source == source for row in mark.retracted}
+    back = sorted(gone.intersection(parcel.rows.tolist()))
+    if back:
+        rows = ",".join(map(str, back))
+        log.warning(
+            "%s keeps rows that were retracted from %s: dataprune retract %s %s --rows %s",
+            parcel.tag, repo, repo, parcel.tag, rows,
+        )  # fmt: skip
 
 
-def _refuse_foreign(repo: str, there: dict[str, RemoteFile]) -> None:
+def _refuse_foreign(repo: str, head: str, there: dict[str, RemoteFile]) -> None:
+    """Before the first version: nothing of anybody else's may be replaced."""
     others = sorted(p for p in there if p not in NOT_DATA and p != YANKED_PATH)
+    if not others and CARD_PATH in there and _has_words(read_small(repo, head, there[CARD_PATH])):
+        others = [CARD_PATH]
     if others:
         raise HubError(
             f"{repo} holds files that dataprune did not put there, such as {others[0]}",
@@ -280,15 +326,25 @@ def _refuse_foreign(repo: str, there: dict[str, RemoteFile]) -> None:
         )
 
 
-def _published(parcel: Parcel, repo: str, commit: str, *, created: bool) -> Published:
+def _has_words(card: bytes) -> bool:
+    """Whether a card says anything below its metadata, which the Hub's own form writes."""
+    text = card.decode(errors="replace").replace("\r\n", "\n")
+    if text.startswith("---\n") and "\n---" in text[4:]:
+        text = text[4:].split("\n---", 1)[1]
+    return bool(text.strip())
+
+
+def _published(
+    parcel: Parcel, repo: str, commit: str, *, private: bool | None, created: bool
+) -> Published:
     return Published(
         repo,
-        parcel.manifest.version,
+        parcel.tag,
         commit,
-        hashlib.sha256(parcel.manifest_bytes).hexdigest(),
+        parcel.manifest_file.sha256,
         created,
-        f"{endpoint()}/datasets/{repo}/tree/{parcel.manifest.version}",
-        tuple(_warnings(parcel.manifest)),
+        private,
+        f"{endpoint()}/datasets/{repo}/tree/{parcel.tag}",
     )
 
 
@@ -298,23 +354,31 @@ def _message(manifest: Manifest) -> str:
     return f"{manifest.name}@{manifest.version}: {rows}, {selection.strategy}"
 
 
-def _warnings(manifest: Manifest) -> list[str]:
-    uri = manifest.source.uri
-    if manifest.source.files and not is_url(uri) and uri.startswith("/"):
-        return [f"the manifest names the source by its path on this machine, {uri}"]
-    return []
+def check_source(version: str, kind: str, source: SourceRef) -> None:
+    """What a manifest says of its source is published with it, for good: look before it is sent.
 
-
-def _refuse_local_view(manifest: Manifest) -> None:
-    """A view can be loaded where its source can be reached."""
-    source = manifest.source
-    if manifest.kind == "view" and source.files and not is_url(source.uri):
+    Raises:
+        UsageError: a view that nobody else could load, or an address with a password or query.
+    """
+    if has_secret(source.uri):
         raise UsageError(
-            f"{manifest.name}@{manifest.version} is a view of {source.uri}, which lies on this "
-            "machine: nobody else could load it",
+            f"{version} names its source by an address with a password or a query in it, which "
+            "would be published",
+            hint="score the data from an address without one, then prune and publish that",
+        )
+    if not source.files or not is_on_this_machine(source.uri):
+        return
+    if kind == "view":
+        raise UsageError(
+            f"{version} is a view of {source.uri}, which lies on this machine: nobody else could "
+            "load it",
             hint="make a version with its own rows (dataprune versions materialize), or score the "
             "dataset from the Hub (hf://datasets/ORG/NAME)",
         )
+    log.warning(
+        "the manifest names the source by its path on this machine, %s, and will be published",
+        source.uri,
+    )
 
 
 def _datasets(source: SourceRef) -> list[str]:

@@ -9,72 +9,37 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dataprune.core.errors import (
     HubError,
     HubMissingError,
+    HubUnsureError,
     UsageError,
     VersionError,
-    VersionNotFoundError,
 )
+from dataprune.publishing.found import Found, look_up, told, yanked
 from dataprune.publishing.layout import (
     MANIFEST_PATH,
-    read_manifest_at,
-    read_yanked,
 )
 from dataprune.publishing.lock import Pin, read_pin, write_pin
 from dataprune.sources._hub import (
-    COMMIT,
-    Refs,
+    bar,
     cached,
     check_repo_id,
     fetch,
     fetch_anew,
     is_offline,
     patiently,
-    refs,
-    tree,
 )
 from dataprune.tables.manifest import FileEntry, Manifest, is_tag
 from dataprune.versions.identity import verify_file
-from dataprune.versions.load import LoadedVersion, prove
-from dataprune.versions.tags import tag_order
+from dataprune.versions.load import HUB, LoadedVersion, prove
 
 _AT_ONCE = 8
 
 log = logging.getLogger("dataprune")
-
-
-@dataclass(frozen=True)
-class Found:
-    """A version in a repository, its manifest read.
-
-    asked: what it was asked for by.
-    names: the repository's names at that time; None if the Hub was not asked.
-    """
-
-    repo: str
-    asked: str
-    commit: str
-    manifest: Manifest
-    manifest_sha256: str
-    names: Refs | None
-
-    @property
-    def pin(self) -> Pin:
-        """What a lock file keeps of it."""
-        return Pin(
-            repo=self.repo,
-            asked=self.asked,
-            tag=self.manifest.version,
-            commit=self.commit,
-            manifest_sha256=self.manifest_sha256,
-        )
 
 
 def load_published(
@@ -85,11 +50,14 @@ def load_published(
     locked: bool = False,
     source_uri: str | None = None,
     prove_source: bool = True,
+    record: bool = True,
 ) -> LoadedVersion:
     """Load ORG/REPO at a tag, an alias or a commit.
 
-    lock: a lock file: what it says of this version must hold; what is new is added.
+    lock: a lock file: what it says of this version must hold.
     locked: it must know the version already; an alias then means the version it meant then.
+    source_uri: where a view's source lies; must be said if that is neither on the Hub nor built in.
+    record: add to the lock file what it does not know.
 
     Raises:
         VersionNotFoundError: no such version; the hint lists those there are.
@@ -103,111 +71,32 @@ def load_published(
             f"{lock} does not know {repo}@{asked}",
             hint="load it once without --locked, look at what it is, and keep the file",
         )
-    found = _find_offline(repo, asked, pin) if is_offline() else _find(repo, asked, pin, locked)
+    found = _find_with(repo, asked, pin, locked=locked)
     _check_pin(found, pin, lock)
+    if prove_source and source_uri is None:
+        _check_source(found)
     loaded = _fetched(found, source_uri, prove_source=prove_source)
     _warn_if_yanked(found)
-    if lock is not None and not locked:
-        write_pin(lock, found.pin)
+    if lock is not None and record and not locked:
+        try:
+            write_pin(lock, found.pin)
+        except OSError as exc:
+            why = exc.strerror or exc
+            log.warning("%s was not written (%s): name another one with --lock", lock, why)
     return loaded
 
 
-def find(repo: str, asked: str) -> Found:
-    """A version in a repository: its commit and manifest, without its rows.
-
-    Raises:
-        VersionNotFoundError, VersionError, HubError: as `load_published`.
-    """
-    return _find(check_repo_id(repo), asked, None, locked=False)
-
-
-def tags_taken(repo: str) -> set[str]:
-    """Tags of a repository; none if there is no such repository."""
+def _find_with(repo: str, asked: str, pin: Pin | None, *, locked: bool) -> Found:
+    """Ask the Hub; what a lock file pins can do without, since its hashes prove it."""
+    if is_offline():
+        return _find_offline(repo, asked, pin)
     try:
-        return set(patiently(lambda: refs(check_repo_id(repo))).tags)
-    except HubMissingError:
-        return set()
-
-
-def find_all(repo: str) -> list[Found]:
-    """Versions of a repository, by number.
-
-    Tags that lead to no version of dataprune are passed over, with a warning.
-    """
-    names = patiently(lambda: refs(check_repo_id(repo)))
-    found = []
-    for tag in sorted(filter(is_tag, names.tags), key=tag_order):
-        try:
-            found.append(_at(repo, tag, names.tags[tag], names))
-        except VersionError as exc:
-            log.warning("%s", exc.message)
-    return found
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a repository holds.
-
-    yanked: {tag: {"reason": ..., "use": tag or None}}. aliases: {name: tag}.
-    """
-
-    versions: list[Found]
-    yanked: dict[str, dict[str, Any]]
-    aliases: dict[str, str]
-
-
-def list_published(repo: str) -> Listing:
-    """Versions of a repository, which of them are yanked, and what its aliases mean."""
-    versions = find_all(repo)
-    names = versions[0].names if versions else patiently(lambda: refs(repo))
-    assert names is not None, "the Hub was asked"
-    aliases = {}
-    for branch, commit in sorted(names.branches.items()):
-        if branch != "main" and (read := _read_manifest(repo, commit)) is not None:
-            aliases[branch] = read[0].version
-    return Listing(versions, yanked(repo, names), aliases)
-
-
-def yanked(repo: str, names: Refs) -> dict[str, dict[str, Any]]:
-    """Versions that the repository marks as yanked now."""
-    head = names.branches.get("main")
-    if head is None:
-        return {}
-    return patiently(lambda: read_yanked(repo, head, tree(repo, head)))
-
-
-def no_such_version(repo: str, asked: str, names: Refs) -> VersionNotFoundError:
-    """The error for a version that a repository does not have; its hint lists those it has."""
-    return VersionNotFoundError(f"{repo} has no version {asked}", hint=_tags_there(names))
-
-
-def _find(repo: str, asked: str, pin: Pin | None, locked: bool) -> Found:  # noqa: FBT001
-    names = patiently(lambda: refs(repo))
-    if is_tag(asked):
-        if asked not in names.tags:
-            raise no_such_version(repo, asked, names)
-        return _at(repo, asked, names.tags[asked], names)
-    if COMMIT.fullmatch(asked):
-        return _at(repo, asked, asked, names)
-    if asked not in names.branches:
-        raise no_such_version(repo, asked, names)
-    as_it_was = pin.tag if locked and pin is not None else None
-    tag = as_it_was or _aliased(repo, asked, names)
-    if tag not in names.tags:
-        raise VersionError(
-            f"alias {asked} of {repo} means {tag}, and there is no such tag any more",
-            hint=_tags_there(names),
-        )
-    return _at(repo, asked, names.tags[tag], names)
-
-
-def _aliased(repo: str, alias: str, names: Refs) -> str:
-    read = _read_manifest(repo, names.branches[alias])
-    if read is None:
-        raise VersionError(
-            f"branch {alias} of {repo} holds no version of dataprune", hint=_tags_there(names)
-        )
-    return read[0].version
+        return look_up(repo, asked, pin.tag if locked and pin is not None else None)
+    except HubUnsureError as exc:
+        if pin is None or cached(repo, pin.commit, MANIFEST_PATH) is None:
+            raise HubError(exc.message, hint="try again later") from exc
+        log.warning("%s; going on with what the lock file pins, from the cache", exc.message)
+        return _find_offline(repo, asked, pin)
 
 
 def _find_offline(repo: str, asked: str, pin: Pin | None) -> Found:
@@ -239,37 +128,22 @@ def _check_manifest_sha256(data: bytes, pin: Pin, where: str) -> None:
         )
 
 
-def _read_manifest(repo: str, commit: str) -> tuple[Manifest, bytes] | None:
-    return patiently(lambda: read_manifest_at(repo, commit, tree(repo, commit)))
-
-
-def _at(repo: str, asked: str, commit: str, names: Refs) -> Found:
-    read = _read_manifest(repo, commit)
-    if read is None:
-        raise VersionError(
-            f"{repo}@{asked} leads to commit {commit[:8]}, which holds no version of dataprune",
-            hint="a plain dataset is read as a source: hf://datasets/ORG/NAME@REVISION",
-        )
-    manifest, data = read
-    if is_tag(asked) and manifest.version != asked:
-        raise VersionError(
-            f"tag {asked} of {repo} leads to commit {commit[:8]}, which holds {manifest.version}: "
-            "the tag was moved",
-            hint="ask who moved it; versions never change, and a tag must not either",
-        )
-    return Found(repo, asked, commit, manifest, hashlib.sha256(data).hexdigest(), names)
-
-
 def _check_pin(found: Found, pin: Pin | None, lock: Path | None) -> None:
     """What the lock file says of a tag holds for good; an alias may have moved on."""
     if pin is None or pin == found.pin:
         return
     if found.manifest.version != pin.tag and not is_tag(found.asked):
-        log.info(
+        log.warning(
             "alias %s of %s meant %s, and means %s now",
             found.asked, found.repo, pin.tag, found.manifest.version,
         )  # fmt: skip
         return
+    if found.commit == pin.commit:
+        raise VersionError(
+            f"the manifest of {found.repo}@{found.asked} is not the one that {lock} pins at the "
+            "same commit: one of them was changed by hand",
+            hint=f"restore {lock} from git, or delete its entry and load again",
+        )
     raise VersionError(
         f"{found.repo}@{pin.tag} led to commit {pin.commit[:8]} when {lock} was written, and leads "
         f"to {found.commit[:8]} now: the tag was moved",
@@ -281,16 +155,38 @@ def _check_pin(found: Found, pin: Pin | None, lock: Path | None) -> None:
 def _fetched(found: Found, source_uri: str | None, *, prove_source: bool) -> LoadedVersion:
     """Download what is not here yet, check every file, and hand the version out."""
     entries = found.manifest.files
-    log.info(
-        "loading %s@%s (commit %s): %d files", found.repo, found.asked, found.commit[:8],
-        len(entries),
-    )  # fmt: skip
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        paths = list(pool.map(lambda entry: _proven(found, entry), entries))
-    folder = _common_folder(paths, entries)
+    paths = _downloaded(found, entries)
+    folder = Path(str(paths[0]).removesuffix(entries[0].path))  # the snapshot's
     loaded = LoadedVersion(found.manifest, folder, source_uri, found.repo, found.commit)
-    prove(loaded, files=False, source=prove_source)
+    try:
+        prove(loaded, files=False, source=prove_source)
+    except HubMissingError as exc:
+        raise VersionError(
+            f"{found.repo}@{found.asked} is a view, and the source that its rows are in cannot be "
+            f"read: {exc.message}",
+            hint="without it this version cannot be loaded; only whoever may read it can load it",
+        ) from exc
     return loaded
+
+
+def _downloaded(found: Found, entries: list[FileEntry]) -> list[Path]:
+    """Every file, on this machine and checked; several at once, under one bar."""
+    missing = [e for e in entries if cached(found.repo, found.commit, e.path) is None]
+    if not missing:
+        return [_proven(found, entry) for entry in entries]
+    total = sum(entry.bytes for entry in missing)
+    log.info(
+        "fetching %d files (%.1f MB) of %s@%s", len(missing), total / 1e6, found.repo,
+        found.manifest.version,
+    )  # fmt: skip
+    with bar(total, found.manifest.version) as shown, ThreadPoolExecutor(_AT_ONCE) as pool:
+
+        def fetched(entry: FileEntry) -> Path:
+            path = _proven(found, entry)
+            shown.update(entry.bytes if entry in missing else 0)
+            return path
+
+        return list(pool.map(fetched, entries))
 
 
 def _proven(found: Found, entry: FileEntry) -> Path:
@@ -298,9 +194,9 @@ def _proven(found: Found, entry: FileEntry) -> Path:
     path = patiently(lambda: fetch(found.repo, found.commit, entry.path))
     try:
         verify_file(path, entry)
-    except VersionError:
+    except VersionError as exc:
         if found.names is None:
-            raise
+            raise VersionError(exc.message, hint="load it once online: it is fetched anew") from exc
         path = patiently(lambda: fetch_anew(found.repo, found.commit, entry.path))
         try:
             verify_file(path, entry)
@@ -313,32 +209,27 @@ def _proven(found: Found, entry: FileEntry) -> Path:
     return path
 
 
-def _common_folder(paths: Iterable[Path], entries: Iterable[FileEntry]) -> Path:
-    """The snapshot's folder, of which every path is the entry's."""
-    for path, entry in zip(paths, entries, strict=True):
-        folder = path
-        for _ in entry.path.split("/"):
-            folder = folder.parent
-        return folder
-    raise AssertionError("a version has files")
+def _check_source(found: Found) -> None:
+    """A manifest from the Hub may not choose what address this machine asks.
+
+    Raises:
+        VersionError: a view whose source is neither on the Hub nor built in.
+    """
+    source = found.manifest.source
+    if found.manifest.kind == "view" and source.files and source.format != HUB:
+        raise VersionError(
+            f"{found.repo}@{found.asked} is a view of {source.uri}, which is not on the Hub",
+            hint="if you trust that address, name it: --source (source= in Python)",
+        )
 
 
 def _warn_if_yanked(found: Found) -> None:
     if found.names is None:
         return
     try:
-        marks = yanked(found.repo, found.names)
+        mark = yanked(found.repo, found.names).get(found.manifest.version)
     except HubError as exc:
         log.warning("whether %s@%s was yanked is not known: %s", found.repo, found.asked, exc)
         return
-    mark = marks.get(found.manifest.version)
     if mark is not None:
-        use = f"; use {mark['use']} instead" if mark.get("use") else ""
-        log.warning(
-            "%s@%s was yanked: %s%s", found.repo, found.manifest.version, mark.get("reason"), use
-        )
-
-
-def _tags_there(names: Refs) -> str:
-    tags = sorted(filter(is_tag, names.tags), key=tag_order)
-    return f"tags: {', '.join(tags)}" if tags else "dataprune publish puts versions there"
+        log.warning("%s@%s was yanked: %s", found.repo, found.manifest.version, told(mark))

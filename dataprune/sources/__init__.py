@@ -39,6 +39,7 @@ class Source:
     file_batches: reads every column of one of `files`, by its place; None where files are not read
         one by one.
     license: as the source states it.
+    private: whether it is shown to some only; None where that is not known.
     test: the held-out split, if the source has one.
     """
 
@@ -55,6 +56,7 @@ class Source:
     batches: Callable[[list[str] | None], Iterator[pa.RecordBatch]]
     file_batches: Callable[[int], Iterator[pa.RecordBatch]] | None = None
     license: str | None = None
+    private: bool | None = None
     test: Source | None = None
 
 

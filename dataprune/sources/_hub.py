@@ -12,9 +12,11 @@ import errno
 import functools
 import hashlib
 import json
+import logging
+import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,9 +33,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
     XetDownloadError,
 )
-from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.hf_api import RepoFile, RepoFolder
 from huggingface_hub.utils import _http as client
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import tqdm, validate_repo_id
 
 from dataprune._version import __version__
 from dataprune.core.errors import (
@@ -48,14 +50,20 @@ from dataprune.sources._files import one_line
 
 T = TypeVar("T")
 
+log = logging.getLogger("dataprune")
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REPO_TYPE = "dataset"
 TRIES = 4
+_TRIES_OVERTAKEN = 24  # by other publishers, each of which got on
 _CONNECT_S = 10.0
 _READ_S = 120.0  # a commit of thousands of files takes the Hub two minutes
 _MAX_WAIT_S = 60.0
 _TOKEN = re.compile(r"hf_[A-Za-z0-9_]{6,}")
-_LOCAL_TROUBLE = frozenset({errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR})
+_LOCAL_TROUBLE = frozenset(
+    {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.ENOENT, errno.EIO}
+    | {errno.EMFILE, errno.EISDIR}
+)
 _OBJECT_NOT_THERE_YET = "LFS pointer pointed to a file that does not exist"
 
 wait_s = 1.0  # before the second try; doubled for each further one
@@ -83,11 +91,6 @@ class Refs:
     tags: dict[str, str]
 
 
-def is_repo_id(name: str) -> bool:
-    """Whether a name is meant as a Hub repository, ORG/REPO."""
-    return "/" in name and "://" not in name
-
-
 def check_repo_id(repo: str) -> str:
     """Return the id if it is a legal ORG/REPO.
 
@@ -100,9 +103,11 @@ def check_repo_id(repo: str) -> str:
     except HFValidationError:
         legal = False
     if not legal:
+        pasted = re.search(r"datasets/([\w.-]+/[\w.-]+)", repo)
+        meant = f"did you mean {pasted[1]}? " if pasted else ""
         raise UsageError(
             f"{repo!r} is not the name of a Hub dataset",
-            hint="it is ORG/REPO or USER/REPO, of letters, digits, '-', '_' and '.'",
+            hint=f"{meant}it is ORG/REPO or USER/REPO, of letters, digits, '-', '_' and '.'",
         )
     return repo
 
@@ -136,16 +141,19 @@ def patiently(ask: Callable[[], T], *, tries: int | None = None) -> T:
 
     tries: how often at most; default: `TRIES`.
     """
-    left, wait = tries or TRIES, wait_s
+    left, overtaken_left, wait = tries or TRIES, _TRIES_OVERTAKEN, wait_s
     while True:
-        left -= 1
         try:
             return ask()
         except HubUnsureError as exc:
-            if not left:
+            left, overtaken_left = left - (not exc.overtaken), overtaken_left - exc.overtaken
+            if not left or not overtaken_left:
                 raise
-            time.sleep(min(max(wait, exc.retry_after_s), _MAX_WAIT_S))
-            wait *= 2
+            jittered = min(wait, _MAX_WAIT_S) * (0.5 + random.random())  # noqa: S311 - a pause
+            pause = min(max(jittered, exc.retry_after_s), _MAX_WAIT_S)
+            log.info("%s; asking again in %.0f s", exc.message, max(pause, 1))
+            time.sleep(pause)
+            wait *= 1 if exc.overtaken else 2
 
 
 def refs(repo: str) -> Refs:
@@ -162,8 +170,28 @@ def refs(repo: str) -> Refs:
     )
 
 
-def resolve(repo: str, revision: str | None) -> tuple[str, dict[str, Any]]:
-    """The commit that a branch, tag or commit leads to, and the dataset card's metadata there.
+@dataclass(frozen=True)
+class Resolved:
+    """Where a revision leads.
+
+    card: the metadata of the dataset's card there.
+    """
+
+    commit: str
+    card: dict[str, Any]
+    private: bool
+
+    @property
+    def license(self) -> str | None:
+        """As the card states it."""
+        stated = self.card.get("license")
+        if isinstance(stated, list):
+            return ", ".join(map(str, stated)) or None
+        return None if stated is None else str(stated)
+
+
+def resolve(repo: str, revision: str | None) -> Resolved:
+    """The commit that a branch, tag or commit leads to, and what its card says.
 
     Raises:
         HubError: as `refs`; or there is no such revision.
@@ -171,7 +199,8 @@ def resolve(repo: str, revision: str | None) -> tuple[str, dict[str, Any]]:
     with asking(f"reading {repo}@{revision or 'main'}"):
         info = api().dataset_info(repo, revision=revision)
     card = info.card_data
-    return str(info.sha), {} if card is None else dict(vars(card))
+    metadata = {} if card is None else dict(vars(card))
+    return Resolved(str(info.sha), metadata, bool(info.private))
 
 
 def tree(repo: str, commit: str) -> dict[str, RemoteFile]:
@@ -180,6 +209,17 @@ def tree(repo: str, commit: str) -> dict[str, RemoteFile]:
         entries = list(
             api().list_repo_tree(repo, recursive=True, revision=commit, repo_type=REPO_TYPE)
         )
+    return _by_path(entries)
+
+
+def some_files(repo: str, commit: str, paths: Sequence[str]) -> dict[str, RemoteFile]:
+    """Of these paths, the files that a commit has: one request, however many files there are."""
+    with asking(f"reading {repo}@{commit[:8]}"):
+        entries = api().get_paths_info(repo, list(paths), revision=commit, repo_type=REPO_TYPE)
+    return _by_path(entries)
+
+
+def _by_path(entries: Iterable[RepoFile | RepoFolder]) -> dict[str, RemoteFile]:
     return {
         entry.path: RemoteFile(
             entry.path, entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else None
@@ -187,6 +227,12 @@ def tree(repo: str, commit: str) -> dict[str, RemoteFile]:
         for entry in entries
         if isinstance(entry, RepoFile)
     }
+
+
+def is_private(repo: str) -> bool:
+    """Whether a repository is shown to its members only."""
+    with asking(f"reading {repo}"):
+        return bool(api().dataset_info(repo).private)
 
 
 def fetch(
@@ -217,8 +263,12 @@ def _is_right(local: Path, sha256: str | None, blob: str | None) -> bool:
         return sha256_file(local) == sha256
     if blob is None:
         return True
-    data = local.read_bytes()  # git holds small files only
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == blob  # noqa: S324 - git's
+    return git_blob(local.read_bytes()) == blob  # git holds small files only
+
+
+def git_blob(data: bytes) -> str:
+    """Git's id of a file with these bytes (SHA-1 of a header and them)."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # noqa: S324 - git's choice
 
 
 def fetch_anew(repo: str, commit: str, path: str) -> Path:
@@ -227,13 +277,28 @@ def fetch_anew(repo: str, commit: str, path: str) -> Path:
 
 
 def _download(repo: str, commit: str, path: str, *, force: bool = False) -> Path:
-    assert COMMIT.fullmatch(commit), "content is read at commits only: names move"
+    if not COMMIT.fullmatch(commit):
+        raise HubError(f"the Hub says that {repo} is at {commit!r}, which is no commit")
     with asking(f"fetching {path} of {repo}@{commit[:8]}"):
         return Path(
             api().hf_hub_download(
-                repo, path, repo_type=REPO_TYPE, revision=commit, force_download=force
+                repo, path, repo_type=REPO_TYPE, revision=commit, force_download=force,
+                tqdm_class=_NoBar,
             )
-        )
+        )  # fmt: skip
+
+
+class _NoBar(tqdm):
+    """Many files at once have one bar, of whoever wants them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
+
+
+def bar(total_bytes: int, what: str) -> tqdm:
+    """A bar of bytes as the client shows them: on a terminal, unless the user turned them off."""
+    options: dict[str, Any] = {"total": total_bytes, "unit": "B", "unit_scale": True, "desc": what}
+    return tqdm(**options)  # type: ignore[no-untyped-call]
 
 
 def cached(repo: str, commit: str, path: str) -> Path | None:
@@ -289,8 +354,7 @@ def _told(what: str, exc: BaseException) -> HubError:
     if isinstance(exc, OfflineModeIsEnabled) or constants.is_offline_mode():
         return HubError(
             f"{what} failed: offline mode is on (HF_HUB_OFFLINE), so the Hub was not asked",
-            hint="unset HF_HUB_OFFLINE; a version whose commit is in a dataprune.lock loads "
-            "offline once it was downloaded",
+            hint="unset HF_HUB_OFFLINE",
         )
     if isinstance(exc, HfHubHTTPError) and exc.response is not None:
         return _answered(what, exc)
@@ -307,7 +371,7 @@ def _answered(what: str, exc: HfHubHTTPError) -> HubError:
     if isinstance(exc, RepositoryNotFoundError):
         return HubMissingError(
             f"{what} failed: the Hub has no such dataset, or this token may not see it ({status})",
-            hint=f"check the name; if it is private, {log_in}",
+            hint=f"check both parts of the name; if it is private, {log_in}",
         )
     if isinstance(exc, RevisionNotFoundError):
         return HubMissingError(f"{what} failed: it has no such tag, branch or commit ({status})")
@@ -315,10 +379,12 @@ def _answered(what: str, exc: HfHubHTTPError) -> HubError:
         return HubMissingError(f"{what} failed: there is no such file ({status})")
     if status in {401, 403}:
         reason = "the token was refused" if status == 401 else "this token may not do this"
-        return HubError(f"{what} failed: {reason} ({status}){said}", hint=log_in)
+        hint = f"check the name of the organisation, or {log_in}" if status == 403 else log_in
+        return HubError(f"{what} failed: {reason} ({status}){said}", hint=hint)
     if status in {408, 409, 412, 429} or status >= 500 or _OBJECT_NOT_THERE_YET in said:
         unsure = HubUnsureError(f"{what} failed: the Hub answered {status}{said}", hint=_AGAIN)
         after = exc.response.headers.get("Retry-After", "")
+        unsure.overtaken = status in {409, 412}
         unsure.retry_after_s = float(after) if after.isdigit() else 0.0
         return unsure
     return HubError(f"{what} failed: the Hub answered {status}{said}")

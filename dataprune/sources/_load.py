@@ -171,6 +171,7 @@ def _load_split(source: Source, job: _Job, train: Loaded | None) -> Loaded:
         fingerprint=source_fingerprint(hashes, labels, class_names),
         files=list(source.files),
         license=source.license,
+        private=source.private,
     )
     text = isinstance(inputs, pa.ChunkedArray)
     return Loaded(

@@ -166,6 +166,21 @@ def is_url(uri: str) -> bool:
     return _URL.match(uri) is not None
 
 
+def is_on_this_machine(uri: str) -> bool:
+    """Whether a uri is a path here, `file://` or not."""
+    found = _URL.match(uri)
+    return found is None or found["scheme"].lower() in {"file", "local"}
+
+
+def has_secret(uri: str) -> bool:
+    """Whether an address holds what may be a secret: a password, or a query such as a signature."""
+    found = _URL.match(uri)
+    if found is None:
+        return False
+    rest = uri[found.end() :]
+    return "?" in rest or "@" in rest.split("/", maxsplit=1)[0]
+
+
 def is_hidden(name: str, *marks: str) -> bool:
     """Whether a file, or a folder it lies in, has a name that begins with one of the marks."""
     return any(part.startswith(marks) for part in name.split("/"))

@@ -12,10 +12,9 @@ ranges; every other file goes whole into the Hub's usual cache, its hash compare
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,7 +27,15 @@ from dataprune.sources import csv as csv_files
 from dataprune.sources import jsonl as jsonl_files
 from dataprune.sources._assemble import FileFormat, open_splits
 from dataprune.sources._files import DataFile
-from dataprune.sources._hub import RemoteFile, cached, fetch, patiently, resolve, tree
+from dataprune.sources._hub import (
+    RemoteFile,
+    cached,
+    fetch,
+    is_offline,
+    patiently,
+    resolve,
+    tree,
+)
 from dataprune.sources._hub_layout import (
     Address,
     format_in,
@@ -38,7 +45,7 @@ from dataprune.sources._hub_layout import (
     try_converted,
 )
 from dataprune.sources._ranges import LARGE_BYTES, opened_by_ranges, wants_pieces
-from dataprune.tables.manifest import FileEntry
+from dataprune.tables.manifest import FileEntry, SourceRef
 
 __all__ = ["FORMAT", "open_hub", "parse_address"]
 
@@ -46,10 +53,11 @@ _BATCH_ROWS = 4096
 _LOCAL_FORMATS = {"csv": csv_files.FILES, "jsonl": jsonl_files.FILES}
 
 
-def open_hub(recipe: SourceRecipe, *, known: Sequence[FileEntry] = ()) -> Source:
+def open_hub(recipe: SourceRecipe, *, ref: SourceRef | None = None) -> Source:
     """Open a dataset at the commit that its revision leads to now.
 
-    known: files of which the rows are known already; their footers are not asked for.
+    ref: what is known of it from before: footers of files that are still the same are not asked
+        for, and offline nothing is, if what is wanted of it is in the cache.
 
     Raises:
         UsageError: not a legal uri.
@@ -57,24 +65,37 @@ def open_hub(recipe: SourceRecipe, *, known: Sequence[FileEntry] = ()) -> Source
         HubError: the dataset is not there, may not be read, or the Hub does not answer.
     """
     address = parse_address(recipe.uri)
-    commit, card = patiently(lambda: resolve(address.repo, address.revision))
+    if ref is not None and is_offline():
+        return _open_cached(recipe, address, ref)
+    found = patiently(lambda: resolve(address.repo, address.revision))
+    commit = found.commit
     pinned = replace(address, revision=commit)
     files = patiently(lambda: tree(address.repo, commit))
-    splits = splits_of(recipe, address, card, sorted(files))
-    if address.revision != commit:
-        known = ()  # of another commit, it may be
-    shelf = _Shelf(pinned, files, splits, {entry.path: entry for entry in known})
+    splits = splits_of(recipe, address, found.card, sorted(files))
+    known: dict[str, FileEntry] = {}
+    if ref is not None and address.revision == commit:  # else it may be of another commit
+        known = {e.path: e for e in (*ref.files, *(ref.test.files if ref.test else ()))}
+    shelf = _Shelf(pinned, files, splits, known)
     asked = recipe.model_copy(update={"uri": pinned.uri, "format": None})
     source = open_splits(asked, *shelf.formatted())
     test = source.test and replace(source.test, format="hub")
-    return replace(source, format="hub", license=_license(card), test=test)
+    return replace(source, format="hub", license=found.license, private=found.private, test=test)
 
 
-def _license(card: dict[str, Any]) -> str | None:
-    said = card.get("license")
-    if isinstance(said, list):
-        said = ", ".join(map(str, said))
-    return None if said is None else str(said)
+def _open_cached(recipe: SourceRecipe, address: Address, ref: SourceRef) -> Source:
+    """A source as it is pinned, its files read from the cache; without its test split.
+
+    Raises:
+        HubError: none of its files is there.
+    """
+    known = {entry.path: entry for entry in ref.files}
+    files = {e.path: RemoteFile(e.path, e.bytes, "", e.sha256) for e in ref.files}
+    shelf = _Shelf(address, files, {ref.split: list(known)}, known)
+    here = next((p for p in known if cached(address.repo, str(address.revision), p)), None)
+    if here is not None and format_in(here) == "parquet":
+        shelf.schemas[ref.split] = pq.read_schema(shelf._fetched(here))  # noqa: SLF001 - ours
+    asked = recipe.model_copy(update={"format": None, "test_split": None})
+    return replace(open_splits(asked, *shelf.formatted()), format="hub")
 
 
 @dataclass(frozen=True)

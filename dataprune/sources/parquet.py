@@ -22,7 +22,7 @@ _BATCH_ROWS = 4096
 
 
 def _open(recipe: SourceRecipe) -> Source:
-    return open_files(recipe, FileFormat("parquet", _inspect, _read, parquet=True))
+    return open_files(recipe, FILES)
 
 
 def _inspect(file: DataFile, _: pa.Schema | None) -> tuple[pa.Schema, FileEntry]:
@@ -48,4 +48,5 @@ def _opened(file: DataFile) -> Iterator[pq.ParquetFile]:
         yield opened
 
 
+FILES = FileFormat("parquet", _inspect, _read, parquet=True)
 FORMAT = SourceFormat("parquet", lambda uri: format_of(uri) == "parquet", _open)

@@ -54,6 +54,7 @@ class SourceRef(Strict):
     fingerprint: str = _Sha256
     files: list[FileEntry]
     license: str | None = Field(None, description="as the source states it")
+    private: bool | None = Field(None, description="on the Hub: whether only some may see it")
 
 
 class ScoresEntry(Strict):
@@ -145,10 +146,22 @@ class Manifest(Strict):
 
     @model_validator(mode="after")
     def _files_stay_inside(self) -> Manifest:
-        for file in self.files:
-            path = PurePosixPath(file.path)
-            if path.is_absolute() or ".." in path.parts or "\\" in file.path:
-                raise ValueError(f"file {file.path!r} lies outside the version")
+        for path in (file.path for file in self.files):
+            plain = str(PurePosixPath(path)) == path and path.isprintable() and "\\" not in path
+            if not plain or path.startswith("/") or ".." in path.split("/") or path == ".":
+                raise ValueError(f"{path!r} is no path of a file inside the version")
+        return self
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> Manifest:
+        split = self.result.splits.get(self.source.split)
+        if split is None or len(self.result.splits) != 1:
+            raise ValueError(f"the result must have the source's split, {self.source.split}, alone")
+        rows = [split.rows, self.selection.rows_out]
+        if self.kind == "materialized":
+            rows.append(sum(file.rows or 0 for file in split.files))
+        if len(set(rows)) > 1:
+            raise ValueError(f"split, selection and files disagree on the rows: {rows}")
         return self
 
     @property
@@ -219,9 +232,15 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate(data)
     except ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise TableError(f"{path} is not a manifest: {where}: {first['msg']}") from exc
+        raise TableError(f"{path} is not a manifest: {first_problem(exc)}") from exc
+
+
+def first_problem(exc: ValidationError) -> str:
+    """The first thing that is wrong with a file, in a few words."""
+    first = exc.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
 
 
 def render_manifest(manifest: Manifest) -> str:

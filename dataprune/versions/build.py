@@ -15,7 +15,7 @@ import pyarrow as pa
 from dataprune._version import __version__
 from dataprune.core.errors import VersionExistsError
 from dataprune.core.files import sha256_file, write_text
-from dataprune.core.fingerprint import canonical_json, fingerprint
+from dataprune.core.fingerprint import fingerprint
 from dataprune.selection._decide import TIE_BREAK, Choice, decide
 from dataprune.selection._quotas import budget_rows
 from dataprune.sources import Source
@@ -39,7 +39,7 @@ from dataprune.tables.manifest import (
 )
 from dataprune.tables.parquet import write_table
 from dataprune.tables.scores import ScoreTable
-from dataprune.versions.identity import verify_files, version_identity
+from dataprune.versions.identity import rows_sha256, verify_files, version_identity
 from dataprune.versions.order import Arrangement, kept_rows, rows_per_shard
 from dataprune.versions.store import MANIFEST, LocalStore
 from dataprune.versions.tags import next_number
@@ -231,7 +231,7 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
         result=ResultEntry(
             features=features_of(draft.source.schema) or None,
             splits={draft.ref.split: SplitEntry(rows=selection.rows_out, files=files)},
-            rows_sha256=_rows_sha256(draft.decisions, rows),
+            rows_sha256=rows_sha256(draft.decisions, rows),
             order=draft.order,
         ),
         decisions=_entry(folder / DECISIONS, len(keep)),
@@ -278,15 +278,3 @@ def _write_data(
     if draft.order == "score":
         arrangement = Arrangement(rows, rows_per_shard(draft.ref))
     return write_shards(draft.source, keep, folder, draft.ref.split, arrangement)
-
-
-def _rows_sha256(decisions: pa.Table, rows: npt.NDArray[np.int64]) -> str:
-    """Hash of the kept rows' content and labels, in order: the same however they are sharded."""
-    digest = hashlib.sha256(canonical_json(["rows", len(rows)]).encode())
-    digest.update(decisions.column("content_hash").to_numpy()[rows].astype("<u8").tobytes())
-    labels = decisions.column("label").take(pa.array(rows))
-    if pa.types.is_integer(labels.type):
-        digest.update(labels.to_numpy().astype("<i4").tobytes())
-    else:
-        digest.update(canonical_json(labels.to_pylist()).encode())
-    return digest.hexdigest()

@@ -67,8 +67,8 @@ def without_rows(
     """The draft of a version without some rows of the source, kept or not.
 
     Their decisions and scores go too: the content hash becomes 0, the key null, the scores 0, what
-    is no number null. Their labels stay, since counts per class are made of them, and so do groups,
-    which are numbers of rows.
+    is no number null, the rank -1, and the ranks after it close up. Their labels stay, since counts
+    per class are made of them, and so do groups, which are numbers of rows.
 
     Raises:
         UsageError: no rows, rows that the source does not have, all retracted before, or no other
@@ -92,6 +92,7 @@ def without_rows(
         )
     draft = _draft(loaded, tag, parent, view=loaded.manifest.kind == "view")
     decisions = _blanked(draft.decisions, gone, {"keep": False, "reason": RETRACTED, "value": 0.0})
+    decisions = _closed_up(decisions, in_classes=loaded.manifest.selection.class_balance != "none")
     table = draft.scores.table
     columns = [field for field in list(table.schema)[len(SCHEMA) :] if field.name != GROUP.name]
     table = _blanked(table, gone, {field.name: _nothing(field.type) for field in columns})
@@ -136,6 +137,22 @@ def _blanked(table: pa.Table, gone: Mask, values: dict[str, Any]) -> pa.Table:
         column = pc.if_else(pa.array(gone), blank, table.column(name))
         table = table.set_column(at, field, column)
     return table
+
+
+def _closed_up(decisions: pa.Table, *, in_classes: bool) -> pa.Table:
+    """Decisions in which a retracted row has no rank and leaves no gap, which would tell its score.
+
+    in_classes: whether rows were ranked among those of their class.
+    """
+    at = decisions.schema.get_field_index("rank")
+    left = decisions.column("reason").to_numpy(zero_copy_only=False) != RETRACTED
+    pools = decisions.column("label").to_numpy() if in_classes else np.zeros(len(left), np.int64)
+    rank = np.full(len(left), -1, dtype=np.int64)
+    before = decisions.column("rank").to_numpy()
+    for pool in np.unique(pools):
+        rows = np.flatnonzero(left & (pools == pool))
+        rank[rows[np.argsort(before[rows], kind="stable")]] = np.arange(len(rows))
+    return decisions.set_column(at, decisions.schema.field(at), pa.array(rank))
 
 
 def _nothing(kind: pa.DataType) -> Any:

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dataprune.core.errors import VersionError
 from dataprune.core.files import sha256_file
-from dataprune.core.fingerprint import fingerprint
+from dataprune.core.fingerprint import canonical_json, fingerprint
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.manifest import FileEntry, Manifest, RowOrder, SelectionEntry
+from dataprune.versions.order import kept_rows
 
 
 def version_identity(
@@ -67,6 +70,45 @@ def check_manifest(manifest: Manifest, decisions: pa.Table) -> None:
             f"the manifest of {manifest.name}@{manifest.version} is not what its decisions say",
             hint="it was changed by hand: restore it, or build under a new tag",
         )
+
+
+def check_rows(folder: Path, manifest: Manifest, decisions: pa.Table) -> None:
+    """Check that the data files hold as many rows as the manifest says, and of which content.
+
+    Raises:
+        VersionError: a file has another number of rows, or the hash of the rows is not theirs.
+    """
+    for split in manifest.result.splits.values():
+        for file in split.files:
+            rows = pq.read_metadata(folder / file.path).num_rows
+            if rows != file.rows:
+                raise VersionError(
+                    f"{file.path} of {manifest.name}@{manifest.version} has {rows} rows, and its "
+                    f"manifest says {file.rows}",
+                    hint="the manifest was changed by hand: build under a new tag",
+                )
+    if rows_sha256(decisions, kept_rows(decisions, manifest.result.order)) != (
+        manifest.result.rows_sha256
+    ):
+        raise VersionError(
+            f"the rows of {manifest.name}@{manifest.version} are not those of its decisions",
+            hint="the manifest was changed by hand: build under a new tag",
+        )
+
+
+def rows_sha256(decisions: pa.Table, rows: npt.NDArray[np.int64]) -> str:
+    """Hash of rows' content and labels, in their order: the same however they are sharded.
+
+    rows: int64, positions in the source.
+    """
+    digest = hashlib.sha256(canonical_json(["rows", len(rows)]).encode())
+    digest.update(decisions.column("content_hash").to_numpy()[rows].astype("<u8").tobytes())
+    labels = decisions.column("label").take(pa.array(rows))
+    if pa.types.is_integer(labels.type):
+        digest.update(labels.to_numpy().astype("<i4").tobytes())
+    else:
+        digest.update(canonical_json(labels.to_pylist()).encode())
+    return digest.hexdigest()
 
 
 def verify_file(path: Path, entry: FileEntry) -> None:

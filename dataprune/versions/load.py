@@ -19,13 +19,16 @@ from dataprune.core.errors import AlignmentError, SourceError, VersionError
 from dataprune.core.recipe import Images, SourceRecipe, parse_recipe
 from dataprune.selection import STRATEGIES
 from dataprune.sources import Source, open_source
+from dataprune.sources._assemble import open_splits
+from dataprune.sources._files import DataFile
 from dataprune.sources._load import load_rows
 from dataprune.sources._places import is_there, is_url
+from dataprune.sources.parquet import FILES as PARQUET
 from dataprune.tables.decisions import RETRACTED, read_decisions
 from dataprune.tables.examples import GROUP, check_aligned, class_name
 from dataprune.tables.manifest import Manifest, SourceRef
 from dataprune.tables.scores import ScoreTable, read_scores
-from dataprune.versions.identity import check_manifest, verify_files
+from dataprune.versions.identity import check_manifest, check_rows, verify_files
 from dataprune.versions.order import kept_rows
 from dataprune.versions.store import LocalStore
 from dataprune.versions.write import kept_table
@@ -118,13 +121,11 @@ class LoadedVersion:
         if self.manifest.kind == "view":
             return self._source
         ref = self.manifest.source
-        recipe = SourceRecipe(
-            uri=str(Path(self._paths[0]).parent),
-            format="parquet",
-            split=ref.split,
-            columns=ref.columns,
-        )
-        return open_source(recipe)
+        uri, columns = str(self.folder), ref.columns
+        recipe = SourceRecipe(uri=uri, format="parquet", split=ref.split, columns=columns)
+        files = self.manifest.result.splits[ref.split].files
+        shards = [DataFile(file.path, str(self.folder / file.path)) for file in files]
+        return open_splits(recipe, PARQUET, {ref.split: shards})
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -215,6 +216,7 @@ def prove(loaded: LoadedVersion, *, source: bool, files: bool = True) -> None:
     if files:
         verify_files(loaded.folder, loaded.manifest)
     check_manifest(loaded.manifest, loaded.decisions_table)
+    check_rows(loaded.folder, loaded.manifest, loaded.decisions_table)
     if loaded.manifest.kind == "view" and source:
         _ = loaded._source  # noqa: SLF001 - our own class: prove the source before it is handed out
 
@@ -272,8 +274,7 @@ def _open(recipe: SourceRecipe, ref: SourceRef) -> Source:
     if ref.format == HUB and recipe.uri == ref.uri:  # what is known of its files need not be asked
         from dataprune.sources.hub import open_hub
 
-        known = [*ref.files, *(ref.test.files if ref.test else [])]
-        return open_hub(recipe, known=known)
+        return open_hub(recipe, ref=ref)
     if recipe.uri != ref.uri and ref.format == HUB:
         recipe = recipe.model_copy(update={"format": None})  # a copy of it may lie anywhere
     return open_source(recipe)

@@ -48,7 +48,10 @@ def lfs_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield from serve("lfs", tmp_path_factory)
 
 
-@pytest.fixture(scope="session", params=MODES)
+@pytest.fixture(
+    scope="session",
+    params=["lfs", *(pytest.param(m, marks=pytest.mark.slow) for m in MODES if m != "lfs")],
+)
 def any_session(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:

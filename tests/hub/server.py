@@ -122,6 +122,15 @@ class LoopbackHub:
         self.requests.clear()
         self.crashes.clear()
 
+    def snapshot(self, folder: Path) -> list[HostedRepo]:
+        """Copy every repository into an empty folder, for `restore`."""
+        return self.state.snapshot(folder)
+
+    def restore(self, repos: Sequence[HostedRepo], folder: Path) -> None:
+        """Make it a Hub with the repositories of a snapshot, at the same address."""
+        self.reset()
+        self.state.restore(repos, folder)
+
     # What a client needs
 
     @property

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -170,6 +170,21 @@ class HubState:
             self._links.clear()
             if self.xet:
                 self.xet.clear()
+
+    def snapshot(self, folder: Path) -> list[HostedRepo]:
+        """Copy every repository into an empty folder."""
+        repos = list(self._repos.values())
+        for i, repo in enumerate(repos):
+            shutil.copytree(repo.git.path, folder / str(i))
+        return repos
+
+    def restore(self, repos: Sequence[HostedRepo], folder: Path) -> None:
+        """Put repositories back as a snapshot has them."""
+        with self.lock:
+            for i, repo in enumerate(repos):
+                shutil.copytree(folder / str(i), repo.git.path)
+                again = replace(repo, git=GitRepo(repo.git.path))
+                self._repos[repo.kind, repo.id.lower()] = again
 
     # Objects
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import logging
 import os
 import shutil
@@ -21,7 +22,8 @@ import dataprune
 from dataprune.cli import cli
 from dataprune.cli.errors import run_and_exit
 from dataprune.core.recipe import parse_recipe
-from dataprune.publishing import manage, remote
+from dataprune.publishing import found, manage, publisher
+from dataprune.publishing.lock import Pin, write_pin
 from dataprune.sources import _hub
 from dataprune.versions.load import LoadedVersion
 from tests.versions.conftest import animals
@@ -159,17 +161,50 @@ def materialize(repo: str, tag: str, new: str = "auto") -> dict[str, Any]:
 def retract(repo: str, tag: str, rows: list[int], reason: str = "asked to") -> dict[str, Any]:
     """Take rows out."""
     done = manage.retract(repo, tag, rows, reason=reason)
-    return {"published": vars(done.published), "yanked": done.yanked, "copies": done.copies}
+    return {**vars(done), "published": vars(done.published)}
+
+
+def lock_many(lock: str, first: int, count: int) -> None:
+    """Write pins of many versions."""
+    for i in range(first, first + count):
+        pin = Pin(repo="a/b", asked=f"v{i}", tag=f"v{i}", commit="0" * 40, manifest_sha256="0" * 64)
+        write_pin(Path(lock), pin)
+
+
+def forge(repo: str, commit: str, changes: dict[str, Any]) -> str:
+    """Commit a version's manifest with changes, as only a forger would."""
+    manifest = json.loads(_hub.fetch(repo, commit, ".dataprune/manifest.json").read_text())
+    for dotted, value in changes.items():
+        *path, last = dotted.split(".")
+        place = manifest
+        for part in path:
+            place = place[int(part) if part.isdigit() else part]
+        place[last] = value
+    return commit_files(repo, {".dataprune/manifest.json": json.dumps(manifest)})
+
+
+def publish_changed(store: str, name: str, tag: str, repo: str) -> None:
+    """Publish a version of which a file changes between its proof and its sending."""
+    version = dataprune.load(name, tag, store=store)
+    path = version.folder / "decisions.parquet"
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(bytes(data))
+    publisher.publish_version(version, repo)
 
 
 def yank(repo: str, tag: str, **options: Any) -> None:
     """Mark a version."""
-    manage.yank(repo, tag, **options)
+    with warnings.catch_warnings():  # the client's, of a card without metadata
+        warnings.simplefilter("ignore")
+        manage.yank(repo, tag, **options)
 
 
 def unyank(repo: str, tag: str) -> None:
     """Take the mark off."""
-    manage.unyank(repo, tag)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        manage.unyank(repo, tag)
 
 
 def promote(repo: str, tag: str, alias: str) -> str:
@@ -179,9 +214,10 @@ def promote(repo: str, tag: str, alias: str) -> str:
 
 def listed(repo: str) -> dict[str, Any]:
     """What a repository holds."""
-    listing = remote.list_published(repo)
-    tags = [found.manifest.version for found in listing.versions]
-    return {"tags": tags, "yanked": listing.yanked, "aliases": listing.aliases}
+    listing = found.list_published(repo)
+    tags = [version.manifest.version for version in listing.versions]
+    marks = {tag: mark.model_dump(exclude_defaults=True) for tag, mark in listing.yanked.items()}
+    return {"tags": tags, "yanked": marks, "aliases": listing.aliases}
 
 
 def prune(scores: str, **options: Any) -> dict[str, Any]:
@@ -206,7 +242,14 @@ def create_repo(repo: str, **options: Any) -> None:
     HfApi().create_repo(repo, repo_type="dataset", **options)
 
 
-def publish_dataset(repo: str, num_rows: int) -> None:
+def commit_bytes(repo: str, path: str, text: str) -> None:
+    """Commit a text as it is, whatever the client thinks of it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        commit_files(repo, {path: text})
+
+
+def publish_dataset(repo: str, num_rows: int, *, private: bool = False) -> None:
     """A dataset as others have it: two shards and a card with a licence."""
     from huggingface_hub import CommitOperationAdd
 
@@ -218,7 +261,7 @@ def publish_dataset(repo: str, num_rows: int) -> None:
         pq.write_table(part, buffer)
         path = f"data/train-{i:05d}-of-00002.parquet"
         operations.append(CommitOperationAdd(path, buffer.getvalue()))
-    create_repo(repo)
+    create_repo(repo, private=private)
     HfApi().create_commit(repo, operations, commit_message="data", repo_type="dataset")
 
 

@@ -112,7 +112,7 @@ def client(lfs_served: Served, hub: LoopbackHub) -> WarmClient:
     return lfs_served.client
 
 
-@pytest.fixture(params=["lfs", "xet"])
+@pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     """An empty Hub of each mode."""
     for served in renewed(request.getfixturevalue(f"{request.param}_served")):
@@ -132,6 +132,25 @@ def refused(client: WarmClient, action: str, **kwargs: Any) -> ClientError:
     assert "DatapruneError" in caught.value.kinds, caught.value.trace
     assert "hf_" not in caught.value.message.replace("hf_***", "").replace("hf_xet", "")
     return caught.value
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `two_published` made the first time."""
+    return {"folder": tmp_path_factory.mktemp("two")}
+
+
+@pytest.fixture
+def two_published(hub: LoopbackHub, publish: Publish, shelf: dict[str, Any]) -> dict[str, str]:
+    """v1 and v2 on the Hub, and their commits; published once, then put back."""
+    if "repos" in shelf:
+        hub.restore(shelf["repos"], shelf["folder"])
+    else:
+        shelf["commits"] = {tag: publish(tag)["commit"] for tag in ("v1", "v2")}
+        shelf["repos"] = hub.snapshot(shelf["folder"])
+    hub.requests.clear()
+    commits: dict[str, str] = shelf["commits"]
+    return commits
 
 
 Publish = Callable[..., dict[str, Any]]

@@ -195,7 +195,9 @@ def test_of_a_view_plain_datasets_get_the_decisions(tmp_path: Path, cache: dict[
     folder = build(tmp_path, pictures(), {}, view=True)
     text = render_card(card_of(folder))
     repository = put(folder, text, tmp_path / "repo")
-    assert len(datasets.load_dataset(repository, split="train", **cache)) == 30
+    with pytest.raises(ValueError, match="Config name is missing"):  # never decisions as if rows
+        datasets.load_dataset(repository, split="train", **cache)
+    assert len(datasets.load_dataset(repository, "decisions", split="train", **cache)) == 30
     scores = datasets.load_dataset(repository, "scores", split="train", **cache)
     assert "random" in scores.column_names
     assert [c["config_name"] for c in header(text)["configs"]] == ["decisions", "scores"]

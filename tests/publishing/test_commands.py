@@ -134,7 +134,7 @@ def test_rows_to_retract_may_be_in_a_file(
     )
 
 
-@pytest.mark.parametrize("when", ["/preupload/", "/commit/"])
+@pytest.mark.parametrize("when", ["/commit/", pytest.param("/preupload/", marks=pytest.mark.slow)])
 def test_an_interrupted_publish_says_so_and_the_next_one_ends_it(
     hub: LoopbackHub, built: Built, tmp_path: Path, when: str
 ) -> None:

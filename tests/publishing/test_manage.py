@@ -81,7 +81,7 @@ def test_yanks_outlive_later_versions(
     assert act(client, "load", repo=REPO, tag="v1")["said"]
     assert act(client, "listed", repo=REPO) == {
         "tags": ["v1", "v2", "v4"],
-        "yanked": {"v1": {"reason": "bad", "use": None}},
+        "yanked": {"v1": {"reason": "bad"}},
         "aliases": {},
     }
 
@@ -180,13 +180,8 @@ def test_a_view_is_given_rows_of_its_own(
     assert "no view" in refused(client, "materialize", repo=REPO, tag="v4").message
 
 
-@pytest.mark.parametrize(
-    "action",
-    [
-        "promote",
-        *(pytest.param(a, marks=pytest.mark.slow) for a in ("yank", "rollback", "retract")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["yank", "promote", "rollback", "retract"])
 def test_a_lost_reply_at_any_request_is_met_by_starting_over(
     two: dict[str, str], hub: LoopbackHub, client: WarmClient, publish: Publish, action: str
 ) -> None:
@@ -199,7 +194,7 @@ def test_a_lost_reply_at_any_request_is_met_by_starting_over(
     act(client, "promote", repo=REPO, tag="v2", alias="prod")
     act(client, action, repo=REPO, tag="v1", **options)
     wanted = act(client, "listed", repo=REPO)
-    for nth in itertools.count(step=3):
+    for nth in itertools.count():
         hub.reset()
         act(client, "forget")
         publish("v1")

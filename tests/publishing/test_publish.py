@@ -122,7 +122,7 @@ def test_private_and_public(
     publish("v1", private=True)  # as it is: fine
     args = {"store": str(built.store), "name": "animals", "tag": "v1", "repo": REPO}
     error = refused(client, "publish", private=False, **args)
-    assert "--public has no effect on a repository that is there" in error.message
+    assert "acme/animals is private, and the version should be public" in error.message
 
 
 def test_a_view_of_files_on_this_machine_is_refused(
@@ -203,7 +203,10 @@ def test_pushing_while_pruning_numbers_the_version_once(
         "scores": str(built.scores), "name": "animals", "tag": "auto", "push": REPO,
     }  # fmt: skip
     first = act(client, "prune", keep=20, control=True, store=str(tmp_path / "a"), **asked)
-    assert [p["tag"] for p in first["published"]] == ["v1", "v1-control"]
+    assert [p["tag"] for p in first["published"]] == ["v1-control", "v1"]
+    assert hub.tree(REPO, "main") == hub.tree(REPO, "v1"), (
+        "no control is what is read without a tag"
+    )
     second = act(client, "prune", keep=15, store=str(tmp_path / "a"), **asked)
     assert second["tag"] == "v2"
     again = act(client, "prune", keep=20, store=str(tmp_path / "another machine"), **asked)

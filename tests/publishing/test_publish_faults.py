@@ -120,7 +120,7 @@ def outcomes(case: Case, kind: str) -> dict[str, int]:
     return counts
 
 
-@pytest.mark.parametrize("kind", QUICK)
+@pytest.mark.parametrize("kind", [QUICK[0], pytest.param(QUICK[1], marks=pytest.mark.slow)])
 def test_a_lost_reply_is_met_by_starting_over(case: Case, kind: str) -> None:
     assert outcomes(case, kind)["again"] == 0
 

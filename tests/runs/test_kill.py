@@ -30,7 +30,7 @@ from dataprune.versions.store import LocalStore
 
 SEEDS = 6
 WARM = Path(__file__).with_name("warm_cli.py")
-INTERRUPTED = "Interrupted. Finished units are kept: run the same command to go on."
+INTERRUPTED = "Interrupted. What was finished is kept: run the same command to go on."
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +165,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_equal(
     assert not list(work.rglob(".attempt-*")), "an attempt was left behind"
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_until_done_it_ends_equal(
     recipe: Path, undisturbed: Undisturbed, warm: Warm, tmp_path: Path
 ) -> None:
@@ -213,6 +214,7 @@ def scored_blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return flow.score(folder / "blobs.parquet", scores=["random"], work=folder / "work").path
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_the_whole_version_or_none(
     scored_blobs: Path, warm: Warm, tmp_path: Path
 ) -> None:

@@ -178,7 +178,10 @@ def desk(lfs_served: Served, tmp_path: Path) -> Iterator[Desk]:
         yield made
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(
+    scope="module",
+    params=["lfs", *(pytest.param(m, marks=pytest.mark.slow) for m in MODES if m != "lfs")],
+)
 def mode(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
