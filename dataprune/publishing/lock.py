@@ -42,6 +42,11 @@ class Pin(Strict):
         """What it is looked up by; the Hub takes a repository's name in upper or lower case."""
         return self.repo.casefold(), self.asked
 
+    @property
+    def content(self) -> tuple[str, str, str]:
+        """What it was found to be."""
+        return self.tag, self.commit, self.manifest_sha256
+
 
 class LockFile(Strict):
     """What the file holds."""

@@ -96,7 +96,7 @@ def rollback(repo: str, tag: str, new: str = "auto") -> Published:
     card = card_of(replace(loaded, manifest=manifest), repo, _licence(old))
     card_file = Local.text(CARD_PATH, card.encode())
     parcel = Parcel(manifest, tuple(copies), card_file, loaded.rows)
-    return deliver(parcel, repo, private=is_private(repo))
+    return deliver(parcel, repo, private=_shown(repo))
 
 
 def materialize(
@@ -290,6 +290,11 @@ def _refuse_yanked(found: Found) -> None:
         )
 
 
+def _shown(repo: str) -> bool:
+    """The repository's own visibility: a version made of another one changes nothing in it."""
+    return patiently(lambda: is_private(repo))
+
+
 def _licence(found: Found) -> str | None:
     """As the version's own card states it."""
     return patiently(lambda: resolve(found.repo, found.commit)).license
@@ -313,7 +318,7 @@ def _publish_derived(old: Found, draft: Draft, new: str) -> Published:
     def is_same(newest: Manifest) -> bool:
         return (newest.fingerprint, newest.parents) == (identity, parents)
 
-    shown: dict[str, Any] = {"private": is_private(old.repo), "license": _licence(old)}
+    shown: dict[str, Any] = {"private": _shown(old.repo), "license": _licence(old)}
     with tempfile.TemporaryDirectory(prefix="dataprune-") as folder:
         store = LocalStore(Path(folder))
         while True:

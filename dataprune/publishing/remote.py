@@ -130,7 +130,7 @@ def _check_manifest_sha256(data: bytes, pin: Pin, where: str) -> None:
 
 def _check_pin(found: Found, pin: Pin | None, lock: Path | None) -> None:
     """What the lock file says of a tag holds for good; an alias may have moved on."""
-    if pin is None or pin == found.pin:
+    if pin is None or pin.content == found.pin.content:
         return
     if found.manifest.version != pin.tag and not is_tag(found.asked):
         log.warning(

@@ -363,6 +363,7 @@ def test_lock_files_lose_no_pin_and_know_a_repository_in_any_case(
     assert len(json.loads(Path(lock).read_text())["pins"]) == 80
     publish("v1")
     act(client, "load", repo=REPO, tag="v1", lock=lock)
+    act(client, "load", repo="ACME/Animals", tag="v1", lock=lock, locked=True)
     tag_ref(hub, "v1", None)
     act(client, "publish", **other)
     for repo in (REPO, "ACME/Animals"):
