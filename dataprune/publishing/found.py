@@ -8,17 +8,11 @@ import re
 from dataclasses import dataclass
 
 from dataprune.core.errors import HubMissingError, VersionError, VersionNotFoundError
-from dataprune.publishing.layout import (
-    MANIFEST_PATH,
-    YANKED_PATH,
-    Mark,
-    Marks,
-    read_manifest_at,
-    read_yanked,
-)
-from dataprune.publishing.lock import Pin
+from dataprune.publishing.layout import MANIFEST_PATH, YANKED_PATH, read_manifest_at, read_yanked
 from dataprune.sources._hub import COMMIT, Refs, check_repo_id, patiently, refs, some_files
+from dataprune.tables.lock import Pin
 from dataprune.tables.manifest import Manifest, is_tag
+from dataprune.tables.yanked import Mark, Marks
 from dataprune.versions.tags import tag_order
 
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")

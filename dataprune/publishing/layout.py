@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from dataprune.core.errors import HubError, VersionError
-from dataprune.core.recipe_training import Strict
 from dataprune.publishing.commit import read_small
 from dataprune.sources._hub import RemoteFile
 from dataprune.tables.manifest import Manifest, first_problem
+from dataprune.tables.yanked import Marks, YankedFile
 
 MANIFEST_PATH = ".dataprune/manifest.json"
 YANKED_PATH = ".dataprune/yanked.json"
@@ -49,22 +49,6 @@ def read_manifest_at(
         ) from exc
 
 
-class Mark(Strict):
-    """Why a version should not be used, and which should be.
-
-    retracted: rows of the source that were asked to be erased, and of which source.
-    """
-
-    reason: str = Field(min_length=1)
-    use: str | None = None
-    retracted: tuple[int, ...] = ()
-    source: str | None = Field(None, description="fingerprint")
-
-
-Marks = dict[str, Mark]
-_MARKS = TypeAdapter(Marks)
-
-
 def read_yanked(repo: str, commit: str, there: dict[str, RemoteFile]) -> Marks:
     """Versions that a commit marks as yanked, by tag.
 
@@ -75,7 +59,7 @@ def read_yanked(repo: str, commit: str, there: dict[str, RemoteFile]) -> Marks:
     if file is None:
         return {}
     try:
-        return _MARKS.validate_json(read_small(repo, commit, file))
+        return YankedFile.model_validate_json(read_small(repo, commit, file)).root
     except ValidationError as exc:
         raise HubError(
             f"{YANKED_PATH} of {repo}@{commit[:8]} is not as dataprune writes it: "

@@ -33,8 +33,6 @@ from dataprune.publishing.layout import (
     CARD_PATH,
     MANIFEST_PATH,
     YANKED_PATH,
-    Mark,
-    Marks,
     read_manifest_at,
     read_yanked,
     render_yanked,
@@ -64,6 +62,7 @@ from dataprune.sources._hub import (
 )
 from dataprune.tables.decisions import read_decisions
 from dataprune.tables.manifest import Manifest, ParentRef, is_tag
+from dataprune.tables.yanked import Mark, Marks
 from dataprune.versions.build import Draft, build_version, draft_fingerprint
 from dataprune.versions.derive import materialized, without_rows
 from dataprune.versions.load import load_version

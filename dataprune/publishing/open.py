@@ -33,8 +33,8 @@ def open_version(
             )
         local = LocalStore(Path(store))
         return load_version(local, name, tag, source_uri=source, prove_source=prove_source)
-    from dataprune.publishing.lock import DEFAULT_LOCK
     from dataprune.publishing.remote import load_published
+    from dataprune.tables.lock import DEFAULT_LOCK
 
     if lock is None and (locked or DEFAULT_LOCK.exists()):
         lock = DEFAULT_LOCK

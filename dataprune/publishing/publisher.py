@@ -26,7 +26,6 @@ from dataprune.publishing.layout import (
     MANIFEST_PATH,
     NOT_DATA,
     YANKED_PATH,
-    Marks,
     owned_paths,
     read_manifest_at,
     read_yanked,
@@ -48,6 +47,7 @@ from dataprune.sources._hub import (
 )
 from dataprune.sources._places import has_secret, is_on_this_machine
 from dataprune.tables.manifest import Manifest, SourceRef, check_tag, is_tag, render_manifest
+from dataprune.tables.yanked import Marks
 from dataprune.versions.load import HUB, LoadedVersion
 from dataprune.versions.tags import next_number, tag_order
 

@@ -23,7 +23,6 @@ from dataprune.publishing.found import Found, look_up, told, yanked
 from dataprune.publishing.layout import (
     MANIFEST_PATH,
 )
-from dataprune.publishing.lock import Pin, read_pin, write_pin
 from dataprune.sources._hub import (
     bar,
     cached,
@@ -33,6 +32,7 @@ from dataprune.sources._hub import (
     is_offline,
     patiently,
 )
+from dataprune.tables.lock import Pin, read_pin, write_pin
 from dataprune.tables.manifest import FileEntry, Manifest, is_tag
 from dataprune.versions.identity import verify_file
 from dataprune.versions.load import HUB, LoadedVersion, prove

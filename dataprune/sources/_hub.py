@@ -114,7 +114,11 @@ def check_repo_id(repo: str) -> str:
 
 @functools.cache
 def api() -> HfApi:
-    """The client; its token comes from the usual places (HF_TOKEN, `hf auth login`)."""
+    """The client; its token comes from the usual places (HF_TOKEN, `hf auth login`).
+
+    Time limits hold for all that this process asks through huggingface_hub, unless the user has set
+    a client factory of their own.
+    """
     if client._GLOBAL_CLIENT_FACTORY is client.default_client_factory:  # noqa: SLF001 - else: the user's
         set_client_factory(_client_with_limits)
     return HfApi(library_name="dataprune", library_version=__version__)

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import BaseModel
 
 from dataprune.core.fingerprint import HASH_VERSION
 from dataprune.core.recipe import Recipe
 from dataprune.tables import decisions, examples, heldout, scores, trace
+from dataprune.tables.lock import LockFile
 from dataprune.tables.manifest import Manifest
+from dataprune.tables.yanked import YankedFile
 
 _FOLDER = Path(__file__).resolve().parents[2] / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -26,6 +29,8 @@ def render() -> dict[str, str]:
     documents = {
         "recipe.v1.json": _json_schema(Recipe),
         "manifest.v1.json": _json_schema(Manifest),
+        "lock.v1.json": _json_schema(LockFile),
+        "yanked.v1.json": _json_schema(YankedFile),
         "scores.v1.json": _columns(
             scores.FORMAT,
             scores.FORMAT_VERSION,
@@ -85,7 +90,7 @@ def drifted(folder: Path) -> list[str]:
     return sorted(changed | (have - wanted.keys()))
 
 
-def _json_schema(model: type[Recipe | Manifest]) -> dict[str, Any]:
+def _json_schema(model: type[BaseModel]) -> dict[str, Any]:
     return {"$schema": _DIALECT, **model.model_json_schema()}
 
 

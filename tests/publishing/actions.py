@@ -23,8 +23,8 @@ from dataprune.cli import cli
 from dataprune.cli.errors import run_and_exit
 from dataprune.core.recipe import parse_recipe
 from dataprune.publishing import found, manage, publisher
-from dataprune.publishing.lock import Pin, write_pin
 from dataprune.sources import _hub
+from dataprune.tables.lock import Pin, write_pin
 from dataprune.versions.load import LoadedVersion
 from tests.versions.conftest import animals
 

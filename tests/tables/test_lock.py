@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dataprune.core.errors import TableError
-from dataprune.publishing.lock import LockFile, Pin, read_pin, write_pin
+from dataprune.tables.lock import LockFile, Pin, read_pin, write_pin
 
 RESTORE = "restore it from git, or delete it and load again to write a new one"
 
