@@ -106,6 +106,7 @@ def test_a_fault_at_each_request_gives_the_right_rows_or_an_error(
         assert told is None or "DatapruneError" in told.kinds, f"request {nth}: {told}"
         hub.faults.clear()
     assert nth >= 8
+    print(f"{kind}: right rows {right}, an error {nth - right}, other rows 0")
     if kind in {"500", "503", "429", "dropped", "slow"}:
         assert right == nth  # one failure is mended by asking again
 
