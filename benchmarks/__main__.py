@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-NAMES = ("training", "recording", "grand", "ray_runner", "streaming", "similarity", "hub")
+NAMES = ("training", "recording", "grand", "ray_runner", "streaming", "similarity", "hub", "flags")
 OUT = Path(__file__).parent / "results" / "cpu"
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dataprune.core.errors import DatapruneError
     from dataprune.core.recipe import Recipe, load_recipe
     from dataprune.evaluation.run import EvaluationResult
+    from dataprune.flags.label_issue import LabelFlags, flag_labels
     from dataprune.flow import evaluate, load, prune, publish, score
     from dataprune.probe.gradients import gradient_norms
     from dataprune.probe.recorder import Recorder
@@ -34,6 +35,7 @@ _HOMES = {
     "DatapruneError": "dataprune.core.errors",
     "EvaluationResult": "dataprune.evaluation.run",
     "ImportResult": "dataprune.scores._import",
+    "LabelFlags": "dataprune.flags.label_issue",
     "LoadedVersion": "dataprune.versions.load",
     "PruneResult": "dataprune.publishing.prune_result",
     "Published": "dataprune.publishing.publisher",
@@ -42,6 +44,7 @@ _HOMES = {
     "RecorderCallback": "dataprune.probe.trainer_callback",
     "ScoreResult": "dataprune.scores._result",
     "evaluate": "dataprune.flow",
+    "flag_labels": "dataprune.flags.label_issue",
     "gradient_norms": "dataprune.probe.gradients",
     "import_scores": "dataprune.scores._import",
     "load": "dataprune.flow",
@@ -55,6 +58,7 @@ __all__ = [
     "DatapruneError",
     "EvaluationResult",
     "ImportResult",
+    "LabelFlags",
     "LoadedVersion",
     "PruneResult",
     "Published",
@@ -64,6 +68,7 @@ __all__ = [
     "ScoreResult",
     "__version__",
     "evaluate",
+    "flag_labels",
     "gradient_norms",
     "import_scores",
     "load",

@@ -172,6 +172,7 @@ def test_statistics_of_a_mask_are_those_of_its_rows() -> None:
     assert std == pytest.approx(values[mask].std(axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_streamed_units_on_ray_read_the_file_and_give_the_same_table(
     tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch

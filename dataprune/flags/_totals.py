@@ -1,0 +1,153 @@
+"""Totals that can be believed: the noise rate as a range, agreement of votes, planted errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dataprune.flags._confident import noise_rate
+from dataprune.flags._evidence import Evidence, against_labels
+from dataprune.flags._posterior import posterior
+from dataprune.flags._votes import Labels, Values, Vote
+
+WEAK_AGREEMENT = 0.85  # below it, consensus flagged one correct label in ten; not tuned
+_MOST_PLANTED = 2000
+_MOST_CONFUSIONS = 20
+_MOST_MATRIX = 32
+_PLANTED_MEANING = "upper bound: errors that people make are harder to find than planted ones"
+
+Verdict = Callable[[Values, Values], npt.NDArray[np.bool_]]
+
+
+def agreement_of(choices_Sn: npt.NDArray[np.int32]) -> float | None:
+    """The share of pairs of votes on the same row that name the same class; None without a pair."""
+    same = pairs = 0
+    for a, b in combinations(choices_Sn, 2):
+        both = (a >= 0) & (b >= 0)
+        pairs += int(both.sum())
+        same += int((both & (a == b)).sum())
+    return same / pairs if pairs else None
+
+
+def noise_rates(
+    evidence: Evidence, agreement: float | None, joint: Values, q: Values
+) -> dict[str, float | None]:
+    """Three estimates of the share of wrong labels, and the range they span.
+
+    agreement: 1 - a / A, where votes name the given label with rate a and each other's class with
+        rate A: a vote that repeats itself less often than another vote is held against the labels.
+    confident_joint: its off-diagonal share, before shrinking. mean_q: the mean of q.
+    """
+    votes_for = 1 - float(np.average(evidence.vote_frac, weights=evidence.num_votes))
+    found = {
+        "agreement": max(0.0, 1 - votes_for / agreement) if agreement else None,
+        "confident_joint": noise_rate(joint),
+        "mean_q": float(q.mean()),
+    }
+    known = [rate for rate in found.values() if rate is not None]
+    return {"low": min(known), "high": max(known), **found}
+
+
+def planted_recall(
+    votes: Sequence[Vote],
+    evidence: Evidence,
+    labels: Labels,
+    unsuspected: Labels,
+    transition: Values,
+    likely: Verdict,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """How many errors planted after training would be flagged `likely`.
+
+    No vote has seen a planted label, so nothing is trained again and no row is given up.
+
+    unsuspected: rows to plant in (tier ok); a planted label there is an error almost surely.
+    random: any other class, equally often. transition: drawn from the estimated noise, given that
+        it errs. Each None where nothing could be planted.
+    """
+    rng = np.random.default_rng((seed, 1 << 21))
+    rows = unsuspected
+    if len(rows) > _MOST_PLANTED:
+        rows = np.sort(rng.choice(rows, _MOST_PLANTED, replace=False))
+    found: dict[str, Any] = {"random": None, "transition": None}
+    if len(rows):
+        truth, num_classes = labels[rows], len(transition)
+        errors = transition.copy()
+        np.fill_diagonal(errors, 0)
+        ways = {"random": 1 - np.eye(num_classes), "transition": errors}
+        for name, weights in ways.items():
+            planted, possible = _draw(weights, truth, rng)
+            if possible.any():
+                here, labels_here = rows[possible], planted[possible]
+                q, _ = posterior(evidence.mean_nC[here], labels_here, transition)
+                against = against_labels(votes, evidence, labels_here, here)
+                found[name] = float(likely(q, against).mean())
+    return {**found, "rows": len(rows), "meaning": _PLANTED_MEANING}
+
+
+def _draw(
+    weights: Values, truth: Labels, rng: np.random.Generator
+) -> tuple[Labels, npt.NDArray[np.bool_]]:
+    """A label for each true one, by the weights of its column; False where all are 0."""
+    cumulative = np.cumsum(weights, axis=0)
+    sums = cumulative[-1, truth]
+    points = rng.random(len(truth)) * sums
+    drawn = np.empty(len(truth), dtype=np.int64)
+    for k in np.unique(truth):
+        of_k = truth == k
+        drawn[of_k] = np.searchsorted(cumulative[:, k], points[of_k], side="right")
+    return np.minimum(drawn, len(weights) - 1), sums > 0
+
+
+def confusions(
+    joint: Values, num_rows: int, class_names: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """The largest off-diagonal cells of the joint: about how many rows given one are another."""
+    off = joint * num_rows
+    np.fill_diagonal(off, 0)
+    order = np.argsort(-off, axis=None, kind="stable")[:_MOST_CONFUSIONS]
+    cells = [(int(j), int(k)) for j, k in zip(*np.unravel_index(order, off.shape), strict=True)]
+    names: Sequence[Any] = class_names if class_names is not None else range(len(joint))
+    return [
+        {"given": names[j], "true": names[k], "rows": round(float(off[j, k]), 2)}
+        for j, k in cells
+        if off[j, k] > 0
+    ]
+
+
+def matrix_for_people(transition: Values) -> list[list[float]] | None:
+    """T as nested lists [given][true]; None beyond 32 classes, where confusions tell more."""
+    return transition.tolist() if len(transition) <= _MOST_MATRIX else None
+
+
+def warnings_of(
+    evidence: Evidence, votes: Sequence[Vote], agreement: float | None, weight: float
+) -> list[str]:
+    """What makes these flags weak, a sentence each."""
+    found = []
+    half = [vote.name for vote in votes if vote.values.dtype == np.float16]
+    if half:
+        found.append(f"{half[0]} is float16: probabilities near 1 tie; store float32")
+    single = int((evidence.num_votes == 1).sum())
+    if single:
+        found.append(
+            f"{single} of {len(evidence.num_votes)} rows have one held-out vote: the sign of its "
+            "margin stands for consensus; two to five votes flag better"
+        )
+    if agreement is not None and agreement < WEAK_AGREEMENT:
+        found.append(
+            f"votes agree with each other on {agreement:.1%} only (below {WEAK_AGREEMENT:.0%}): "
+            "the models are too weak for their consensus to be trusted; expect false `suspect`"
+        )
+    if agreement == 1:
+        found.append("all votes name the same class everywhere: are they one model's?")
+    if weight < 0.5:
+        found.append(
+            f"few rows per pair of classes (lambda {weight:.2f}): rank by oof_margin, not label_q"
+        )
+    return found

@@ -1,0 +1,243 @@
+"""`label_issue`: which given labels are wrong, from held-out probabilities of any model.
+
+Per-vote temperature, mean vote, confident joint, twenty steps of EM: see `_evidence`, `_confident`
+and `_posterior`. Three tiers by two independent signs: the posterior, and the votes' consensus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dataprune.core.errors import TableError, UsageError
+from dataprune.flags import Flag
+from dataprune.flags import _confident as confident
+from dataprune.flags import _totals as totals
+from dataprune.flags._evidence import Evidence, weigh
+from dataprune.flags._posterior import posterior
+from dataprune.flags._votes import (
+    Labels,
+    Values,
+    Vote,
+    are_integers,
+    check_labels,
+    check_together,
+    check_vote,
+)
+from dataprune.tables.flags import TIERS, write_flags
+
+_MOST_Q = 0.5
+_CONSENSUS = 0.8 - 1e-9  # four of five votes, whatever their sum rounds to
+
+
+@dataclass(frozen=True)
+class LabelFlags:
+    """Flags of n rows in source order.
+
+    columns: {name: (n,)} as in FLAGS.parquet (see `dataprune.tables.flags`).
+    transition: T[given, true] = P(given | true), float64 (C, C).
+    totals: counts, noise rates, agreement, planted recall, most frequent confusions.
+    warnings: what makes these flags weak, a sentence each.
+    """
+
+    columns: Mapping[str, npt.NDArray[Any]]
+    transition: Values
+    totals: dict[str, Any]
+    warnings: list[str]
+    class_names: list[str] | None = None
+
+    def order(self) -> npt.NDArray[np.int64]:
+        """Rows, the most suspicious first: by `totals["rank_by"]`, then margin, then row."""
+        keys = [self.columns["oof_margin"]]
+        if self.totals["rank_by"] == "label_q":
+            keys.append(-self.columns["label_q"])
+        return np.lexsort(keys)
+
+    def write(self, path: str | Path, *, inputs: Sequence[dict[str, str]] = ()) -> Path:
+        """Write FLAGS.parquet; inputs: {file, sha256} of what the flags were made from."""
+        meta = {
+            "flag": FLAG.name,
+            "rule": FLAG.rule,
+            "class_names": self.class_names,
+            "totals": self.totals,
+            "warnings": self.warnings,
+            "inputs": list(inputs),
+        }
+        write_flags(Path(path), self.columns, meta)
+        return Path(path)
+
+
+def flag_labels(
+    probs: npt.ArrayLike | Sequence[npt.ArrayLike],
+    labels: npt.ArrayLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    logits: bool = False,
+    seed: int = 0,
+) -> LabelFlags:
+    """Flag labels that are probably wrong, from held-out predictions of your own models.
+
+    probs: out-of-fold probabilities (n, C), or a list of such arrays, a vote each; a row that a
+        vote did not hold out is NaN there. With `logits`, logits instead. Never float16.
+    labels: given labels (n,): positions of columns, or class names, matched by name.
+    class_names: of the columns.
+    seed: of the draws for planted errors, and of rows for temperatures where there are very many.
+
+    Raises:
+        TableError: values that are no probabilities, or labels that are no classes; names the row.
+        AlignmentError: votes and labels of different sizes.
+        UsageError: no votes, or class names that do not fit.
+    """
+    arrays = _as_votes(probs)
+    names = ["probs"] if len(arrays) == 1 else [f"probs[{s}]" for s in range(len(arrays))]
+    return flag_votes(
+        dict(zip(names, arrays, strict=True)),
+        _as_labels(labels),
+        labels_name="labels",
+        class_names=class_names,
+        logits=logits,
+        seed=seed,
+    )
+
+
+def flag_votes(
+    probs: Mapping[str, npt.NDArray[Any]],
+    labels: npt.NDArray[Any],
+    *,
+    labels_name: str,
+    class_names: Sequence[str] | None,
+    logits: bool,
+    seed: int,
+) -> LabelFlags:
+    """`flag_labels` of votes that have names for errors to tell."""
+    votes = [check_vote(array, name=name, is_logits=logits) for name, array in probs.items()]
+    check_together(votes, labels, labels_name)
+    num_classes = votes[0].values.shape[1]
+    known = None if class_names is None else _checked_names(class_names, num_classes)
+    given = check_labels(labels, num_classes, known, name=labels_name)
+    evidence = weigh(votes, given, seed=seed)
+    thresholds = confident.class_thresholds(evidence.mean_nC, given)
+    counts = confident.confident_counts(evidence.mean_nC, given, thresholds)
+    joint = confident.calibrated_joint(counts, given)
+    weight = confident.shrinkage(len(given), num_classes)
+    transition = confident.transition_of(confident.shrunk(joint, weight))
+    q, suggested = posterior(evidence.mean_nC, given, transition)
+    columns = _columns(given, suggested, q, evidence)
+    told, warnings = _totals(votes, evidence, columns, joint, transition, weight, known, seed)
+    if known is not None and labels.dtype.kind in "iu" and not are_integers(known):
+        warnings.append(f"integer labels are taken as positions of columns: 0 is {known[0]}")
+    return LabelFlags(columns, transition, told, warnings, known)
+
+
+def is_likely(q: Values, vote_frac: Values) -> npt.NDArray[np.bool_]:
+    """Both signs: q above a half, and at least 80 % of the votes against the label.
+
+    With one vote the second is that its margin is below 0, because then the fraction is 0 or 1.
+    """
+    both: npt.NDArray[np.bool_] = (q > _MOST_Q) & (vote_frac >= _CONSENSUS)
+    return both
+
+
+def _columns(
+    given: Labels, suggested: npt.NDArray[np.int32], q: Values, evidence: Evidence
+) -> dict[str, npt.NDArray[Any]]:
+    likely = is_likely(q, evidence.vote_frac)
+    either = (q > _MOST_Q) | (evidence.vote_frac >= _CONSENSUS)
+    return {
+        "row": np.arange(len(given)),
+        "given": given.astype(np.int32),
+        "suggested": suggested,
+        "label_q": q.astype(np.float32),
+        "label_score": (1 - q).astype(np.float32),
+        "oof_margin": evidence.margin.astype(np.float32),
+        "oof_vote_frac": evidence.vote_frac.astype(np.float32),
+        "n_votes": evidence.num_votes,
+        "tier": np.select([likely, either], TIERS[:2], TIERS[2]),
+        "is_label_issue": likely,
+    }
+
+
+def _totals(
+    votes: Sequence[Vote],
+    evidence: Evidence,
+    columns: Mapping[str, npt.NDArray[Any]],
+    joint: Values,
+    transition: Values,
+    weight: float,
+    class_names: list[str] | None,
+    seed: int,
+) -> tuple[dict[str, Any], list[str]]:
+    given, tier = columns["given"].astype(np.int64), columns["tier"]
+    q = columns["label_q"].astype(np.float64)
+    agreement = totals.agreement_of(evidence.choices_Sn)
+    told = {
+        "rows": len(given),
+        "classes": len(joint),
+        "votes": len(votes),
+        "tiers": {name: int((tier == name).sum()) for name in TIERS},
+        "noise_rate": totals.noise_rates(evidence, agreement, joint, q),
+        "agreement": agreement,
+        "planted_recall": totals.planted_recall(
+            votes, evidence, given, np.flatnonzero(tier == "ok"), transition, is_likely, seed=seed
+        ),
+        "temperatures": list(evidence.temperatures),
+        "mean_temperature": evidence.mean_temperature,
+        "lambda": weight,
+        "rank_by": "label_q" if weight >= 0.5 else "oof_margin",
+        "confusions": totals.confusions(joint, len(given), class_names),
+        "transition": totals.matrix_for_people(transition),
+        "seed": seed,
+    }
+    return told, totals.warnings_of(evidence, votes, agreement, weight)
+
+
+def _as_votes(probs: npt.ArrayLike | Sequence[npt.ArrayLike]) -> list[npt.NDArray[Any]]:
+    if not isinstance(probs, list | tuple):
+        array = np.asarray(probs)
+        return list(array) if array.ndim == 3 else [array]
+    if len(probs) == 0:
+        raise UsageError("there are no probabilities", hint="give at least one n x C array")
+    arrays = [np.asarray(vote) for vote in probs]
+    if arrays[0].ndim != 1:
+        return arrays
+    if any(array.shape != arrays[0].shape for array in arrays):
+        raise UsageError("rows of probs have different lengths", hint="one number per class each")
+    return [np.stack(arrays)]  # the rows of one vote
+
+
+def _as_labels(labels: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Labels as an array; text that came as Python objects (pandas) as text."""
+    array = np.asarray(labels)
+    if array.dtype == object and all(isinstance(value, str) for value in array.ravel()):
+        return array.astype(np.str_)
+    return array
+
+
+def _checked_names(class_names: Sequence[str], num_classes: int) -> list[str]:
+    names = [str(name) for name in class_names]
+    if len(names) != num_classes:
+        raise UsageError(
+            f"there are {len(names)} class names for {num_classes} columns",
+            hint="name every column once",
+        )
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise TableError(f"two classes are called {twice[0]}", hint="name every class differently")
+    return names
+
+
+FLAG = Flag(
+    name="label_issue",
+    compute=flag_labels,
+    rule="likely: label_q > 0.5 and oof_vote_frac >= 0.8; suspect: one of the two; ok: neither; "
+    "with one vote oof_margin < 0 stands for the fraction; is_label_issue: likely",
+    status="experimental",
+    source="Northcutt et al. 2021 (confident joint), Guo et al. 2017 (temperature); EM, tiers: own",
+    pitfalls="errors that depend on the example itself, as people make them, look like hard "
+    "examples: look at a sample before dropping; on curated data few flags are errors",
+)

@@ -1,0 +1,121 @@
+"""Flags of labels, FLAGS.parquet: a verdict per row, with the evidence it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataprune.core.errors import TableError
+from dataprune.tables.parquet import check_schema, read_table, write_table
+
+FORMAT = "dataprune.flags"
+FORMAT_VERSION = 1
+TIERS = ("likely", "suspect", "ok")
+SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("given", pa.int32(), nullable=False),
+        pa.field("suggested", pa.int32(), nullable=False),
+        pa.field("label_q", pa.float32(), nullable=False),
+        pa.field("label_score", pa.float32(), nullable=False),
+        pa.field("oof_margin", pa.float32(), nullable=False),
+        pa.field("oof_vote_frac", pa.float32(), nullable=False),
+        pa.field("n_votes", pa.int32(), nullable=False),
+        pa.field("tier", pa.string(), nullable=False),
+        pa.field("is_label_issue", pa.bool_(), nullable=False),
+    ]
+)
+DESCRIPTIONS = {
+    "row": "position in the source, from 0, ascending: the join key",
+    "given": "the label as it came: index into class_names, where those are known",
+    "suggested": "the most probable true label",
+    "label_q": "probability that the given label is wrong, 0..1",
+    "label_score": "1 - label_q: low is bad",
+    "oof_margin": "mean over held-out votes of log p(given) - the largest other log p, calibrated",
+    "oof_vote_frac": "share of held-out votes against the given label, 0..1",
+    "n_votes": "how many votes held the row out",
+    "tier": "likely, suspect or ok, by the rule of the metadata",
+    "is_label_issue": "whether the tier is likely",
+}
+METADATA = {
+    "flag": "the flag's name",
+    "rule": "how tiers follow from the columns",
+    "class_names": "names of the classes; null if the inputs had none",
+    "totals": "rows per tier, noise_rate as a range, agreement of votes, planted_recall (an upper "
+    "bound), temperatures, confusions, transition [given][true] up to 32 classes",
+    "warnings": "what makes these flags weak, a sentence each",
+    "inputs": "[{file, sha256}] of what they were made from",
+}
+
+
+@dataclass(frozen=True)
+class FlagTable:
+    """Flags as stored, and the JSON that travels with them."""
+
+    table: pa.Table
+    meta: dict[str, Any]
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One column as a numpy array (n,)."""
+        values: npt.NDArray[Any] = self.table.column(name).to_numpy(zero_copy_only=False)
+        return values
+
+
+def write_flags(path: Path, columns: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) -> None:
+    """Write flags; columns: {name: (n,)} of the contract.
+
+    Raises:
+        TableError: a number is NaN or inf, or columns contradict each other; names the row.
+    """
+    table = pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+    check_flags(table, what="flags")
+    write_table(path, table, {"format": FORMAT, "format_version": FORMAT_VERSION, **meta})
+
+
+def read_flags(path: Path) -> FlagTable:
+    """Read flags back.
+
+    Raises:
+        TableError: not a table of flags, damaged, or one that contradicts itself.
+    """
+    table, meta = read_table(path, format_name=FORMAT, format_version=FORMAT_VERSION)
+    check_flags(table, what=f"flags {path}")
+    return FlagTable(table, meta)
+
+
+def check_flags(table: pa.Table, *, what: str) -> None:
+    """Check columns, row order, that numbers are in range, and that verdicts follow from tiers.
+
+    Raises:
+        TableError: the first thing that is not so.
+    """
+    check_schema(table, SCHEMA, what=what)
+    if len(table) == 0:
+        raise TableError(f"{what} have no rows")
+    _all(pc.equal(table.column("row"), pa.array(np.arange(len(table)))), what, "row", table)
+    for name in ("label_q", "label_score", "oof_vote_frac"):
+        values = table.column(name)
+        inside = pc.and_(pc.greater_equal(values, 0), pc.less_equal(values, 1))  # NaN: neither
+        _all(inside, what, name, table)
+    _all(pc.is_finite(table.column("oof_margin")), what, "oof_margin", table)
+    _all(pc.greater_equal(table.column("n_votes"), 1), what, "n_votes", table)
+    _all(pc.is_in(table.column("tier"), pa.array(TIERS)), what, "tier", table)
+    follows = pc.equal(pc.equal(table.column("tier"), TIERS[0]), table.column("is_label_issue"))
+    _all(follows, what, "is_label_issue", table)
+
+
+def _all(holds: pa.ChunkedArray, what: str, name: str, table: pa.Table) -> None:
+    bad = np.flatnonzero(~holds.to_numpy(zero_copy_only=False).astype(np.bool_))
+    if len(bad):
+        value = table.column(name)[int(bad[0])].as_py()
+        raise TableError(
+            f"{what} have {name} {value} at row {bad[0]}",
+            hint="make the flags again; the file has been changed or is damaged",
+        )
