@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from tests.hub.warm_client import WarmClient, client_env
 from tests.publishing.conftest import REPO, Built, act
 
 Run = Callable[..., dict[str, Any]]
+REPO_ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -157,3 +161,23 @@ def test_an_interrupted_publish_says_so_and_the_next_one_ends_it(
     assert list(hub.tags(REPO)) == ["v1"]
     assert len(hub.commits(REPO)) == 2
     hub.fsck(REPO)
+
+
+def test_what_the_readme_says_of_the_hub_runs_as_it_stands(
+    run: Run, hub: LoopbackHub, tiny_scores: Path, tmp_path: Path
+) -> None:
+    section = (REPO_ROOT / "README.md").read_text().split("## Publish and load from the Hub\n")[1]
+    section = section.split("\n## ")[0].replace("ORG/REPO", "ORG/digits-pruned")
+    shutil.copy(tiny_scores, tmp_path / "scores.parquet")
+    run("prune", "scores.parquet", "--keep", "50%", "--by", "el2n", "--name", "digits",
+        "--tag", "v1")  # fmt: skip
+    block = re.findall(r"```\n(.*?)```", section, re.DOTALL)[0]
+    table = re.findall(r"^\| `(dataprune .*?)` \|", section, re.MULTILINE)
+    lines = [line for line in [*block.splitlines(), *table] if "materialize" not in line]
+    assert len(lines) == 9
+    for line in lines:
+        line = line.replace("ORG/", "acme/").replace("NAME TAG", "digits v1")  # noqa: PLW2901
+        done = run(*shlex.split(line.replace("--reason ...", "--reason 'asked to'"))[1:])
+        assert "Error" not in done["err"], line
+    assert sorted(hub.tags("acme/digits-pruned")) == ["v1", "v2", "v3", "v4"]
+    hub.fsck("acme/digits-pruned")
