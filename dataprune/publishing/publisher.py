@@ -31,7 +31,7 @@ from dataprune.publishing.layout import (
     read_yanked,
 )
 from dataprune.selection import STRATEGIES
-from dataprune.selection._decide import Choice, warnings_for, warnings_of_ties
+from dataprune.selection._decide import warnings_for, warnings_of_ties
 from dataprune.sources._hub import (
     REPO_TYPE,
     Refs,
@@ -48,6 +48,7 @@ from dataprune.sources._hub import (
 from dataprune.sources._places import has_secret, is_on_this_machine
 from dataprune.tables.manifest import Manifest, SourceRef, check_tag, is_tag, render_manifest
 from dataprune.tables.yanked import Marks
+from dataprune.versions.build import recorded_choice
 from dataprune.versions.load import HUB, LoadedVersion
 from dataprune.versions.tags import next_number, tag_order
 
@@ -168,16 +169,7 @@ def card_of(version: LoadedVersion, repo: str, licence: str | None = None) -> st
 def _said_at_building(version: LoadedVersion) -> list[str]:
     """What `prune` warned of when the version was made: it follows from what is stored."""
     chosen, names = version.manifest.selection, version.class_names
-    made = Choice(
-        strategy=chosen.strategy,
-        keep=chosen.rows_out,
-        params=chosen.params,
-        balance=chosen.class_balance,
-        min_per_class=chosen.min_per_class,
-        max_per_group=chosen.max_per_group,
-        seed=chosen.seed,
-    )
-    said = warnings_for(version.decisions_table, made, names)
+    said = warnings_for(version.decisions_table, recorded_choice(chosen), names)
     if chosen.strategy in STRATEGIES.names() and STRATEGIES.get(chosen.strategy).needs_score:
         values = version.scores.values(chosen.by)
         higher_is = version.manifest.scores.spec.get("higher_is", "harder")

@@ -176,6 +176,19 @@ def _selection(draft: Draft) -> SelectionEntry:
     )
 
 
+def recorded_choice(selection: SelectionEntry) -> Choice:
+    """The choice behind a selection, with the number of rows that it came to as its budget."""
+    return Choice(
+        strategy=selection.strategy,
+        keep=selection.rows_out,
+        params=selection.params,
+        balance=selection.class_balance,
+        min_per_class=selection.min_per_class,
+        max_per_group=selection.max_per_group,
+        seed=selection.seed,
+    )
+
+
 def kept_rows_sha256(keep: npt.NDArray[np.bool_]) -> str:
     """Hash of the kept rows' positions in the source, ascending."""
     return hashlib.sha256(np.flatnonzero(keep).astype("<i8").tobytes()).hexdigest()

@@ -12,12 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprune.core.errors import UsageError
-from dataprune.selection._decide import Choice
 from dataprune.tables.decisions import RETRACTED
 from dataprune.tables.examples import GROUP, SCHEMA
 from dataprune.tables.manifest import Manifest, ParentRef, render_manifest
 from dataprune.tables.scores import ScoreTable
-from dataprune.versions.build import Draft, build_version, draft_fingerprint, kept_rows_sha256
+from dataprune.versions.build import (
+    Draft,
+    build_version,
+    draft_fingerprint,
+    kept_rows_sha256,
+    recorded_choice,
+)
 from dataprune.versions.load import LoadedVersion, load_version
 from dataprune.versions.store import LocalStore
 from dataprune.versions.tags import settle_tag
@@ -117,7 +122,7 @@ def _draft(loaded: LoadedVersion, tag: str, parent: ParentRef, *, view: bool) ->
         ref=manifest.source,
         scores=loaded.scores,
         decisions=loaded.decisions_table,
-        choice=Choice(chosen.strategy, _number(chosen.keep), chosen.params, seed=chosen.seed),
+        choice=recorded_choice(chosen),
         by=chosen.by,
         view=view,
         control_of=manifest.control_of,
@@ -161,7 +166,3 @@ def _nothing(kind: pa.DataType) -> Any:
         return False
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     return 0 if is_number else None
-
-
-def _number(keep: float | int | str) -> float | int:
-    return keep if isinstance(keep, int | float) else float(keep)
