@@ -168,3 +168,22 @@ def publish(client: WarmClient, built: Built) -> Publish:
         return made
 
     return call
+
+
+@pytest.fixture
+def other(client: WarmClient, hub: LoopbackHub, built: Built, tmp_path: Path) -> dict[str, str]:
+    """Another v1 of the same name, of ten rows."""
+    store = str(tmp_path / "other")
+    act(client, "prune", scores=str(built.scores), name="animals", tag="v1", keep=10, store=store)
+    return {"store": store, "name": "animals", "tag": "v1", "repo": REPO}
+
+
+def args(built: Built, tag: str = "v1", repo: str = REPO) -> dict[str, str]:
+    """What publishes a version of the store."""
+    return {"store": str(built.store), "name": "animals", "tag": tag, "repo": repo}
+
+
+def tag_ref(hub: LoopbackHub, tag: str, commit: str | None) -> None:
+    """Set or delete a tag behind the Hub's back."""
+    how = ["-d", f"refs/tags/{tag}"] if commit is None else [f"refs/tags/{tag}", commit]
+    hub.repo(REPO).git.git("update-ref", *how)

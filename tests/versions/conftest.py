@@ -16,6 +16,7 @@ from PIL import Image
 
 from dataprune import flow
 from dataprune.core.recipe import parse_recipe
+from dataprune.versions.load import LoadedVersion
 
 CLASS_NAMES = ["cat", "dog", "owl"]
 FEATURES = {
@@ -101,3 +102,23 @@ def animals_folder(tmp_path: Path) -> Path:
 def animals_scores(animals_folder: Path, score_random: ScoreRandom) -> Path:
     """Random scores of `animals_folder`, with its key column."""
     return score_random(animals_folder, key="key")
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "materialized": {},
+    "ordered": {"order": "score"},
+    "view": {"view": True},
+}
+Make = Callable[..., LoadedVersion]
+
+
+@pytest.fixture
+def make(animals_scores: Path, tmp_path: Path) -> Make:
+    """Build and load d@v1: 30 of 60 animals, in one of the kinds."""
+
+    def build(kind: str = "materialized", **changes: Any) -> LoadedVersion:
+        wanted = {"tag": "v1", "keep": 0.5, **KINDS[kind], **changes}
+        flow.prune(animals_scores, name="d", store=tmp_path / "store", **wanted)
+        return flow.load("d", wanted["tag"], store=tmp_path / "store")
+
+    return build

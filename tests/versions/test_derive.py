@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,70 +18,18 @@ from hypothesis import strategies as st
 from dataprune import flow
 from dataprune.core.errors import (
     AlignmentError,
-    SourceError,
     UsageError,
     VersionExistsError,
 )
 from dataprune.tables.decisions import count_by_class, count_reasons
-from dataprune.tables.manifest import Manifest, ParentRef, render_manifest
+from dataprune.tables.manifest import ParentRef
 from dataprune.versions.build import build_version
 from dataprune.versions.derive import materialize_in_store, without_rows
 from dataprune.versions.diff import diff_versions
 from dataprune.versions.load import LoadedVersion, explain_row
 from dataprune.versions.store import LocalStore
-from tests.versions.conftest import animals
-
-ScoreRandom = Callable[..., Path]
-KINDS: dict[str, dict[str, Any]] = {
-    "materialized": {},
-    "ordered": {"order": "score"},
-    "view": {"view": True},
-}
-every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def sha256(manifest: Manifest) -> str:
-    return hashlib.sha256(render_manifest(manifest).encode()).hexdigest()
-
-
-def retracted(old: LoadedVersion, tag: str, rows: list[int]) -> LoadedVersion:
-    """Build and load the version without rows, in the same store."""
-    store = LocalStore(old.folder.parent.parent)
-    parent = ParentRef(version=old.tag, manifest_sha256=sha256(old.manifest), relation="retracted")
-    build_version(store, without_rows(old, tag, parent, np.asarray(rows, dtype=np.int64)))
-    return flow.load(old.name, tag, store=store.folder)
-
-
-def refused(old: LoadedVersion, rows: list[int]) -> UsageError:
-    """The error of taking rows out."""
-    with pytest.raises(UsageError) as caught:
-        retracted(old, "v9", rows)
-    assert LocalStore(old.folder.parent.parent).tags(old.name) == [old.tag]
-    return caught.value
-
-
-Make = Callable[..., LoadedVersion]
-
-
-@pytest.fixture
-def make(animals_scores: Path, tmp_path: Path) -> Make:
-    """Build and load d@v1: 30 of 60 animals, in one of the kinds."""
-
-    def build(kind: str = "materialized", **changes: Any) -> LoadedVersion:
-        wanted = {"tag": "v1", "keep": 0.5, **KINDS[kind], **changes}
-        flow.prune(animals_scores, name="d", store=tmp_path / "store", **wanted)
-        return flow.load("d", wanted["tag"], store=tmp_path / "store")
-
-    return build
-
-
-def keys(version: LoadedVersion) -> list[str]:
-    """Keys of the rows, which frame, arrow and torch must agree on."""
-    found = version.arrow().to_table().column("key").to_pylist()
-    assert version.frame().collect()["key"].to_list() == found
-    dataset = version.torch()
-    assert [dataset[i]["key"] for i in (0, len(dataset) - 1)] == [found[0], found[-1]]
-    return list(found)
+from tests.versions.conftest import KINDS, Make, ScoreRandom, animals
+from tests.versions.derived import every_kind, keys, refused, retracted, sha256
 
 
 @every_kind
@@ -406,84 +353,3 @@ def test_a_taken_tag_is_refused_and_changes_nothing(make: Make) -> None:
     with pytest.raises(VersionExistsError, match="d@v1 exists with other scores"):
         retracted(old, "v1", [0])
     assert (old.folder / "manifest.json").read_bytes() == before
-
-
-# --- rows of its own
-
-
-def test_a_view_gets_rows_of_its_own_that_are_the_views(make: Make) -> None:
-    view = make("view")
-    store = LocalStore(view.folder.parent.parent)
-    manifest, created = materialize_in_store(store, "d", "v1")
-    assert (manifest.version, manifest.kind, created) == ("v2", "materialized", True)
-    own = flow.load("d", "v2", store=store.folder)
-    assert own.arrow().to_table().equals(view.arrow().to_table())
-    assert own.rows.tolist() == view.rows.tolist()
-    assert keys(own) == keys(view)
-    assert own.decisions().equals(view.decisions())
-    assert own.manifest.result.rows_sha256 == view.manifest.result.rows_sha256
-    assert own.manifest.selection == view.manifest.selection
-    (parent,) = manifest.parents
-    assert (parent.version, parent.relation) == ("v1", "materialized")
-    assert parent.manifest_sha256 == sha256(view.manifest)
-    assert diff_versions(view, own)["in_both"] == 30
-
-
-def test_it_is_the_version_that_prune_builds_without_view(make: Make) -> None:
-    view, plain = make("view"), make(tag="v2")
-    store = LocalStore(view.folder.parent.parent)
-    manifest, created = materialize_in_store(store, "d", "v1")
-    assert (manifest, created) == (plain.manifest, False)
-
-
-def test_materialising_again_finds_it(make: Make) -> None:
-    store = LocalStore(make("view").folder.parent.parent)
-    first, _ = materialize_in_store(store, "d", "v1", "v{n}-own")
-    for new in ("v{n}-own", "v2-own"):
-        assert materialize_in_store(store, "d", "v1", new) == (first, False)
-    assert store.tags("d") == ["v1", "v2-own"]
-
-
-def test_the_copy_outlives_the_source_and_the_view_does_not(
-    make: Make, animals_folder: Path, tmp_path: Path
-) -> None:
-    view = make("view")
-    store = LocalStore(view.folder.parent.parent)
-    expected = view.arrow().to_table()
-    materialize_in_store(store, "d", "v1")
-    animals_folder.rename(tmp_path / "moved")
-    own = flow.load("d", "v2", store=store.folder)
-    assert own.arrow().to_table().equals(expected)
-    with pytest.raises(SourceError) as caught:
-        materialize_in_store(store, "d", "v1", "v3")
-    assert caught.value.message == f"the source that was scored, {animals_folder}, is not there"
-    assert "--source" in (caught.value.hint or "")
-    there = str(tmp_path / "moved")
-    assert materialize_in_store(store, "d", "v1", source_uri=there) == (own.manifest, False)
-
-
-def test_a_source_that_is_another_now_is_refused(make: Make, animals_folder: Path) -> None:
-    store = LocalStore(make("view").folder.parent.parent)
-    shard = animals_folder / "data" / "train-00000-of-00002.parquet"
-    pq.write_table(pq.read_table(shard).take([1, 0, *range(2, 25)]), shard)
-    with pytest.raises(AlignmentError, match="row 0 "):
-        materialize_in_store(store, "d", "v1")
-    assert store.tags("d") == ["v1"]
-
-
-@pytest.mark.parametrize("kind", ["materialized", "ordered"])
-def test_what_is_no_view_has_its_rows_already(kind: str, make: Make) -> None:
-    store = LocalStore(make(kind).folder.parent.parent)
-    with pytest.raises(UsageError, match="d@v1 has its own rows already: it is no view"):
-        materialize_in_store(store, "d", "v1")
-
-
-def test_a_view_without_some_rows_can_be_materialised(make: Make) -> None:
-    view = make("view")
-    row = int(view.rows[2])
-    without = retracted(view, "v2", [row])
-    store = LocalStore(view.folder.parent.parent)
-    manifest, _ = materialize_in_store(store, "d", "v2")
-    own = flow.load("d", manifest.version, store=store.folder)
-    assert keys(own) == keys(without) == [f"animal-{r}" for r in view.rows if r != row]
-    assert own.decisions().equals(without.decisions())
