@@ -15,6 +15,7 @@ from dataprune.core.recipe import parse_recipe
 from tests.hub.conftest import MODES, Served, renewed
 from tests.hub.server import LoopbackHub
 from tests.hub.warm_client import ClientError, WarmClient
+from tests.publishing.cards import build, pictures
 from tests.versions.conftest import animals
 
 REPO = "acme/animals"
@@ -187,3 +188,14 @@ def tag_ref(hub: LoopbackHub, tag: str, commit: str | None) -> None:
     """Set or delete a tag behind the Hub's back."""
     how = ["-d", f"refs/tags/{tag}"] if commit is None else [f"refs/tags/{tag}", commit]
     hub.repo(REPO).git.git("update-ref", *how)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A materialized version of 15 of 30 images."""
+    return build(tmp_path, pictures(), {})
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> dict[str, str]:
+    return {"cache_dir": str(tmp_path / "cache")}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import html
 import io
-import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,141 +14,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from datasets.exceptions import DatasetsError
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from markdown_it import MarkdownIt
 from PIL import Image
 
 from dataprune import flow
-from dataprune.core.recipe import parse_recipe
-from dataprune.publishing.card import Card, render_card
-from dataprune.publishing.front_matter import render_yaml
-from dataprune.publishing.markdown import escaped, portable, without_places
-from dataprune.tables.manifest import ClassCounts, Manifest, ParentRef, read_manifest
-
-NAMES = ["on", "1e3", 'a: b | "c"']
-
-
-def build(tmp_path: Path, table: pa.Table, recipe: dict[str, Any], **how: Any) -> Path:
-    """A version of random scores; returns its folder."""
-    path = tmp_path / "a_b[c]" / "rows.parquet"
-    path.parent.mkdir(exist_ok=True)
-    pq.write_table(table, path)
-    wanted = {
-        "name": "random", "scores": {"names": ["random"]}, "seeds": 2, **recipe,
-        "source": {"uri": str(path), **recipe.get("source", {})},
-    }  # fmt: skip
-    parsed = parse_recipe(wanted, where="tests")
-    scores = flow.score(parsed, work=tmp_path / "work", out=tmp_path / "scores.parquet")
-    how = {"tag": "v1", "keep": 0.5, "strategy": "hardest", **how}
-    made = flow.prune(scores.path, name="d", store=tmp_path / "store", **how)
-    assert made.folder is not None
-    return made.folder
-
-
-def card_of(folder: Path, **changes: Any) -> Card:
-    """The card of a built version, as publishing makes it."""
-    manifest = read_manifest(folder / "manifest.json")
-    shards = {s: [folder / f.path for f in e.files] for s, e in manifest.result.splits.items()}
-    splits: dict[str, Any] = {}
-    if manifest.kind == "materialized":
-        splits = {
-            split: (
-                sum(pq.read_metadata(p).num_rows for p in paths),
-                sum(pq.read_table(p).nbytes for p in paths),
-                [p.relative_to(folder).as_posix() for p in paths],
-            )
-            for split, paths in shards.items()
-        }
-    scores = pq.read_schema(folder / "scores.parquet")
-    files = [p for paths in shards.values() for p in paths]
-    card = Card(
-        manifest=manifest,
-        schema=pq.read_schema(files[0]) if files else pa.schema([("x", pa.float32())]),
-        decisions_schema=pq.read_schema(folder / "decisions.parquet"),
-        scores_schema=scores,
-        repo="org/repo",
-        splits=splits,
-        download_size=sum(p.stat().st_size for p in files),
-        license=None,
-        source_datasets=[],
-        scores_meta=json.loads(scores.metadata[b"dataprune"]),
-        warnings=[],
-    )
-    return replace(card, **changes)
-
-
-def header(text: str) -> dict[str, Any]:
-    found = re.match(r"---\n(.*?\n)---\n\n# ", text, re.DOTALL)
-    assert found is not None
-    data: dict[str, Any] = yaml.safe_load(found[1])
-    return data
-
-
-def page(text: str) -> str:
-    """The card's Markdown as HTML, as the Hub would make it: raw HTML let through."""
-    body = text.split("\n---\n", 1)[1]
-    made: str = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
-    return made
-
-
-def tables(text: str) -> list[list[list[str]]]:
-    """Every table of the page: rows of cells, as a reader sees them."""
-    found = []
-    for table in re.findall(r"<table>(.*?)</table>", page(text), re.DOTALL):
-        rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
-        cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
-        found.append([[html.unescape(re.sub("<[^>]*>", "", c)) for c in row] for row in cells])
-    return found
-
-
-def class_table(text: str) -> list[list[str]]:
-    return next(t for t in tables(text) if t[0][0] == "class")
-
-
-def png(value: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((4, 4, 3), value, dtype=np.uint8)).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def pictures() -> pa.Table:
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            "label": datasets.ClassLabel(names=NAMES),
-            "note|`x`": datasets.Value("string"),
-        }
-    )
-    images = [{"bytes": png(i), "path": None} for i in range(30)]
-    columns = {"image": images, "label": [i % 3 for i in range(30)], "note|`x`": ["n"] * 30}
-    return pa.table(columns, schema=features.arrow_schema)
-
-
-def numbers(label: pa.Array | None) -> pa.Table:
-    rows = 30 if label is None else len(label)
-    columns = {f"x{i}": np.random.default_rng(i).normal(size=rows) for i in range(3)}
-    return pa.table(columns if label is None else {**columns, "label": label})
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A materialized version of 15 of 30 images."""
-    return build(tmp_path, pictures(), {})
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> dict[str, str]:
-    return {"cache_dir": str(tmp_path / "cache")}
-
-
-def put(folder: Path, text: str, to: Path) -> str:
-    """A copy of the version as it lies in a repository, with its card."""
-    shutil.copytree(folder, to)
-    (to / "README.md").write_text(text, encoding="utf-8")
-    return str(to)
+from dataprune.publishing.card import render_card
+from dataprune.tables.manifest import Manifest, ParentRef
+from tests.publishing.cards import (
+    NAMES,
+    build,
+    card_of,
+    class_table,
+    header,
+    numbers,
+    page,
+    pictures,
+    put,
+    tables,
+)
 
 
 def test_datasets_load_what_the_card_says(
@@ -327,124 +208,6 @@ def test_other_tasks(
         decisions.with_format("arrow")[:].to_pylist()
         == pq.read_table(folder / "decisions.parquet").to_pylist()
     )
-
-
-def with_classes(card: Card, names: list[str]) -> Card:
-    """The same card, as if its classes were these."""
-    source = card.manifest.source.model_copy(update={"class_names": names})
-    classes = {n: ClassCounts(source=10 + i, kept=5, dropped=5 + i) for i, n in enumerate(names)}
-    update = {"source": source, "classes": classes}
-    return replace(card, manifest=card.manifest.model_copy(update=update))
-
-
-def test_of_a_thousand_classes_the_largest_are_listed(folder: Path) -> None:
-    card = with_classes(card_of(folder), [f"c{i}" for i in range(1000)])
-    text = render_card(card)
-    rows = class_table(text)[1:]
-    assert [row[0] for row in rows] == [*(f"c{i}" for i in range(950, 1000)), "950 smaller classes"]
-    total = sum(int(row[1].replace(",", "")) for row in rows)
-    assert total == sum(c.source for c in card.manifest.classes.values())
-
-
-nasty = st.text(
-    st.one_of(
-        st.sampled_from("|`*_[]()<>!#&;:\\\n\r\t~$@{}\"'-+=. 1a"),
-        st.characters(codec="utf-8"),
-    ),
-    max_size=20,
-)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(nasty, min_size=1, max_size=5, unique=True))
-def test_no_class_name_breaks_the_card(names: list[str]) -> None:
-    card = with_classes(CARDS["card"], names)
-    text = render_card(card)
-    rows = class_table(text)[1:]
-    plain = [re.sub(r"\s+", " ", html.unescape(escaped(name))).strip() for name in names]
-    assert [re.sub(r"\s+", " ", row[0]).strip() for row in rows] == plain
-    assert [row[1] for row in rows] == [str(10 + i) for i in range(len(names))]
-    assert set(re.findall(r"</?([a-z0-9]+)", page(text))) == TAGS
-    for info in header(text)["dataset_info"][1:]:
-        label = next(f for f in info["features"] if f["name"] == "label")
-        assert list(label["dtype"]["class_label"]["names"].values()) == names
-
-
-CARDS: dict[str, Card] = {}
-TAGS: set[str] = set()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def a_card(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """One card for the property tests, which cannot have a fixture of each test."""
-    CARDS["card"] = card_of(build(tmp_path_factory.mktemp("card"), pictures(), {}))
-    TAGS.update(re.findall(r"</?([a-z0-9]+)", page(render_card(CARDS["card"]))))
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["<script>alert(1)</script>", "a\n\n# heading", "a|b", "`a`", "[a](javascript:x)", "![a](b)",
-     "</details>", "&lt;b&gt;", "a\\|b", "**a**", "~~a~~", "$a$", ":smile:", "<!--", "```\na"],
-)  # fmt: skip
-def test_markup_in_data_stays_text(text: str) -> None:
-    made = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    shown = html.unescape(re.fullmatch(r"<p>(.*)</p>\n", made.render(f"x {escaped(text)}"))[1])  # type: ignore[index]
-    assert shown == "x " + text.replace("\n", "\\n")
-
-
-def test_a_recipe_cannot_leave_its_block(folder: Path) -> None:
-    card = card_of(folder)
-    recipe = {**card.manifest.recipe, "name": "```\n</details><script>", "x": "~~~\n````"}
-    update = {"recipe": recipe}
-    text = render_card(replace(card, manifest=card.manifest.model_copy(update=update)))
-    assert "<script" not in page(text)
-    block = re.search(r"^(`{3,})yaml\n(.*?)\n\1$", text, re.DOTALL | re.MULTILINE)
-    assert block is not None
-    read = yaml.safe_load(block[2])
-    assert (read["name"], read["x"]) == (recipe["name"], recipe["x"])
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=10), nasty))
-def test_yaml_round_trip(data: dict[str, str]) -> None:
-    text = render_yaml({"a": [data]})
-    assert yaml.safe_load(text) == {"a": [data]}
-    assert all(not line.startswith("---") for line in text.splitlines())
-
-
-@pytest.mark.parametrize("word", ["on", "y", "1e3", "0o7", "1_0", "null", "~", "a: b", "- x", "12"])
-def test_words_that_some_yaml_reads_otherwise_are_quoted(word: str) -> None:
-    assert re.fullmatch(r"""key: (".*"|'.*')\n""", render_yaml({"key": word}))
-
-
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        ("/home/me/data/cats", "cats"),
-        ("/home/me/data/cats/", "cats"),
-        ("file:///home/me/cats.parquet", "cats.parquet"),
-        ("~/cats", "cats"),
-        ("C:\\Users\\me\\cats", "cats"),
-        ("\\\\host\\share\\cats", "cats"),
-        ("cats/train.parquet", "cats/train.parquet"),
-        ("$DATAPRUNE_DATA/cats", "$DATAPRUNE_DATA/cats"),
-        ("hf://datasets/org/cats@v1", "hf://datasets/org/cats@v1"),
-        ("https://me:secret@host/cats?token=x", "https://host/cats"),
-        ("digits", "digits"),
-        ("/", "/"),
-    ],
-)
-def test_places_are_not_told(given: str, shown: str) -> None:
-    assert portable(given) == shown
-
-
-def test_places_in_sentences_are_not_told() -> None:
-    said = (
-        "read '/home/me/a b'; see /home/me/x.csv, ~/y/z and file:///p/q. and/or 1/2, http://h/p/q"
-    )
-    told = without_places(said)
-    assert "home" not in told
-    assert told.endswith("see x.csv, z and q. and/or 1/2, http://h/p/q")
 
 
 def test_the_same_version_gives_the_same_bytes(folder: Path) -> None:
