@@ -32,6 +32,15 @@ SCHEMA = pa.schema(
         pa.field("is_label_issue", pa.bool_(), nullable=False),
     ]
 )
+# What flags have besides, where they were made from a run's stored units.
+OPTIONAL = pa.schema(
+    [
+        pa.field("aum", pa.float32(), nullable=False),
+        pa.field("el2n", pa.float32(), nullable=False),
+        pa.field("content_hash", pa.uint64(), nullable=False),
+    ]
+)
+IN_SCORES = {"label_q": "label_issue"}  # a flag's number has the flag's name in a score table
 DESCRIPTIONS = {
     "row": "position in the source, from 0, ascending: the join key",
     "given": "the label as it came: index into class_names, where those are known",
@@ -43,6 +52,9 @@ DESCRIPTIONS = {
     "n_votes": "how many votes held the row out",
     "tier": "likely, suspect or ok, by the rule of the metadata",
     "is_label_issue": "whether the tier is likely",
+    "aum": "float32, from stored units: the score aum over the seeds that trained on the row",
+    "el2n": "float32, from stored units: the score el2n over those seeds",
+    "content_hash": "uint64, from stored units: as in score tables, proves that rows are the same",
 }
 METADATA = {
     "flag": "the flag's name",
@@ -52,6 +64,8 @@ METADATA = {
     "bound), temperatures, confusions, transition [given][true] up to 32 classes",
     "warnings": "what makes these flags weak, a sentence each",
     "inputs": "[{file, sha256}] of what they were made from",
+    "source": "from stored units: the source, as in score tables; null otherwise",
+    "unit_ids": "from stored units: the units whose votes these are",
 }
 
 
@@ -74,7 +88,8 @@ def write_flags(path: Path, columns: Mapping[str, npt.NDArray[Any]], meta: dict[
     Raises:
         TableError: a number is NaN or inf, or columns contradict each other; names the row.
     """
-    table = pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+    schema = pa.schema([*SCHEMA, *(field for field in OPTIONAL if field.name in columns)])
+    table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
     check_flags(table, what="flags")
     write_table(path, table, {"format": FORMAT, "format_version": FORMAT_VERSION, **meta})
 
@@ -107,8 +122,22 @@ def check_flags(table: pa.Table, *, what: str) -> None:
     _all(pc.is_finite(table.column("oof_margin")), what, "oof_margin", table)
     _all(pc.greater_equal(table.column("n_votes"), 1), what, "n_votes", table)
     _all(pc.is_in(table.column("tier"), pa.array(TIERS)), what, "tier", table)
+    for name in set(OPTIONAL.names) & set(table.schema.names):
+        if table.schema.field(name).type != OPTIONAL.field(name).type:
+            raise TableError(f"{what} have {name} of type {table.schema.field(name).type}")
+    for name in {"aum", "el2n"} & set(table.schema.names):
+        _all(pc.is_finite(table.column(name)), what, name, table)
     follows = pc.equal(pc.equal(table.column("tier"), TIERS[0]), table.column("is_label_issue"))
     _all(follows, what, "is_label_issue", table)
+
+
+def in_score_table(flags: pa.Table) -> pa.Table:
+    """The columns that flags have in a score table: `label_issue`, `is_label_issue`, their own.
+
+    aum and el2n are left out: a score table has them as scores.
+    """
+    names = [field.name for field in SCHEMA if field.name not in {"row", "given"}]
+    return flags.select(names).rename_columns([IN_SCORES.get(name, name) for name in names])
 
 
 def _all(holds: pa.ChunkedArray, what: str, name: str, table: pa.Table) -> None:
