@@ -11,10 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataprune.core.errors import TableError
-from dataprune.tables.flags import DESCRIPTIONS, METADATA, SCHEMA, read_flags, write_flags
+from dataprune.tables.flags import DESCRIPTIONS, METADATA, OPTIONAL, SCHEMA, read_flags, write_flags
 
 REPO = Path(__file__).resolve().parents[2]
 META: dict[str, Any] = dict.fromkeys(METADATA)
+BESIDE: dict[str, Any] = {
+    "aum": np.array([2.0, -1, -3], np.float32),
+    "el2n": np.array([1.2, 0.5, 0], np.float32),
+    "content_hash": np.array([3, 1, 2], np.uint64),
+}
 
 
 def columns(**changes: Any) -> dict[str, Any]:
@@ -50,13 +55,13 @@ def test_the_same_flags_are_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_the_schema_lists_the_columns_and_keys_that_are_written(tmp_path: Path) -> None:
-    write_flags(tmp_path / "F.parquet", columns(), META)
+    write_flags(tmp_path / "F.parquet", columns(**BESIDE), META)
     document = json.loads((REPO / "schemas" / "flags.v1.json").read_text())
     found = pq.read_schema(tmp_path / "F.parquet")
     listed = [(c["name"], c["type"], c["nullable"]) for c in document["columns"]]
     assert listed == [(f.name, str(f.type), f.nullable) for f in found]
     assert set(document["metadata"]["keys"]) == set(read_flags(tmp_path / "F.parquet").meta)
-    assert list(DESCRIPTIONS) == SCHEMA.names
+    assert list(DESCRIPTIONS) == [*SCHEMA.names, *OPTIONAL.names]
 
 
 @pytest.mark.parametrize(
