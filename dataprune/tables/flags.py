@@ -52,9 +52,9 @@ DESCRIPTIONS = {
     "n_votes": "how many votes held the row out",
     "tier": "likely, suspect or ok, by the rule of the metadata",
     "is_label_issue": "whether the tier is likely",
-    "aum": "float32, from stored units: the score aum over the seeds that trained on the row",
-    "el2n": "float32, from stored units: the score el2n over those seeds",
-    "content_hash": "uint64, from stored units: as in score tables, proves that rows are the same",
+    "aum": "from stored units: the score aum over the seeds that trained on the row",
+    "el2n": "from stored units: the score el2n over those seeds",
+    "content_hash": "from stored units: as in score tables, proves that rows are the same",
 }
 METADATA = {
     "flag": "the flag's name",

@@ -69,7 +69,7 @@ def render() -> dict[str, str]:
         "flags.v1.json": _columns(
             flags.FORMAT,
             flags.FORMAT_VERSION,
-            flags.SCHEMA,
+            pa.schema([*flags.SCHEMA, *flags.OPTIONAL]),
             flags.DESCRIPTIONS,
             "a row per example of the source, in source order",
             flags.METADATA,
