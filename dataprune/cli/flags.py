@@ -84,7 +84,6 @@ def _show(totals: dict[str, Any]) -> None:
             _share(planted["random"]),
             f"{_share(planted['transition'])} of errors like the estimated ones",
         ],
-        ["rank by", totals["rank_by"], f"lambda {totals['lambda']:.2f}"],
     ]
     rows += [
         ["often confused", f"{c['given']}, truly {c['true']}", f"about {c['rows']:.0f} rows"]

@@ -12,26 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprune.flags._blocks import over_blocks
+from dataprune.flags._means import TINY, TOP, Means, kept, some
+from dataprune.flags._scale import best_scale, softmax
 from dataprune.flags._votes import Labels, Values, Vote
-
-_BETA_RANGE = (0.01, 100.0)
-_MOST_FITTED = 10_000_000  # numbers: the error of a temperature from 10,000 rows is about 1 %
-_STEPS = 60
-_TINY = 1e-30  # no class is impossible: what the posterior divides by is never 0
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What held-out votes say of n rows.
 
-    mean_nC: float32, calibrated probability of each *given* label.
+    means: calibrated probability of each *given* label, of the classes that matter.
     margin: float64 (n,), mean over votes of log p(given) - max of the other log p; high is good.
     vote_frac: float64 (n,), share of votes whose best class is not the given one; a tie is for it.
     num_votes: int32 (n,). choices_Sn: int32, each vote's best class; -1 where not held out.
     temperatures: T of each vote. mean_temperature: T of their mean, 1 if no row has two votes.
     """
 
-    mean_nC: npt.NDArray[np.float32]
+    means: Means
     margin: Values
     vote_frac: Values
     num_votes: npt.NDArray[np.int32]
@@ -45,85 +42,124 @@ def weigh(votes: Sequence[Vote], labels: Labels, *, seed: int) -> Evidence:
 
     Raises nothing: votes and labels were checked before.
     """
-    n, num_classes = votes[0].values.shape
+    n, num_classes = votes[0].shape
     temperatures = []
     for s, vote in enumerate(votes):
-        rows = _some(np.flatnonzero(vote.held_out), num_classes, (seed, s))
+        rows = some(np.flatnonzero(vote.held_out), num_classes, (seed, s))
         temperatures.append(fit_temperature(vote.logits(rows), labels[rows]))
-    mean_nC = np.empty((n, num_classes), dtype=np.float32)
+    means = _no_means(n, num_classes, labels)
     choices_Sn = np.full((len(votes), n), -1, dtype=np.int32)
     margin, vote_frac = np.empty(n), np.empty(n)
 
     def work(rows: slice) -> None:
-        total_bC = np.zeros((rows.stop - rows.start, num_classes))
-        margins, against, count = np.zeros((3, len(total_bC)))
-        for s, vote in enumerate(votes):
-            held_out = vote.held_out[rows]
-            logits_bC = vote.logits(rows)
-            logits_bC /= temperatures[s]
-            choices_Sn[s, rows] = np.where(held_out, logits_bC.argmax(axis=1), -1)
-            each = margins_of(logits_bC, labels[rows])
-            margins += np.where(held_out, each, 0)
-            against += held_out & (each < 0)
-            count += held_out
-            total_bC += _softmax(logits_bC) * held_out[:, None]
-        margin[rows], vote_frac[rows] = margins / count, against / count
-        mean_nC[rows] = np.maximum(total_bC / count[:, None], _TINY)
+        seen = _Block.of(votes, temperatures, labels[rows], rows)
+        choices_Sn[:, rows] = seen.choices_Sb
+        margin[rows], vote_frac[rows] = seen.margin, seen.vote_frac
+        _put(means, rows, seen.mean_bC, labels[rows])
 
     over_blocks(work, n, num_classes)
     num_votes = (choices_Sn >= 0).sum(axis=0, dtype=np.int32)
-    again = _rescale(mean_nC, labels, seed=seed) if num_votes.max() > 1 else 1.0
-    return Evidence(mean_nC, margin, vote_frac, num_votes, choices_Sn, tuple(temperatures), again)
+    again = _rescale(means, seed=seed) if num_votes.max() > 1 else 1.0
+    return Evidence(means, margin, vote_frac, num_votes, choices_Sn, tuple(temperatures), again)
 
 
-def against_labels(
+def weigh_again(
     votes: Sequence[Vote], evidence: Evidence, labels: Labels, rows: Labels
-) -> Values:
-    """The vote fraction that some rows would have, had they been given these labels, (k,)."""
-    against, count = np.zeros((2, len(rows)))
-    for vote, temperature in zip(votes, evidence.temperatures, strict=True):
-        held_out = vote.held_out[rows]
-        against += held_out & (margins_of(vote.logits(rows) / temperature, labels) < 0)
-        count += held_out
-    fraction: Values = against / count
-    return fraction
+) -> tuple[Means, Values]:
+    """What some rows' means and vote fractions would be, had they been given these labels.
+
+    labels: (k,), of the rows; temperatures stay as they are.
+    """
+    num_classes = votes[0].shape[1]
+    means, vote_frac = _no_means(len(rows), num_classes, labels), np.empty(len(rows))
+
+    def work(part: slice) -> None:
+        seen = _Block.of(votes, evidence.temperatures, labels[part], rows[part])
+        vote_frac[part] = seen.vote_frac
+        _put(means, part, seen.mean_bC, labels[part])
+
+    over_blocks(work, len(rows), num_classes)
+    if evidence.mean_temperature != 1:
+        _apply(means, evidence.mean_temperature)
+    return means, vote_frac
 
 
-def fit_temperature(logits_nC: Values, labels: Labels) -> float:
-    """T = argmin of the mean of -log softmax(logits / T)[label] (Guo et al. 2017, section 4.2).
+@dataclass(frozen=True)
+class _Block:
+    """What the votes say of some rows."""
+
+    mean_bC: Values
+    margin: Values
+    vote_frac: Values
+    choices_Sb: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(
+        cls,
+        votes: Sequence[Vote],
+        temperatures: Sequence[float],
+        labels: Labels,
+        rows: slice | Labels,
+    ) -> _Block:
+        total_bC: Values | float = 0.0
+        margins, against, count = np.zeros((3, len(labels)))
+        choices = []
+        for vote, temperature in zip(votes, temperatures, strict=True):
+            held_out = vote.held_out[rows]
+            logits_bC = vote.logits(rows)
+            logits_bC /= temperature
+            choices.append(np.where(held_out, logits_bC.argmax(axis=1), -1))
+            each = margins_of(logits_bC, labels)
+            margins += np.where(held_out, each, 0)
+            against += held_out & (each < 0)
+            count += held_out
+            total_bC = total_bC + softmax(logits_bC) * held_out[:, None]
+        mean_bC: Values = np.asarray(total_bC) / count[:, None]
+        return cls(mean_bC, margins / count, against / count, np.stack(choices).astype(np.int32))
+
+
+def _no_means(n: int, num_classes: int, labels: Labels) -> Means:
+    """Means of n rows to be filled in."""
+    if num_classes <= TOP:
+        return Means(np.empty((n, num_classes), np.float32), None, labels, num_classes)
+    size = (n, TOP + 1)
+    place = np.empty(n, np.int64)
+    return Means(np.empty(size, np.float32), np.empty(size, np.int32), place, num_classes)
+
+
+def _put(means: Means, rows: slice, mean_bC: Values, labels: Labels) -> None:
+    p_bR, classes_bR, place = kept(mean_bC, labels)
+    means.p_nR[rows] = p_bR
+    if means.classes_nR is not None:
+        assert classes_bR is not None
+        means.classes_nR[rows], means.place[rows] = classes_bR, place
+
+
+def fit_temperature(logits_nC: Values, places: Labels, log_times_nC: Values | None = None) -> float:
+    """T = argmin of the mean of -log softmax(logits / T)[place] (Guo et al. 2017, section 4.2).
 
     In beta = 1/T the loss is convex, its slope E[z] - z_label and its curvature Var[z] under the
-    softmax: Newton, kept inside a shrinking bracket. T stays within 0.01 and 100.
+    softmax. T stays within 0.01 and 100.
+
+    log_times_nC: log of how many alike classes a column stands for; default: one each.
     """
-    n, num_classes = logits_nC.shape
-    at_label = logits_nC[np.arange(n), labels]
+    n, num_columns = logits_nC.shape
+    at_label = logits_nC[np.arange(n), places]
 
     def slope_and_curvature(beta: float) -> tuple[float, float]:
         def work(rows: slice) -> tuple[float, float]:
             z_bC = logits_nC[rows]
-            p_bC = _softmax(z_bC * beta)
+            scaled = z_bC * beta
+            p_bC = softmax(scaled if log_times_nC is None else scaled + log_times_nC[rows])
             mean = np.einsum("bc,bc->b", p_bC, z_bC)
             centred = z_bC - mean[:, None]
             variance = np.einsum("bc,bc,bc->b", p_bC, centred, centred)
             return float((mean - at_label[rows]).sum()), float(variance.sum())
 
-        parts = over_blocks(work, n, num_classes)
+        parts = over_blocks(work, n, num_columns)
         return sum(a for a, _ in parts) / n, sum(b for _, b in parts) / n
 
-    low, high = _BETA_RANGE
-    beta = 1.0
-    for _ in range(_STEPS):
-        slope, curvature = slope_and_curvature(beta)
-        if slope == 0:
-            break
-        low, high = (beta, high) if slope < 0 else (low, beta)
-        newton = beta - slope / curvature if curvature > 0 else np.inf
-        following = newton if low < newton < high else float(np.sqrt(low * high))
-        done = abs(following - beta) <= 1e-9 * beta
-        beta = following
-        if done:
-            break
-    return 1 / beta
+    return 1 / best_scale(slope_and_curvature)
 
 
 def margins_of(logits_bC: Values, labels: Labels) -> Values:
@@ -137,30 +173,32 @@ def margins_of(logits_bC: Values, labels: Labels) -> Values:
     return margins
 
 
-def _rescale(mean_nC: npt.NDArray[np.float32], labels: Labels, *, seed: int) -> float:
+def _rescale(means: Means, *, seed: int) -> float:
     """Calibrate the mean of the votes, in place; its temperature."""
-    n, num_classes = mean_nC.shape
-    rows = _some(np.arange(n), num_classes, (seed, 1 << 20))
-    temperature = fit_temperature(np.log(mean_nC[rows].astype(np.float64)), labels[rows])
-
-    def work(rows: slice) -> None:
-        logits_bC = np.log(mean_nC[rows].astype(np.float64)) / temperature
-        mean_nC[rows] = np.maximum(_softmax(logits_bC), _TINY)
-
-    over_blocks(work, n, num_classes)
+    chosen = some(np.arange(len(means)), means.p_nR.shape[1], (seed, 1 << 20))
+    part = _taken(means, chosen)
+    temperature = fit_temperature(*_with_places(part))
+    _apply(means, temperature)
     return temperature
 
 
-def _some(rows: Labels, num_classes: int, seed: tuple[int, int]) -> Labels:
-    """All rows, or a seeded draw of as many as a temperature needs."""
-    most = max(1, _MOST_FITTED // num_classes)
-    if len(rows) <= most:
-        return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+def _taken(means: Means, rows: Labels) -> Means:
+    classes = None if means.classes_nR is None else means.classes_nR[rows]
+    return Means(means.p_nR[rows], classes, means.place[rows], means.num_classes)
 
 
-def _softmax(logits_bC: Values) -> Values:
-    p_bC: Values = logits_bC - logits_bC.max(axis=1, keepdims=True)
-    np.exp(p_bC, out=p_bC)
-    p_bC /= p_bC.sum(axis=1, keepdims=True)
-    return p_bC
+def _with_places(means: Means) -> tuple[Values, Labels, Values | None]:
+    logits, times = means.with_rest(slice(None))
+    return logits, means.place, None if means.classes_nR is None else times
+
+
+def _apply(means: Means, temperature: float) -> None:
+    def work(rows: slice) -> None:
+        logits, times = means.with_rest(rows)
+        p_bR = softmax(logits / temperature + times)[:, : means.p_nR.shape[1]]
+        p_bR = np.maximum(p_bR, TINY)
+        if means.classes_nR is not None:
+            p_bR[means.twice(rows), TOP] = 0
+        means.p_nR[rows] = p_bR
+
+    over_blocks(work, len(means), means.p_nR.shape[1])

@@ -1,78 +1,155 @@
 """The probability that a given label is wrong, by Bayes from calibrated votes and noise.
 
-Held-out probabilities p are those of the *given* label, noise included. Twenty steps of EM find
-the distribution pi over true labels with T pi close to p; then, for given label y,
-q = 1 - T[y, y] pi[y] / (T pi)[y], and the suggested label is argmax over k of T[y, k] pi[k].
+Held-out probabilities p are those of the *given* label, noise included.
 
-Beyond 32 classes a row's p is kept for its 32 most probable classes and the given one, and taken
-as 0 for the others, whose pi is then 0 as well: n C^2 becomes n 33^2.
+1. Twenty steps of EM find the distribution pi over true labels with T pi close to p.
+2. pi is sharpened: pi^beta, normalised, with the beta under which the given labels are most
+   likely, sum over rows of -log (T pi^beta)[given]. A model that was fitted to noisy labels is
+   less sure of the truth than of what the noise does, and one number undoes most of that.
+3. For given label y, q = 1 - T[y, y] pi[y] / (T pi)[y], and the suggested label is argmax over k
+   of T[y, k] pi[k].
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from dataprune.flags._blocks import over_blocks
+from dataprune.flags._means import Means, some
+from dataprune.flags._scale import best_scale, softmax
 from dataprune.flags._votes import Labels, Values
 
 STEPS = 20
-TOP = 32
+_FLOOR = 1e-12
+_NEVER = -1e4  # logarithm of a column that is no class
+_COUNTED = 1e-4  # of a row, for the joint
 
 
-def posterior(
-    mean_nC: npt.NDArray[Any], labels: Labels, transition: Values
-) -> tuple[Values, npt.NDArray[np.int32]]:
-    """Give q float64 (n,) in [0, 1] and the suggested label int32 (n,).
+@dataclass(frozen=True)
+class Posterior:
+    """What is believed of n rows.
 
-    mean_nC: calibrated probabilities, each above 0. transition: T[given, true], (C, C).
+    q: float64 (n,) in [0, 1]. suggested: int32 (n,).
+    joint: rows given j that are truly k, float64 (C, C), without rows of less than 1 in 10,000.
     """
-    n, num_classes = mean_nC.shape
-    q, suggested = np.empty(n), np.empty(n, dtype=np.int32)
+
+    q: Values
+    suggested: npt.NDArray[np.int32]
+    joint: Values
+
+
+def log_truth(means: Means, transition: Values) -> npt.NDArray[np.float32]:
+    """Step 1: log pi, float32 (n, R)."""
+    log_pi_nR = np.empty(means.p_nR.shape, dtype=np.float32)
+    transposed = np.ascontiguousarray(transition.T)
 
     def whole(rows: slice) -> None:
-        p_bC = mean_nC[rows].astype(np.float64)
+        p_bC = means.p_nR[rows].astype(np.float64)
         pi_bC = p_bC.copy()
         for _ in range(STEPS):
-            pi_bC *= _ratio(p_bC, pi_bC @ transition.T) @ transition
+            pi_bC *= _ratio(p_bC, pi_bC @ transposed) @ transition
             _normalise(pi_bC, p_bC)
-        joint_bC = transition[labels[rows]] * pi_bC
-        q[rows] = _wrong(joint_bC, labels[rows])
-        suggested[rows] = joint_bC.argmax(axis=1)
+        log_pi_nR[rows] = np.log(pi_bC + _FLOOR)
 
     def restricted(rows: slice) -> None:
-        p_bC = mean_nC[rows]
-        own = labels[rows]
-        classes_bR, p_bR, place = _candidates(p_bC, own)
+        p_bR = means.p_nR[rows].astype(np.float64)
+        classes_bR = means.classes(rows)
         t_bRR = transition[classes_bR[:, :, None], classes_bR[:, None, :]]
         pi_bR = p_bR.copy()
         for _ in range(STEPS):
             given_bR = np.matmul(t_bRR, pi_bR[:, :, None])[:, :, 0]
             pi_bR *= np.matmul(_ratio(p_bR, given_bR)[:, None, :], t_bRR)[:, 0, :]
             _normalise(pi_bR, p_bR)
-        joint_bR = t_bRR[np.arange(len(own)), place] * pi_bR
-        q[rows] = _wrong(joint_bR, place)
-        suggested[rows] = classes_bR[np.arange(len(own)), joint_bR.argmax(axis=1)]
+        log_pi_bR = np.log(pi_bR + _FLOOR)
+        log_pi_bR[means.twice(rows), -1] = _NEVER
+        log_pi_nR[rows] = log_pi_bR
 
-    if num_classes <= TOP:
-        over_blocks(whole, n, num_classes)
+    if means.classes_nR is None:
+        over_blocks(whole, len(means), means.num_classes)
     else:
-        over_blocks(restricted, n, max(num_classes, (TOP + 1) ** 2))
-    return q, suggested
+        over_blocks(restricted, len(means), means.p_nR.shape[1] ** 2)
+    return log_pi_nR
 
 
-def _candidates(p_bC: npt.NDArray[Any], own: Labels) -> tuple[Labels, Values, Labels]:
-    """Classes (b, 33), their p, and where the given one is; one that is there twice has p = 0."""
-    top_bR = np.argpartition(p_bC, -TOP, axis=1)[:, -TOP:]
-    among = top_bR == own[:, None]
-    classes_bR = np.concatenate([top_bR, own[:, None]], axis=1)
-    p_bR = np.take_along_axis(p_bC, classes_bR, axis=1).astype(np.float64)
-    present = among.any(axis=1)
-    p_bR[present, TOP] = 0
-    place = np.where(present, among.argmax(axis=1), TOP)
-    return classes_bR, p_bR, place
+def fit_sharpness(
+    log_pi_nR: npt.NDArray[np.float32],
+    means: Means,
+    labels: Labels,
+    transition: Values,
+    *,
+    seed: int,
+) -> float:
+    """Step 2: beta, in 0.01..100.
+
+    The loss's slope is E[log pi] under pi^beta less E[log pi] under T[given, .] pi^beta, and its
+    curvature the difference of the two variances.
+    """
+    chosen = some(np.arange(len(means)), means.p_nR.shape[1], (seed, 1 << 22))
+    z_mR = log_pi_nR[chosen]
+    t_mR = np.empty(z_mR.shape)
+    for rows in _slices(len(chosen)):
+        t_mR[rows] = _given_rows(means, chosen[rows], labels[chosen[rows]], transition)
+
+    def slope_and_curvature(beta: float) -> tuple[float, float]:
+        def work(rows: slice) -> tuple[float, float]:
+            z_bR = z_mR[rows].astype(np.float64)
+            pi_bR = softmax(z_bR * beta)
+            mean = np.einsum("br,br->b", pi_bR, z_bR)
+            variance = np.einsum("br,br->b", pi_bR, (z_bR - mean[:, None]) ** 2)
+            pi_bR *= t_mR[rows]
+            pi_bR /= pi_bR.sum(axis=1, keepdims=True)
+            after = np.einsum("br,br->b", pi_bR, z_bR)
+            variance -= np.einsum("br,br->b", pi_bR, (z_bR - after[:, None]) ** 2)
+            return float((mean - after).sum()), float(variance.sum())
+
+        parts = over_blocks(work, len(chosen), z_mR.shape[1])
+        return sum(a for a, _ in parts) / len(chosen), sum(b for _, b in parts) / len(chosen)
+
+    return best_scale(slope_and_curvature)
+
+
+def judge(
+    log_pi_nR: npt.NDArray[np.float32],
+    means: Means,
+    labels: Labels,
+    transition: Values,
+    sharpness: float,
+) -> Posterior:
+    """Step 3."""
+    n, num_classes = len(means), means.num_classes
+    q, suggested = np.empty(n), np.empty(n, dtype=np.int32)
+
+    def work(rows: slice) -> tuple[Labels, Values]:
+        own, place = labels[rows], means.place[rows]
+        classes_bR = means.classes(rows)
+        joint_bR = softmax(log_pi_nR[rows] * np.float64(sharpness))
+        joint_bR *= transition[own[:, None], classes_bR]
+        joint_bR /= joint_bR.sum(axis=1, keepdims=True)
+        every = np.arange(len(own))
+        q[rows] = np.clip(1 - joint_bR[every, place], 0, 1)
+        suggested[rows] = classes_bR[every, joint_bR.argmax(axis=1)]
+        counted = joint_bR > _COUNTED
+        pairs = (own[:, None] * num_classes + classes_bR)[counted]
+        return pairs, joint_bR[counted]
+
+    parts = over_blocks(work, n, means.p_nR.shape[1])
+    pairs, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+    joint: Values = np.bincount(pairs, weights, minlength=num_classes**2).astype(np.float64)
+    return Posterior(q, suggested, joint.reshape(num_classes, num_classes))
+
+
+def _slices(n: int, rows: int = 1 << 16) -> list[slice]:
+    return [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
+
+
+def _given_rows(means: Means, rows: Labels, own: Labels, transition: Values) -> Values:
+    """T[given, k] of each kept class k, (m, R)."""
+    if means.classes_nR is None:
+        return transition[own]
+    return transition[own[:, None], means.classes_nR[rows]]
 
 
 def _ratio(p: Values, expected: Values) -> Values:
@@ -85,10 +162,3 @@ def _normalise(pi: Values, p: Values) -> None:
     lost = sums[:, 0] <= 0
     pi /= np.where(sums > 0, sums, 1)
     pi[lost] = p[lost]
-
-
-def _wrong(joint: Values, place: Labels) -> Values:
-    sums = joint.sum(axis=1)
-    right = joint[np.arange(len(joint)), place]
-    wrong: Values = 1 - np.divide(right, sums, out=np.zeros_like(sums), where=sums > 0)
-    return np.clip(wrong, 0, 1)

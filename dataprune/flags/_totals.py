@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dataprune.flags._confident import noise_rate
-from dataprune.flags._evidence import Evidence, against_labels
-from dataprune.flags._posterior import posterior
+from dataprune.flags._evidence import Evidence, weigh_again
+from dataprune.flags._posterior import judge, log_truth
 from dataprune.flags._votes import Labels, Values, Vote
 
 WEAK_AGREEMENT = 0.85  # below it, consensus flagged one correct label in ten; not tuned
@@ -19,6 +19,23 @@ _MOST_PLANTED = 2000
 _MOST_CONFUSIONS = 20
 _MOST_MATRIX = 32
 _PLANTED_MEANING = "upper bound: errors that people make are harder to find than planted ones"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the noise was found to be.
+
+    transition: T[given, true], float64 (C, C). sharpness: beta of the posterior.
+    concentration: of errors' labels, large if noise looks symmetric. num_anchors: rows that told.
+    confident_joint: the share of wrong labels by the confident joint.
+    """
+
+    transition: Values
+    sharpness: float
+    concentration: float
+    num_anchors: int
+    confident_joint: float
+
 
 Verdict = Callable[[Values, Values], npt.NDArray[np.bool_]]
 
@@ -34,19 +51,19 @@ def agreement_of(choices_Sn: npt.NDArray[np.int32]) -> float | None:
 
 
 def noise_rates(
-    evidence: Evidence, agreement: float | None, joint: Values, q: Values
+    evidence: Evidence, agreement: float | None, confident_joint: float, mean_q: float
 ) -> dict[str, float | None]:
     """Three estimates of the share of wrong labels, and the range they span.
 
     agreement: 1 - a / A, where votes name the given label with rate a and each other's class with
         rate A: a vote that repeats itself less often than another vote is held against the labels.
-    confident_joint: its off-diagonal share, before shrinking. mean_q: the mean of q.
+    confident_joint: its off-diagonal share. mean_q: the mean of q.
     """
     votes_for = 1 - float(np.average(evidence.vote_frac, weights=evidence.num_votes))
     found = {
         "agreement": max(0.0, 1 - votes_for / agreement) if agreement else None,
-        "confident_joint": noise_rate(joint),
-        "mean_q": float(q.mean()),
+        "confident_joint": confident_joint,
+        "mean_q": mean_q,
     }
     known = [rate for rate in found.values() if rate is not None]
     return {"low": min(known), "high": max(known), **found}
@@ -57,7 +74,7 @@ def planted_recall(
     evidence: Evidence,
     labels: Labels,
     unsuspected: Labels,
-    transition: Values,
+    noise: Noise,
     likely: Verdict,
     *,
     seed: int,
@@ -76,17 +93,18 @@ def planted_recall(
         rows = np.sort(rng.choice(rows, _MOST_PLANTED, replace=False))
     found: dict[str, Any] = {"random": None, "transition": None}
     if len(rows):
-        truth, num_classes = labels[rows], len(transition)
-        errors = transition.copy()
+        truth, num_classes = labels[rows], len(noise.transition)
+        errors = noise.transition.copy()
         np.fill_diagonal(errors, 0)
         ways = {"random": 1 - np.eye(num_classes), "transition": errors}
         for name, weights in ways.items():
             planted, possible = _draw(weights, truth, rng)
             if possible.any():
                 here, labels_here = rows[possible], planted[possible]
-                q, _ = posterior(evidence.mean_nC[here], labels_here, transition)
-                against = against_labels(votes, evidence, labels_here, here)
-                found[name] = float(likely(q, against).mean())
+                means, against = weigh_again(votes, evidence, labels_here, here)
+                log_pi = log_truth(means, noise.transition)
+                believed = judge(log_pi, means, labels_here, noise.transition, noise.sharpness)
+                found[name] = float(likely(believed.q, against).mean())
     return {**found, "rows": len(rows), "meaning": _PLANTED_MEANING}
 
 
@@ -104,11 +122,9 @@ def _draw(
     return np.minimum(drawn, len(weights) - 1), sums > 0
 
 
-def confusions(
-    joint: Values, num_rows: int, class_names: Sequence[str] | None
-) -> list[dict[str, Any]]:
+def confusions(joint: Values, class_names: Sequence[str] | None) -> list[dict[str, Any]]:
     """The largest off-diagonal cells of the joint: about how many rows given one are another."""
-    off = joint * num_rows
+    off = joint.copy()
     np.fill_diagonal(off, 0)
     order = np.argsort(-off, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     cells = [(int(j), int(k)) for j, k in zip(*np.unravel_index(order, off.shape), strict=True)]
@@ -125,9 +141,7 @@ def matrix_for_people(transition: Values) -> list[list[float]] | None:
     return transition.tolist() if len(transition) <= _MOST_MATRIX else None
 
 
-def warnings_of(
-    evidence: Evidence, votes: Sequence[Vote], agreement: float | None, weight: float
-) -> list[str]:
+def warnings_of(evidence: Evidence, votes: Sequence[Vote], agreement: float | None) -> list[str]:
     """What makes these flags weak, a sentence each."""
     found = []
     half = [vote.name for vote in votes if vote.values.dtype == np.float16]
@@ -146,8 +160,4 @@ def warnings_of(
         )
     if agreement == 1:
         found.append("all votes name the same class everywhere: are they one model's?")
-    if weight < 0.5:
-        found.append(
-            f"few rows per pair of classes (lambda {weight:.2f}): rank by oof_margin, not label_q"
-        )
     return found

@@ -40,6 +40,12 @@ class Vote:
     held_out: npt.NDArray[np.bool_]
     floor: float
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and classes."""
+        rows, classes = self.values.shape
+        return rows, classes
+
     def logits(self, rows: slice | Labels) -> Values:
         """Logits, up to a constant per row, float64 (b, C), freshly made; 0 where not held out."""
         values = np.array(self.values[rows], dtype=np.float64)
@@ -118,14 +124,14 @@ def check_together(votes: Sequence[Vote], labels: Array, labels_name: str) -> No
     """
     first = votes[0]
     for vote in votes[1:]:
-        if vote.values.shape != first.values.shape:
+        if vote.shape != first.shape:
             raise AlignmentError(
                 f"{vote.name} is {_size(vote)}, and {first.name} is {_size(first)}",
                 hint="every vote has all rows and classes; rows not held out there are NaN",
             )
-    if len(labels) != len(first.values):
+    if len(labels) != first.shape[0]:
         raise AlignmentError(
-            f"{labels_name} has {len(labels)} labels, and {first.name} {len(first.values)} rows",
+            f"{labels_name} has {len(labels)} labels, and {first.name} {first.shape[0]} rows",
             hint="give the label of every row, in the same order",
         )
     alone = np.flatnonzero(~np.any([vote.held_out for vote in votes], axis=0))
@@ -137,7 +143,7 @@ def check_together(votes: Sequence[Vote], labels: Array, labels_name: str) -> No
 
 
 def _size(vote: Vote) -> str:
-    return f"{vote.values.shape[0]} rows x {vote.values.shape[1]} classes"
+    return f"{vote.shape[0]} rows x {vote.shape[1]} classes"
 
 
 def check_labels(

@@ -1,7 +1,8 @@
 """`label_issue`: which given labels are wrong, from held-out probabilities of any model.
 
-Per-vote temperature, mean vote, confident joint, twenty steps of EM: see `_evidence`, `_confident`
-and `_posterior`. Three tiers by two independent signs: the posterior, and the votes' consensus.
+Per-vote temperature and mean vote (`_evidence`), the noise from the surest rows (`_anchors`), the
+probability of each label being wrong (`_posterior`), and how much noise there is by three
+estimates (`_totals`). Three tiers by two signs: that probability, and the votes' consensus.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from dataprune.core.errors import TableError, UsageError
 from dataprune.flags import Flag
 from dataprune.flags import _confident as confident
 from dataprune.flags import _totals as totals
+from dataprune.flags._anchors import anchor_counts, transition_of
 from dataprune.flags._evidence import Evidence, weigh
-from dataprune.flags._posterior import posterior
+from dataprune.flags._posterior import Posterior, fit_sharpness, judge, log_truth
+from dataprune.flags._totals import Noise
 from dataprune.flags._votes import (
     Labels,
     Values,
@@ -52,11 +55,8 @@ class LabelFlags:
     class_names: list[str] | None = None
 
     def order(self) -> npt.NDArray[np.int64]:
-        """Rows, the most suspicious first: by `totals["rank_by"]`, then margin, then row."""
-        keys = [self.columns["oof_margin"]]
-        if self.totals["rank_by"] == "label_q":
-            keys.append(-self.columns["label_q"])
-        return np.lexsort(keys)
+        """Rows, the most suspicious first: by label_q, then margin, then row."""
+        return np.lexsort([self.columns["oof_margin"], -self.columns["label_q"]])
 
     def write(self, path: str | Path, *, inputs: Sequence[dict[str, str]] = ()) -> Path:
         """Write FLAGS.parquet; inputs: {file, sha256} of what the flags were made from."""
@@ -117,21 +117,35 @@ def flag_votes(
     """`flag_labels` of votes that have names for errors to tell."""
     votes = [check_vote(array, name=name, is_logits=logits) for name, array in probs.items()]
     check_together(votes, labels, labels_name)
-    num_classes = votes[0].values.shape[1]
+    num_classes = votes[0].shape[1]
     known = None if class_names is None else _checked_names(class_names, num_classes)
     given = check_labels(labels, num_classes, known, name=labels_name)
-    evidence = weigh(votes, given, seed=seed)
-    thresholds = confident.class_thresholds(evidence.mean_nC, given)
-    counts = confident.confident_counts(evidence.mean_nC, given, thresholds)
-    joint = confident.calibrated_joint(counts, given)
-    weight = confident.shrinkage(len(given), num_classes)
-    transition = confident.transition_of(confident.shrunk(joint, weight))
-    q, suggested = posterior(evidence.mean_nC, given, transition)
-    columns = _columns(given, suggested, q, evidence)
-    told, warnings = _totals(votes, evidence, columns, joint, transition, weight, known, seed)
+    result = judge_votes(votes, given, class_names=known, seed=seed)
     if known is not None and labels.dtype.kind in "iu" and not are_integers(known):
-        warnings.append(f"integer labels are taken as positions of columns: 0 is {known[0]}")
-    return LabelFlags(columns, transition, told, warnings, known)
+        result.warnings.append(f"integer labels are taken as positions of columns: 0 is {known[0]}")
+    return result
+
+
+def judge_votes(
+    votes: Sequence[Vote], given: Labels, *, class_names: list[str] | None, seed: int
+) -> LabelFlags:
+    """Flags from votes and labels that were checked, labels as class indices."""
+    evidence = weigh(votes, given, seed=seed)
+    thresholds = confident.class_thresholds(evidence.means, given)
+    counts = confident.confident_counts(evidence.means, given, thresholds)
+    anchors = anchor_counts(evidence.means, given)
+    transition, concentration = transition_of(anchors)
+    log_pi = log_truth(evidence.means, transition)
+    sharpness = fit_sharpness(log_pi, evidence.means, given, transition, seed=seed)
+    believed = judge(log_pi, evidence.means, given, transition, sharpness)
+    columns = _columns(given, believed, evidence)
+    noise = Noise(
+        transition, sharpness, concentration, int(anchors.sum()),
+        confident.noise_rate(confident.calibrated_joint(counts, given)),
+    )  # fmt: skip
+    told = _totals(votes, evidence, columns, believed, noise, class_names, seed)
+    warnings = totals.warnings_of(evidence, votes, told["agreement"])
+    return LabelFlags(columns, transition, told, warnings, class_names)
 
 
 def is_likely(q: Values, vote_frac: Values) -> npt.NDArray[np.bool_]:
@@ -143,15 +157,14 @@ def is_likely(q: Values, vote_frac: Values) -> npt.NDArray[np.bool_]:
     return both
 
 
-def _columns(
-    given: Labels, suggested: npt.NDArray[np.int32], q: Values, evidence: Evidence
-) -> dict[str, npt.NDArray[Any]]:
+def _columns(given: Labels, believed: Posterior, evidence: Evidence) -> dict[str, npt.NDArray[Any]]:
+    q = believed.q
     likely = is_likely(q, evidence.vote_frac)
     either = (q > _MOST_Q) | (evidence.vote_frac >= _CONSENSUS)
     return {
         "row": np.arange(len(given)),
         "given": given.astype(np.int32),
-        "suggested": suggested,
+        "suggested": believed.suggested,
         "label_q": q.astype(np.float32),
         "label_score": (1 - q).astype(np.float32),
         "oof_margin": evidence.margin.astype(np.float32),
@@ -166,34 +179,33 @@ def _totals(
     votes: Sequence[Vote],
     evidence: Evidence,
     columns: Mapping[str, npt.NDArray[Any]],
-    joint: Values,
-    transition: Values,
-    weight: float,
+    believed: Posterior,
+    noise: Noise,
     class_names: list[str] | None,
     seed: int,
-) -> tuple[dict[str, Any], list[str]]:
+) -> dict[str, Any]:
     given, tier = columns["given"].astype(np.int64), columns["tier"]
-    q = columns["label_q"].astype(np.float64)
     agreement = totals.agreement_of(evidence.choices_Sn)
-    told = {
+    mean_q = float(believed.q.mean())
+    return {
         "rows": len(given),
-        "classes": len(joint),
+        "classes": len(noise.transition),
         "votes": len(votes),
         "tiers": {name: int((tier == name).sum()) for name in TIERS},
-        "noise_rate": totals.noise_rates(evidence, agreement, joint, q),
+        "noise_rate": totals.noise_rates(evidence, agreement, noise.confident_joint, mean_q),
         "agreement": agreement,
         "planted_recall": totals.planted_recall(
-            votes, evidence, given, np.flatnonzero(tier == "ok"), transition, is_likely, seed=seed
+            votes, evidence, given, np.flatnonzero(tier == "ok"), noise, is_likely, seed=seed
         ),
         "temperatures": list(evidence.temperatures),
         "mean_temperature": evidence.mean_temperature,
-        "lambda": weight,
-        "rank_by": "label_q" if weight >= 0.5 else "oof_margin",
-        "confusions": totals.confusions(joint, len(given), class_names),
-        "transition": totals.matrix_for_people(transition),
+        "anchors": noise.num_anchors,
+        "concentration": noise.concentration,
+        "sharpness": noise.sharpness,
+        "confusions": totals.confusions(believed.joint, class_names),
+        "transition": totals.matrix_for_people(noise.transition),
         "seed": seed,
     }
-    return told, totals.warnings_of(evidence, votes, agreement, weight)
 
 
 def _as_votes(probs: npt.ArrayLike | Sequence[npt.ArrayLike]) -> list[npt.NDArray[Any]]:
@@ -237,7 +249,8 @@ FLAG = Flag(
     rule="likely: label_q > 0.5 and oof_vote_frac >= 0.8; suspect: one of the two; ok: neither; "
     "with one vote oof_margin < 0 stands for the fraction; is_label_issue: likely",
     status="experimental",
-    source="Northcutt et al. 2021 (confident joint), Guo et al. 2017 (temperature); EM, tiers: own",
+    source="Guo et al. 2017 (temperature), Patrini et al. 2017 (anchors), Northcutt et al. 2021 "
+    "(confident joint); shrinking, sharpening, tiers: own",
     pitfalls="errors that depend on the example itself, as people make them, look like hard "
     "examples: look at a sample before dropping; on curated data few flags are errors",
 )

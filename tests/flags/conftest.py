@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dataprune.flags._means import Means, kept
+
 Array = npt.NDArray[Any]
 
 
@@ -67,6 +69,18 @@ def make_noisy(
 def softmax(logits: Array) -> Array:
     weights: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
+
+
+def means_of(p: Array, labels: Array) -> Means:
+    """Probabilities (n, C) as the flags keep them."""
+    p_nR, classes_nR, place = kept(np.asarray(p, dtype=np.float64), labels)
+    return Means(p_nR, classes_nR, place, p.shape[1])
+
+
+@pytest.fixture(scope="session")
+def means() -> Callable[[Array, Array], Means]:
+    """`means_of`."""
+    return means_of
 
 
 @pytest.fixture(scope="session")

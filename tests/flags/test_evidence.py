@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataprune.flags._evidence import fit_temperature, weigh
+from dataprune.flags._evidence import fit_temperature, weigh, weigh_again
 from dataprune.flags._votes import check_vote
 
 
@@ -51,7 +51,7 @@ def test_overconfidence_is_undone(noisy: Callable[..., Any]) -> None:
         for d in (once, twice)
     ]
     assert found[1].temperatures[0] == pytest.approx(2 * found[0].temperatures[0], rel=1e-3)
-    assert found[1].mean_nC == pytest.approx(found[0].mean_nC, abs=1e-4)
+    assert found[1].means.p_nR == pytest.approx(found[0].means.p_nR, abs=1e-4)
 
 
 def test_votes_that_are_always_right_are_sharpened() -> None:
@@ -84,3 +84,39 @@ def test_margin_fraction_and_count_are_over_the_votes_that_held_a_row_out() -> N
 def test_a_probability_of_zero_is_read_as_half_the_least_that_the_vote_expresses() -> None:
     vote = check_vote(np.array([[0.0, 1.0], [0.25, 0.75]]), name="trees", is_logits=False)
     assert np.exp(vote.logits(slice(0, 2))[0]).tolist() == pytest.approx([0.125, 1])
+
+
+def test_columns_that_stand_for_several_classes_weigh_as_much_as_those_classes() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(200, 3))
+    labels = rng.integers(0, 2, 200)
+    whole = np.concatenate([logits, logits[:, 2:], logits[:, 2:]], axis=1)
+    times = np.tile(np.log([1.0, 1.0, 3.0]), (200, 1))
+    expected = fit_temperature(whole, labels)
+    assert fit_temperature(logits, labels, times) == pytest.approx(expected, rel=1e-9)
+
+
+def test_many_classes_are_calibrated_as_all_of_them_would_be(noisy: Callable[..., Any]) -> None:
+    data = noisy(n=1000, num_classes=60, votes=2, overconfident=2.0)
+    votes = [check_vote(v, name="v", is_logits=False) for v in data.votes]
+    found = weigh(votes, data.given, seed=0)
+    scaled = [v.logits(slice(None)) / t for v, t in zip(votes, found.temperatures, strict=True)]
+    mean = np.mean([np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in scaled], axis=0)
+    again = fit_temperature(np.log(mean), data.given)
+    assert found.mean_temperature == pytest.approx(again, rel=0.02)
+    whole = mean ** (1 / again)
+    whole /= whole.sum(axis=1, keepdims=True)
+    own = whole[np.arange(1000), data.given]
+    assert found.means.own() == pytest.approx(own, rel=0.1, abs=1e-4)
+
+
+def test_labels_that_rows_might_have_had_are_weighed_by_the_same_votes(
+    noisy: Callable[..., Any],
+) -> None:
+    data = noisy(n=500, num_classes=40, votes=2)
+    votes = [check_vote(v, name="v", is_logits=False) for v in data.votes]
+    found = weigh(votes, data.given, seed=0)
+    rows = np.arange(100, 150)
+    means, frac = weigh_again(votes, found, data.given[rows], rows)
+    assert frac.tolist() == found.vote_frac[rows].tolist()
+    assert means.p_nR == pytest.approx(found.means.p_nR[rows], rel=1e-5)

@@ -137,8 +137,7 @@ def test_a_thousand_classes(noisy: Callable[..., Any], f1: Callable[..., float])
     data = noisy(n=2000, num_classes=1000, sharpness=5.0)
     found = dataprune.flag_labels(data.votes, data.given)
     assert f1(found.columns["is_label_issue"], data.wrong) > 0.85
-    assert found.totals["rank_by"] == "oof_margin"
-    assert found.order()[0] == found.columns["oof_margin"].argmin()
+    assert found.columns["label_q"][found.order()[0]] == found.columns["label_q"].max()
     assert found.totals["transition"] is None
 
 
@@ -154,6 +153,10 @@ def test_rows_need_not_be_held_out_by_every_vote(noisy: Callable[..., Any]) -> N
 
 
 # --- bands: the truth is known
+
+FILTERS = (
+    "prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("pairwise", [False, True])
@@ -193,27 +196,26 @@ def test_without_noise_under_two_percent_are_likely(
     assert found.columns["is_label_issue"].mean() < 0.02
 
 
-def test_on_real_held_out_probabilities_likely_is_precise_and_near_cleanlabs_filters(
-    f1: Callable[..., float], auroc: Callable[..., float]
+@pytest.mark.parametrize(
+    ("noise", "pairwise"), [(0.1, False), (0.2, False), (0.4, False), (0.2, True)]
+)
+def test_on_real_held_out_probabilities_likely_beats_every_filter_of_cleanlab(
+    f1: Callable[..., float], auroc: Callable[..., float], noise: float, *, pairwise: bool
 ) -> None:
-    """On this small set cleanlab's default filter is ahead in F1, .94 to .89: recall .81 here."""
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    votes, given, wrong = digits_with_noise(0.2)
+    votes, given, wrong = digits_with_noise(noise, pairwise=pairwise)
     found, mean = dataprune.flag_labels(votes, given), np.mean(votes, axis=0)
     flagged, q = found.columns["is_label_issue"], found.columns["label_q"]
-    default = find_label_issues(given, mean)
-    theirs = find_label_issues(given, mean, filter_by="confident_learning")
-    assert wrong[flagged].mean() > max(0.98, wrong[default].mean(), wrong[theirs].mean())
-    assert f1(flagged, wrong) > f1(theirs, wrong)
-    assert f1(flagged, wrong) > f1(default, wrong) - 0.06
+    theirs = {name: find_label_issues(given, mean, filter_by=name) for name in FILTERS}
+    assert f1(flagged, wrong) > max(f1(verdict, wrong) for verdict in theirs.values())
     assert auroc(q, wrong) > 0.99
     assert auroc(q, wrong) > auroc(-get_label_quality_scores(given, mean), wrong) - 0.002
-    assert found.totals["noise_rate"]["low"] < wrong.mean() < found.totals["noise_rate"]["high"]
+    assert found.totals["noise_rate"]["mean_q"] == pytest.approx(wrong.mean(), abs=0.02)
 
 
-def digits_with_noise(noise: float) -> tuple[list[Any], Any, Any]:
+def digits_with_noise(noise: float, *, pairwise: bool = False) -> tuple[list[Any], Any, Any]:
     """Five folds, two repeats of a logistic regression on 1,797 digits."""
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
@@ -222,7 +224,8 @@ def digits_with_noise(noise: float) -> tuple[list[Any], Any, Any]:
     images, truth = load_digits(return_X_y=True)
     rng = np.random.default_rng(0)
     wrong = rng.random(len(truth)) < noise
-    given = np.where(wrong, (truth + rng.integers(1, 10, len(truth))) % 10, truth)
+    shift = 1 if pairwise else rng.integers(1, 10, len(truth))
+    given = np.where(wrong, (truth + shift) % 10, truth)
     model = LogisticRegression(C=0.1, max_iter=300)
     votes = []
     for repeat in range(2):
@@ -264,7 +267,6 @@ def test_the_transition_matrix_and_confusions_show_who_is_called_what(
     [
         ({"votes": 1}, "4000 of 4000 rows have one held-out vote"),
         ({"votes": 2, "sharpness": 1.5}, "too weak for their consensus"),
-        ({"n": 1000}, "rank by oof_margin, not label_q"),
     ],
 )
 def test_what_makes_flags_weak_is_said(
