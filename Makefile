@@ -21,8 +21,8 @@ demo: $(READY)  ## the main job on embedded real data: score, prune, load, evalu
 test: $(READY)  ## the default suite: no GPU, no network, under three minutes
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-all: $(READY)  ## the slow tests and those on real data (DATAPRUNE_DATA) too
-	$(BIN)/pytest -m "slow or real_data"
+test-all: $(READY)  ## the slow tests, those on real data (DATAPRUNE_DATA), those in a browser
+	$(BIN)/pytest -m "slow or real_data or browser"
 
 check: $(READY)  ## format, lint, types, import order, generated schemas
 	$(BIN)/ruff format --check .

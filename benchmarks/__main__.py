@@ -5,7 +5,17 @@ import json
 import sys
 from pathlib import Path
 
-NAMES = ("training", "recording", "grand", "ray_runner", "streaming", "similarity", "hub", "flags")
+NAMES = (
+    "training",
+    "recording",
+    "grand",
+    "ray_runner",
+    "streaming",
+    "similarity",
+    "hub",
+    "flags",
+    "label_issues",
+)
 OUT = Path(__file__).parent / "results" / "cpu"
 
 

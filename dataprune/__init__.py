@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dataprune.core.recipe import Recipe, load_recipe
     from dataprune.evaluation.run import EvaluationResult
     from dataprune.flags.label_issue import LabelFlags, flag_labels
-    from dataprune.flow import evaluate, load, prune, publish, score
+    from dataprune.flow import evaluate, flag, load, prune, publish, score
     from dataprune.probe.gradients import gradient_norms
     from dataprune.probe.recorder import Recorder
     from dataprune.probe.trainer_callback import RecorderCallback
@@ -44,6 +44,7 @@ _HOMES = {
     "RecorderCallback": "dataprune.probe.trainer_callback",
     "ScoreResult": "dataprune.scores._result",
     "evaluate": "dataprune.flow",
+    "flag": "dataprune.flow",
     "flag_labels": "dataprune.flags.label_issue",
     "gradient_norms": "dataprune.probe.gradients",
     "import_scores": "dataprune.scores._import",
@@ -68,6 +69,7 @@ __all__ = [
     "ScoreResult",
     "__version__",
     "evaluate",
+    "flag",
     "flag_labels",
     "gradient_norms",
     "import_scores",

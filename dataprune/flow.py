@@ -1,9 +1,10 @@
-"""The flow, one function per arrow; a reader of this page knows the product.
+r"""The flow, one function per arrow; a reader of this page knows the product.
 
     source -> probe -> trace -> scores -> decisions -> version -> publish -> load -> evaluate
+                         \-> flags
 
-`score`, `prune`, `publish`, `load` and `evaluate` are the public verbs: each strings a few arrows
-together.
+`score`, `flag`, `prune`, `publish`, `load` and `evaluate` are the public verbs: each strings a few
+arrows together.
 Two side doors lead in: traces of your own training (`score` with `traces`; `probe/recorder.py`)
 and another tool's scores (`import_scores` in `scores/_import.py`).
 Scores are kept apart from decisions, so pruning again costs seconds and needs no torch.
@@ -17,39 +18,35 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dataprune.core.errors import AlignmentError, UsageError
 from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
+from dataprune.flags import find_flags
+from dataprune.flags._units import StoredUnits, read_units
 from dataprune.probe.examples import DEFAULT_RUNS, read_examples
 from dataprune.publishing.open import open_version
-from dataprune.publishing.prune_result import PruneResult
+from dataprune.publishing.prune_result import PruneResult, build_pruned, where_to_push
 from dataprune.scores._result import ScoreResult
-from dataprune.selection import STRATEGIES
-from dataprune.selection._decide import (
-    check_strategy,
-    decide,
-    default_column,
-    make_choice,
-    warnings_for,
-    warnings_of_ties,
-)
+from dataprune.scores._score_traces import score_recorded
+from dataprune.selection._decide import check_strategy, make_choice
+from dataprune.selection._decided import decide_from_scores
 from dataprune.sources import open_source
 from dataprune.sources._load import describe
 from dataprune.sources._resolve import resolve_recipe, with_default_model
-from dataprune.tables.decisions import count_by_class, count_reasons
-from dataprune.tables.manifest import RowOrder, SourceRef, check_name
-from dataprune.tables.scores import check_table_path, join_tables, read_scores, write_scores
-from dataprune.versions.build import Draft, build_control, build_version, control_tag
+from dataprune.tables.join import join_tables
+from dataprune.tables.manifest import RowOrder, SourceRef
+from dataprune.tables.run_examples import RunExamples
+from dataprune.tables.scores import check_table_path, read_scores, write_scores
+from dataprune.versions.build import Draft, check_version
 from dataprune.versions.load import LoadedVersion, load_version, open_pinned
 from dataprune.versions.order import check_order
+from dataprune.versions.relabel import check_relabel
 from dataprune.versions.store import DEFAULT_STORE, LocalStore
-from dataprune.versions.tags import is_template, settle_tag
 
 if TYPE_CHECKING:
     from dataprune.evaluation.run import EvaluationResult
+    from dataprune.flags.label_issue import LabelFlags
     from dataprune.publishing.publisher import Published
 
 DEFAULT_EVALUATIONS = Path(".dataprune/evaluations")
@@ -69,6 +66,7 @@ def score(
     label: str | None = None,
     task: str | None = None,
     scores: Sequence[str] | None = None,
+    flags: Sequence[str] | None = None,
     at: Sequence[int] | None = None,
     seeds: int | None = None,
     work: str | Path | None = None,
@@ -82,6 +80,7 @@ def score(
 
     recipe: a shipped recipe's name, a YAML file, a data path (default recipe), or a Recipe.
     inputs, label: columns of the source; one image, text or list column, or numeric ones.
+    flags: flags to add, such as label_issue; they need cross-fitting: 5 folds twice by default.
     traces: a folder of recorded traces to score instead, at their last common epoch by default.
     The other arguments override the recipe. Units already in `work` are not trained again.
 
@@ -96,17 +95,13 @@ def score(
         "source.columns.label": label,
         "task": task,
         "scores.names": scores,
+        "flags": flags,
     }
     if traces is not None:
-        no_effect = {"seeds": seeds, "work": work, "runner": runner, "address": address}
-        for name, value in no_effect.items():
-            if value is not None:
-                raise UsageError(f"{name} has no effect with traces: nothing is trained")
-        from dataprune.scores._score_traces import score_recorded
-
         recipe = resolve_recipe(recipe, about)
         check_strategy(recipe.prune.strategy, recipe.prune.params)
-        return score_recorded(recipe, Path(traces), at, None if out is None else Path(out))
+        trains = {"seeds": seeds, "work": work, "runner": runner, "address": address}
+        return score_recorded(recipe, Path(traces), at, out, no_effect=trains)
     from dataprune.probe.check import check_signals, check_trainable
     from dataprune.probe.gate import timing_gate
     from dataprune.probe.observe import Observed, observe
@@ -123,11 +118,11 @@ def score(
         "run.address": address,
     }
     recipe = resolve_recipe(recipe, changes)
-    wanted = find_scores(recipe.score_names)
+    flagging = find_flags(recipe.flags, recipe.task)
+    wanted = find_scores(recipe.score_names, *(flag.beside for flag in flagging))
     check_strategy(recipe.prune.strategy, recipe.prune.params)
-    spool_in = Path(work) if work is not None else None
     opened = open_source(recipe.source)
-    loaded = read_examples(recipe, opened, work=spool_in)
+    loaded = read_examples(recipe, opened, work=None if work is None else Path(work))
     try:
         log.info(describe(loaded, opened.schema.names))
         recipe = with_default_model(recipe, loaded.ref.kind)
@@ -152,7 +147,11 @@ def score(
     )
     warnings += [f"left out: {why}" for why in columns.left_out.values()] + columns.constant
     meta = table_meta(recipe, loaded, seen, columns, timing)
-    write_scores(path, loaded.examples, columns.values, meta)
+    run = StoredUnits(recipe, RunExamples(loaded.examples, loaded.ref), seen.records, seen.missing)
+    found = {flag.name: flag.compute(run) for flag in flagging}
+    warnings += [text for result in found.values() for text in result.warnings]
+    tables = [result.table() for result in found.values()]
+    write_scores(path, loaded.examples, columns.values, meta, tables)
     return ScoreResult(
         path=path,
         work=folder,
@@ -167,11 +166,43 @@ def score(
         failed=seen.failed,
         notes=seen.reasons,
         warnings=warnings,
+        flags={name: result.totals for name, result in found.items()},
     )
 
 
 def _fingerprint(ref: SourceRef) -> str | None:
     return ref.test.fingerprint if ref.test else None
+
+
+def flag(
+    work: str | Path,
+    *,
+    name: str = "label_issue",
+    rule: str = "tiers",
+    out: str | Path | None = None,
+) -> LabelFlags:
+    """Trace -> flags: what the finished units of a run folder say of its labels.
+
+    work: of `score`, cross-fitted (`flags`, or `holdout.repeats` in the recipe).
+    name: the flag. rule: "tiers", or "cleanlab:FILTER" for cleanlab's verdicts in place of ours.
+    out: where to write its table, FLAGS.parquet.
+
+    Raises:
+        UsageError: no run folder, or one whose probes held nothing out.
+        PartialError: a row that no finished unit held out.
+    """
+    from dataprune.scores._beside import in_sample_scores
+
+    target = None if out is None else check_table_path(out)
+    stored = read_units(Path(work))
+    [wanted] = find_flags([name], stored.recipe.task)
+    found: LabelFlags = wanted.compute(stored, rule=rule)
+    labels = stored.examples.table.column("label").to_numpy()
+    beside = in_sample_scores(stored.recipe, stored.records, labels, wanted.beside)
+    found = replace(found, columns={**found.columns, **beside})
+    if target is not None:
+        found.write(target)
+    return found
 
 
 def prune(
@@ -186,6 +217,8 @@ def prune(
     class_balance: str | None = None,
     min_per_class: int | None = None,
     max_per_group: int | None = None,
+    drop_likely: bool | None = None,
+    relabel: bool | None = None,
     seed: int | None = None,
     extra: Sequence[str | Path] = (),
     source: str | None = None,
@@ -201,8 +234,11 @@ def prune(
 
     tag: "auto", or a tag with {n} in it, takes the next number, of the Hub's versions too if it is
         pushed; the same version built before keeps its tag.
-    keep: a float in (0, 1] keeps `round(keep * n)` rows, an int exactly that many.
+    keep: a float in (0, 1] keeps `round(keep * n)` of all rows, an int exactly that many.
     max_per_group: rows of one group of near-duplicates to keep at most.
+    drop_likely: drop rows whose label is flagged likely wrong first; without keep, keep the others.
+    relabel: add a column `suggested_label`, which differs from the label in those rows; without
+        keep, keep all.
     extra: further score or flag tables of the same source; `by` may name their columns.
     source: where the source lies now, if not where it was scored. Other defaults: the recipe's.
     order: "score" stores the rows best to keep first.
@@ -212,77 +248,30 @@ def prune(
     Raises:
         DatapruneError: one of its subclasses, with what to do next.
     """
-    check_name(name)
-    first = settle_tag(tag, (), lambda _: False)  # as it would be in an empty store
-    if control:
-        control_tag(first)
+    check_version(name, tag, control=control)
     path = Path(scores)
     table = join_tables(read_scores(path), path, [Path(other) for other in extra])
     ref = SourceRef.model_validate(table.meta["source"])
     recipe = parse_recipe(table.meta["recipe"], where=str(scores))
     order = check_order(order or recipe.prune.order, view=view)
-    to = None
-    if push is not None or private is not None:
-        from dataprune.publishing.push import push_target
-
-        to = push_target(push, recipe, ref, "view" if view else "materialized")
+    to = where_to_push(push, recipe, ref, private=private, view=view)
     choice = make_choice(
-        recipe.prune,
-        keep=keep,
-        strategy=strategy,
-        params=params,
-        balance=class_balance,
-        min_per_class=min_per_class,
-        max_per_group=max_per_group,
-        seed=seed,
-    )
-    needs_score = STRATEGIES.get(choice.strategy).needs_score
-    if by is not None and not needs_score:
-        raise UsageError(f"strategy {choice.strategy} uses no score, and --by names {by}")
-    column = by or default_column(table, recipe)
-    decisions = decide(table.table, table.values(column), ref.class_names, choice)
-    classes = count_by_class(decisions, ref.class_names)
-    warnings = warnings_for(decisions, choice, ref.class_names)
-    if needs_score:
-        spec = table.meta["scores"].get(column, {})
-        higher_is = spec.get("higher_is", "harder")
-        warnings += warnings_of_ties(decisions, table.values(column), column, higher_is)
-    if table.origin(column)["status"] == "partial":
-        warnings.append("the score table is partial: some units failed; score again to complete it")
-    result = PruneResult(
-        choice=choice,
-        by=column if needs_score else None,
-        rows_in=len(decisions),
-        rows_out=int(np.sum(decisions.column("keep").to_numpy(zero_copy_only=False))),
-        classes=classes,
-        reasons=count_reasons(decisions),
-        warnings=warnings,
-        tag=tag,
-    )
+        recipe.prune, keep=keep, strategy=strategy, params=params, balance=class_balance,
+        min_per_class=min_per_class, max_per_group=max_per_group, seed=seed,
+        drop_likely=drop_likely, relabel=relabel,
+    )  # fmt: skip
+    check_relabel(choice, view=view)
+    decided = decide_from_scores(table, recipe, choice, by)
+    result = PruneResult.of(choice, decided, tag)
     if dry_run:
         return result
     opened = open_pinned(ref, source, examples=table.table, near=path)
-    draft = Draft(name, tag, opened, ref, table, decisions, choice, column, view, order=order)
-    local = LocalStore(Path(store))
-    if is_template(tag):
-        from dataprune.publishing.push import next_tag
-
-        draft = replace(draft, tag=next_tag(local, draft, to))
-    manifest, created = build_version(local, draft)
-    control_manifest = build_control(local, draft) if control else None
-    result = replace(
-        result,
-        tag=draft.tag,
-        manifest=manifest,
-        created=created,
-        control=control_manifest,
-        folder=local.path(name, draft.tag),
+    draft = Draft(
+        name, tag, opened, ref, table, decided.table, choice, decided.column, view, order=order
     )
-    if to is None:
-        return result
-    made = [m.version for m in (control_manifest, manifest) if m is not None]  # the last is main
-    log.info("%s@%s is built; publishing it to %s", name, draft.tag, to)
+    result = build_pruned(result, LocalStore(Path(store)), draft, to=to, control=control)
     where: dict[str, Any] = {"to": to, "store": store, "source": source, "private": private}
+    made = result.tags if to is not None else ()
     return replace(result, published=tuple(publish(name, tag, **where) for tag in made))
 
 

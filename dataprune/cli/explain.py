@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from dataprune.cli.options import json_option, store_option
@@ -17,6 +19,7 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
     """Say why ROW of the source (counted from 0) is in NAME@TAG or not, with all its scores."""
     from dataprune.cli.output import emit_json, emit_table, talk
     from dataprune.publishing.open import open_version
+    from dataprune.selection._label_issues import REASON
     from dataprune.tables.decisions import RETRACTED
     from dataprune.versions.load import explain_row
 
@@ -31,11 +34,27 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
             f"row {row} (class {told['class_name']}) was taken out of this version afterwards"
         )
         return
+    who = f"row {row} (class {told['class_name']})"
+    if told["reason"] == REASON:
+        click.echo(f"{who} was dropped, {REASON}, before the others competed")
+    else:
+        click.echo(f"{who} was {_verdict(told)}")
+    if told["scores"].get("tier", "ok") != "ok":
+        click.echo(_doubt(told))
+    if "suggested_label" in told:
+        click.echo(f"suggested_label in this version: {told['suggested_label']}")
+    emit_table("Scores", ["column", "value"], [[k, v] for k, v in told["scores"].items()])
+
+
+def _verdict(told: dict[str, Any]) -> str:
     verdict = "kept" if told["keep"] else f"dropped, {told['reason']}"
     pool = "all rows" if told["class_balance"] == "none" else "its class"
     by = f", {told['by']} = {told['value']:.4f}" if told["by"] else ""
-    click.echo(
-        f"row {row} (class {told['class_name']}) was {verdict}: place {told['rank'] + 1} among "
-        f"{pool} in the order of {told['rule']}{by}"
-    )
-    emit_table("Scores", ["column", "value"], [[k, v] for k, v in told["scores"].items()])
+    return f"{verdict}: place {told['rank'] + 1} among {pool} in the order of {told['rule']}{by}"
+
+
+def _doubt(told: dict[str, Any]) -> str:
+    scores, other = told["scores"], told.get("suggested_class")
+    sure = "is likely wrong" if scores["tier"] == "likely" else "is suspect"
+    suggested = f"; suggested: {other}" if other not in {None, told["class_name"]} else ""
+    return f"its label {sure} (label_issue {scores['label_issue']:.4f}){suggested}"

@@ -1,50 +1,102 @@
-"""`dataprune flags`: labels that are probably wrong, from held-out probabilities of any model."""
+"""`dataprune flags`: labels that are probably wrong, from stored units or own probabilities."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dataprune.cli.options import json_option
 
+if TYPE_CHECKING:
+    from dataprune.flags.label_issue import LabelFlags
+
 
 @click.command("flags")
+@click.argument("work", required=False, type=click.Path(file_okay=False))
 @click.option(
-    "--probs", multiple=True, required=True, metavar="FILE", type=click.Path(dir_okay=False),
+    "--probs", multiple=True, metavar="FILE", type=click.Path(dir_okay=False),
     help="Held-out probabilities, rows x classes, .npy or Parquet. Repeat: a vote each.",
 )  # fmt: skip
 @click.option(
-    "--labels", required=True, metavar="FILE", type=click.Path(dir_okay=False),
+    "--labels", metavar="FILE", type=click.Path(dir_okay=False),
     help="Given labels, .npy or Parquet.",
 )  # fmt: skip
 @click.option("--label-column", metavar="NAME", help="Column of a Parquet file of labels.")
 @click.option("--logits", is_flag=True, help="The files hold logits.")
-@click.option("--seed", default=0, show_default=True, help="Seed of planted errors.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of planted errors. [default: 0]")
+@click.option(
+    "--rule", metavar="RULE", default="tiers", show_default=True,
+    help="tiers, or cleanlab:FILTER to compare: cleanlab's verdict in place of ours.",
+)  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False), help="Table of flags to write.")
 @json_option
 def command(
+    work: str | None,
     probs: tuple[str, ...],
-    labels: str,
+    labels: str | None,
     label_column: str | None,
-    seed: int,
+    seed: int | None,
+    rule: str,
     out: str | None,
     *,
     logits: bool,
     as_json: bool,
-) -> None:
-    """Find labels that are probably wrong, from your own models' held-out probabilities.
+) -> int:
+    """Find labels that are probably wrong: in the run folder WORK, or by your own models' word.
 
-    Each row of a FILE must come from a model that did not train on it (NaN in all columns if there
-    is none). Columns of Parquet are classes by name; labels that are text are matched to them.
+    WORK is where `dataprune score --flag label_issue` kept its units; nothing is trained again.
+
+    With --probs and --labels, each row of a FILE must come from a model that did not train on it
+    (NaN in all columns if there is none). Columns of Parquet are classes by name; labels that are
+    text are matched to them.
     """
-    from dataprune.cli.output import emit_json, warn
+    from dataprune import flow
+    from dataprune.cli.output import emit_json, talk, warn
+
+    if work is not None:
+        own = {
+            "--probs": probs or None, "--labels": labels, "--label-column": label_column,
+            "--logits": logits or None, "--seed": seed,
+        }  # fmt: skip
+        for option, value in own.items():
+            if value is not None:
+                raise click.UsageError(f"{option} has no effect with {work}: its units say it")
+        with talk(quiet=as_json):
+            result = flow.flag(work, rule=rule, out=out)
+    else:
+        result = _from_files(probs, labels, label_column, seed or 0, rule, out, logits=logits)
+    warn(result.warnings)
+    if as_json:
+        told = {**result.totals, "class_names": result.class_names, "warnings": result.warnings}
+        emit_json({**told, "flags": out})
+    else:
+        show_totals(result.totals)
+        if out is not None:
+            click.echo(out)
+    return 3 if result.is_partial else 0
+
+
+def _from_files(
+    probs: tuple[str, ...],
+    labels: str | None,
+    label_column: str | None,
+    seed: int,
+    rule: str,
+    out: str | None,
+    *,
+    logits: bool,
+) -> LabelFlags:
     from dataprune.core.files import sha256_file
     from dataprune.flags._files import read_labels, read_probabilities
     from dataprune.flags.label_issue import flag_votes
     from dataprune.tables.scores import check_table_path
 
+    if not probs or labels is None:
+        raise click.UsageError(
+            "give WORK, the run folder of a scoring, or --probs and --labels, files of your own"
+        )
     target = None if out is None else check_table_path(out)
     votes, class_names = read_probabilities([Path(path) for path in probs])
     result = flag_votes(
@@ -54,21 +106,16 @@ def command(
         class_names=class_names,
         logits=logits,
         seed=seed,
+        rule=rule,
     )
-    warn(result.warnings)
     if target is not None:
         files = [{"file": path, "sha256": sha256_file(Path(path))} for path in (*probs, labels)]
         result.write(target, inputs=files)
-    if as_json:
-        told = {**result.totals, "class_names": class_names, "warnings": result.warnings}
-        emit_json({**told, "flags": out})
-        return
-    _show(result.totals)
-    if out is not None:
-        click.echo(out)
+    return result
 
 
-def _show(totals: dict[str, Any]) -> None:
+def show_totals(totals: dict[str, Any]) -> None:
+    """Totals of flags as a table for people."""
     from dataprune.cli.output import emit_table
 
     n, tiers, rate = totals["rows"], totals["tiers"], totals["noise_rate"]
@@ -85,9 +132,15 @@ def _show(totals: dict[str, Any]) -> None:
             f"{_share(planted['transition'])} of errors like the estimated ones",
         ],
     ]
+    plateau = totals.get("train_plateau")
+    if plateau is not None:
+        held_out = f", {plateau['held_out']:.1%} held out" if plateau["held_out"] else ""
+        trained = f"training accuracy {1 - plateau['rate']:.1%}{held_out}"
+        rows.append(["noise by training (experimental)", _share(plateau["rate"]), trained])
     rows += [
         ["often confused", f"{c['given']}, truly {c['true']}", f"about {c['rows']:.0f} rows"]
         for c in totals["confusions"][:3]
+        if c["rows"] >= 1
     ]
     title = f"Labels of {n} rows in {totals['classes']} classes"
     emit_table(title, ["what", "estimate", "detail"], rows)

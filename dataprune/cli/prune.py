@@ -29,7 +29,7 @@ def _params(
 @click.argument("scores", metavar="SCORES.parquet", type=click.Path(dir_okay=False))
 @click.option(
     "--with", "extra", multiple=True, metavar="FLAGS.parquet", type=click.Path(dir_okay=False),
-    help="Further table of the same source; --by may name its columns. Repeat.",
+    help="Flags or further scores of the same source; --by may name their columns. Repeat.",
 )  # fmt: skip
 @click.option("--keep", metavar="FRACTION|COUNT", help="25000 is a count; 0.5 or 50% a fraction.")
 @click.option("--by", metavar="NAME", help="Score column, such as el2n or el2n@10.")
@@ -48,6 +48,14 @@ def _params(
 @click.option(
     "--max-per-group", type=click.IntRange(min=1),
     help="Keep at most this many of each group of near-duplicates.",
+)  # fmt: skip
+@click.option(
+    "--drop-likely/--no-drop-likely", default=None,
+    help="First drop rows whose label is likely wrong. Without --keep, keep all the others.",
+)  # fmt: skip
+@click.option(
+    "--relabel/--no-relabel", default=None,
+    help="Add a column suggested_label, which differs in such rows. Without --keep, keep all.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of ties and random draws.")
 @click.option("--name", required=True, help="Name of the version.")
@@ -80,6 +88,8 @@ def command(
     class_balance: str | None,
     min_per_class: int | None,
     max_per_group: int | None,
+    drop_likely: bool | None,  # noqa: FBT001 - click's
+    relabel: bool | None,  # noqa: FBT001 - click's
     seed: int | None,
     name: str,
     tag: str,
@@ -115,6 +125,8 @@ def command(
             class_balance=class_balance,
             min_per_class=min_per_class,
             max_per_group=max_per_group,
+            drop_likely=drop_likely,
+            relabel=relabel,
             seed=seed,
             extra=extra,
             source=source,
@@ -140,6 +152,8 @@ def _summary(result: Any) -> dict[str, Any]:
         "params": result.choice.params,
         "class_balance": result.choice.balance,
         "max_per_group": result.choice.max_per_group,
+        "drop_likely": result.choice.drop_likely,
+        "relabel": result.choice.relabel,
         "rows_in": result.rows_in,
         "rows_out": result.rows_out,
         "classes": result.classes,
@@ -169,6 +183,8 @@ def _show(result: Any, version: str, *, dry_run: bool) -> None:
     by = f" by {result.by}" if result.by else ""
     balance = "" if result.choice.balance == "none" else f", {result.choice.balance} class quotas"
     title = f"{version}: {result.choice.strategy}{by}{balance}"
+    if result.choice.keep is None:
+        title = f"{version}: every row that is left{balance}"
     emit_table(title, ["class", "source", "kept", "dropped", "kept share"], rows)
     reasons = ", ".join(f"{reason} {count}" for reason, count in result.reasons.items())
     click.echo(f"reasons: {reasons}", err=True)

@@ -30,6 +30,10 @@ def _epochs(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     help="What the labels are; none: go without.",
 )  # fmt: skip
 @click.option("--score", "scores", multiple=True, metavar="NAME", help="Score to compute; repeat.")
+@click.option(
+    "--flag", "flags", multiple=True, metavar="NAME",
+    help="Flag to add: label_issue finds wrong labels, by cross-fitting. Repeat.",
+)  # fmt: skip
 @click.option("--at", callback=_epochs, metavar="EPOCH,...", help="Epochs to score at.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of probe seeds.")
 @click.option("--work", type=click.Path(file_okay=False), help="Run folder; keeps finished units.")
@@ -48,6 +52,7 @@ def command(
     label: str | None,
     task: str | None,
     scores: tuple[str, ...],
+    flags: tuple[str, ...],
     at: list[int] | None,
     seeds: int | None,
     work: str | None,
@@ -79,6 +84,7 @@ def command(
             label=label,
             task=task,
             scores=scores or None,
+            flags=flags or None,
             at=at,
             seeds=seeds,
             work=work,
@@ -112,6 +118,7 @@ def _summary(result: Any) -> dict[str, Any]:
         "reliability": result.reliability,
         "between_scores": result.between,
         "advice": result.advice,
+        "flags": result.flags,
         "timing": [vars(t) for t in result.timing],
         "notes": result.notes,
         "warnings": result.warnings,
@@ -119,6 +126,7 @@ def _summary(result: Any) -> dict[str, Any]:
 
 
 def _show(result: Any) -> None:
+    from dataprune.cli.flags import show_totals
     from dataprune.cli.output import emit_table
 
     rows = [
@@ -135,6 +143,8 @@ def _show(result: Any) -> None:
         click.echo(sentence, err=True)
     for t in result.timing:
         click.echo(f"held-out {t.metric} at epoch {t.epoch}: {t.value:.4f}", err=True)
+    for totals in result.flags.values():
+        show_totals(totals)
     click.echo(str(result.path))
 
 

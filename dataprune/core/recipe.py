@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from dataprune.core.errors import RecipeError, nearest
+from dataprune.core.recipe_prune import PruneRecipe
 from dataprune.core.recipe_scores import DEFAULT_SCORES, ScoresRecipe, TaskName
 from dataprune.core.recipe_training import (
     Augment,
@@ -194,26 +195,6 @@ class RunRecipe(Strict):
         return self
 
 
-class PruneRecipe(Strict):
-    """Defaults for turning these scores into a version."""
-
-    keep: float | int | None = Field(None, description="a fraction in (0, 1] or a whole count")
-    by: str | None = Field(None, description="score column; default: the first score")
-    strategy: str = "hardest"
-    params: Params = Field(default_factory=dict)
-    class_balance: Literal["none", "proportional", "equal"] = "none"
-    min_per_class: int = Field(0, ge=0, description="floor: rows kept of each class at least")
-    max_per_group: int | None = Field(
-        None, ge=1, description="rows kept of each group (near-duplicates) at most"
-    )
-    seed: int = Field(0, ge=0)
-    order: Literal["source", "score"] = Field(
-        "source",
-        description="order of a version's rows; score: best to keep first, so that a smaller "
-        "version's shards are the first of a larger one's",
-    )
-
-
 class PublishRecipe(Strict):
     """Where versions go when they are pushed; nothing is sent unless that is asked for."""
 
@@ -241,6 +222,9 @@ class Recipe(Strict):
     )
     probe: ProbeRecipe = ProbeRecipe()
     scores: ScoresRecipe = ScoresRecipe()
+    flags: tuple[str, ...] = Field(
+        (), description="flags to add to the scores: label_issue, from cross-fitting"
+    )
     seeds: int = Field(10, ge=1, description="number of probe seeds")
     seed: int = Field(0, ge=0, description="root of every random draw")
     holdout: Holdout = Holdout()

@@ -5,10 +5,11 @@ One flag a file, each defines `FLAG`. A flag never drops a row: selection does, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dataprune.core.errors import UsageError
 from dataprune.core.registry import Registry
 
 
@@ -16,7 +17,8 @@ from dataprune.core.registry import Registry
 class Flag:
     """A registered flag.
 
-    compute: evidence -> its result, with a verdict for every row.
+    compute: the stored units of a run -> its result, with a verdict for every row.
+    beside: scores that are computed with it, as what training makes of the same rows.
     rule: how the verdict follows from the evidence, in words; stored with every table of flags.
     status: `core` keeps its definition; `experimental` may change.
     source: where the formulas come from.
@@ -25,10 +27,26 @@ class Flag:
 
     name: str
     compute: Callable[..., Any]
+    beside: tuple[str, ...]
     rule: str
     status: Literal["core", "experimental"]
     source: str
     pitfalls: str
+
+
+def find_flags(names: Iterable[str], task: str | None) -> list[Flag]:
+    """Registered flags by name, once each, for a recipe's task.
+
+    Raises:
+        UsageError: there is no such flag, or the task has no single label that could be wrong.
+    """
+    found = [FLAGS.get(name) for name in dict.fromkeys(names)]
+    if found and task != "classification":
+        raise UsageError(
+            f"{found[0].name} wants one class per row, and the task is {task or 'none'}",
+            hint="leave the flag out",
+        )
+    return found
 
 
 FLAGS: Registry[Flag] = Registry("dataprune.flags", "FLAG", "flag")

@@ -47,7 +47,7 @@ def weigh(votes: Sequence[Vote], labels: Labels, *, seed: int) -> Evidence:
     for s, vote in enumerate(votes):
         rows = some(np.flatnonzero(vote.held_out), num_classes, (seed, s))
         temperatures.append(fit_temperature(vote.logits(rows), labels[rows]))
-    means = _no_means(n, num_classes, labels)
+    means = Means.empty(n, num_classes, labels)
     choices_Sn = np.full((len(votes), n), -1, dtype=np.int32)
     margin, vote_frac = np.empty(n), np.empty(n)
 
@@ -59,7 +59,7 @@ def weigh(votes: Sequence[Vote], labels: Labels, *, seed: int) -> Evidence:
 
     over_blocks(work, n, num_classes)
     num_votes = (choices_Sn >= 0).sum(axis=0, dtype=np.int32)
-    again = _rescale(means, seed=seed) if num_votes.max() > 1 else 1.0
+    again = calibrate(means, seed=seed) if num_votes.max() > 1 else 1.0
     return Evidence(means, margin, vote_frac, num_votes, choices_Sn, tuple(temperatures), again)
 
 
@@ -71,7 +71,7 @@ def weigh_again(
     labels: (k,), of the rows; temperatures stay as they are.
     """
     num_classes = votes[0].shape[1]
-    means, vote_frac = _no_means(len(rows), num_classes, labels), np.empty(len(rows))
+    means, vote_frac = Means.empty(len(rows), num_classes, labels), np.empty(len(rows))
 
     def work(part: slice) -> None:
         seen = _Block.of(votes, evidence.temperatures, labels[part], rows[part])
@@ -116,15 +116,6 @@ class _Block:
             total_bC = total_bC + softmax(logits_bC) * held_out[:, None]
         mean_bC: Values = np.asarray(total_bC) / count[:, None]
         return cls(mean_bC, margins / count, against / count, np.stack(choices).astype(np.int32))
-
-
-def _no_means(n: int, num_classes: int, labels: Labels) -> Means:
-    """Means of n rows to be filled in."""
-    if num_classes <= TOP:
-        return Means(np.empty((n, num_classes), np.float32), None, labels, num_classes)
-    size = (n, TOP + 1)
-    place = np.empty(n, np.int64)
-    return Means(np.empty(size, np.float32), np.empty(size, np.int32), place, num_classes)
 
 
 def _put(means: Means, rows: slice, mean_bC: Values, labels: Labels) -> None:
@@ -173,18 +164,13 @@ def margins_of(logits_bC: Values, labels: Labels) -> Values:
     return margins
 
 
-def _rescale(means: Means, *, seed: int) -> float:
-    """Calibrate the mean of the votes, in place; its temperature."""
+def calibrate(means: Means, *, seed: int) -> float:
+    """Calibrate means on the given labels, in place; the temperature."""
     chosen = some(np.arange(len(means)), means.p_nR.shape[1], (seed, 1 << 20))
-    part = _taken(means, chosen)
+    part = means.taken(chosen)
     temperature = fit_temperature(*_with_places(part))
     _apply(means, temperature)
     return temperature
-
-
-def _taken(means: Means, rows: Labels) -> Means:
-    classes = None if means.classes_nR is None else means.classes_nR[rows]
-    return Means(means.p_nR[rows], classes, means.place[rows], means.num_classes)
 
 
 def _with_places(means: Means) -> tuple[Values, Labels, Values | None]:

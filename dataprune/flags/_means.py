@@ -36,6 +36,20 @@ class Means:
     place: Labels
     num_classes: int
 
+    @classmethod
+    def empty(cls, n: int, num_classes: int, labels: Labels) -> Means:
+        """Means of n rows that are still to be filled in."""
+        if num_classes <= TOP:
+            return cls(np.empty((n, num_classes), np.float32), None, labels, num_classes)
+        size = (n, TOP + 1)
+        place = np.empty(n, np.int64)
+        return cls(np.empty(size, np.float32), np.empty(size, np.int32), place, num_classes)
+
+    def taken(self, rows: slice | Labels) -> Means:
+        """Some of the rows."""
+        classes = None if self.classes_nR is None else self.classes_nR[rows]
+        return Means(self.p_nR[rows], classes, self.place[rows], self.num_classes)
+
     def __len__(self) -> int:
         return len(self.p_nR)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -15,6 +15,8 @@ from dataprune.flags._posterior import judge, log_truth
 from dataprune.flags._votes import Labels, Values, Vote
 
 WEAK_AGREEMENT = 0.85  # below it, consensus flagged one correct label in ten; not tuned
+_FAR_APART = 3  # times the lowest estimate
+_NOTABLE = 0.05
 _MOST_PLANTED = 2000
 _MOST_CONFUSIONS = 20
 _MOST_MATRIX = 32
@@ -141,7 +143,12 @@ def matrix_for_people(transition: Values) -> list[list[float]] | None:
     return transition.tolist() if len(transition) <= _MOST_MATRIX else None
 
 
-def warnings_of(evidence: Evidence, votes: Sequence[Vote], agreement: float | None) -> list[str]:
+def warnings_of(
+    evidence: Evidence,
+    votes: Sequence[Vote],
+    agreement: float | None,
+    rates: Mapping[str, float | None],
+) -> list[str]:
     """What makes these flags weak, a sentence each."""
     found = []
     half = [vote.name for vote in votes if vote.values.dtype == np.float16]
@@ -157,6 +164,15 @@ def warnings_of(evidence: Evidence, votes: Sequence[Vote], agreement: float | No
         found.append(
             f"votes agree with each other on {agreement:.1%} only (below {WEAK_AGREEMENT:.0%}): "
             "the models are too weak for their consensus to be trusted; expect false `suspect`"
+        )
+    low, high = rates["low"], rates["high"]
+    assert low is not None
+    assert high is not None
+    if high > _FAR_APART * low and high - low > _NOTABLE:
+        found.append(
+            f"estimates of the noise rate are far apart, {low:.1%} to {high:.1%}: hard examples, "
+            "or errors that depend on the example, as a labelling rule makes them, which label_q "
+            "does not see; only a look at a sample tells (dataprune audit --tier flagged)"
         )
     if agreement == 1:
         found.append("all votes name the same class everywhere: are they one model's?")

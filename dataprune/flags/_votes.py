@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,28 @@ _LEAST = 1e-38
 _LOGITS_HINT = "give probabilities; for logits say so: --logits, or logits=True"
 
 
+class Vote(Protocol):
+    """One checked vote on n rows.
+
+    values: what it is stored as. held_out: bool (n,). shape: rows and classes.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def values(self) -> Array: ...
+    @property
+    def held_out(self) -> npt.NDArray[np.bool_]: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def logits(self, rows: slice | Labels) -> Values:
+        """Logits, up to a constant per row, float64 (b, C), freshly made; 0 where not held out."""
+
+
 @dataclass(frozen=True)
-class Vote:
-    """One checked vote.
+class ArrayVote:
+    """A vote stored as one number per row and class.
 
     values: float (n, C), probabilities or logits as given; rows not held out are NaN.
     held_out: bool (n,). floor: what a probability of exactly 0 is read as.
@@ -47,7 +66,7 @@ class Vote:
         return rows, classes
 
     def logits(self, rows: slice | Labels) -> Values:
-        """Logits, up to a constant per row, float64 (b, C), freshly made; 0 where not held out."""
+        """As `Vote.logits`."""
         values = np.array(self.values[rows], dtype=np.float64)
         held_out = self.held_out[rows]
         if not held_out.all():
@@ -58,7 +77,7 @@ class Vote:
         return values
 
 
-def check_vote(values: Array, *, name: str, is_logits: bool) -> Vote:
+def check_vote(values: Array, *, name: str, is_logits: bool) -> ArrayVote:
     """Check one vote, n x C.
 
     A probability of exactly 0 says "less than I can express". It is read as half the least
@@ -103,7 +122,7 @@ def check_vote(values: Array, *, name: str, is_logits: bool) -> Vote:
     least = min(over_blocks(check, n, num_classes))
     if not held_out.any():
         raise TableError(f"{name} is NaN in every row", hint="leave this vote out")
-    return Vote(values, name, is_logits, held_out, floor=max(least / 2, _LEAST))
+    return ArrayVote(values, name, is_logits, held_out, floor=max(least / 2, _LEAST))
 
 
 def _refuse(bad: npt.NDArray[np.bool_], block: Values, rows: slice, what: str, hint: str) -> None:

@@ -8,7 +8,7 @@ estimates (`_totals`). Three tiers by two signs: that probability, and the votes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ import numpy.typing as npt
 
 from dataprune.core.errors import TableError, UsageError
 from dataprune.flags import Flag
+from dataprune.flags import _cleanlab as cleanlab
 from dataprune.flags import _confident as confident
 from dataprune.flags import _totals as totals
 from dataprune.flags._anchors import anchor_counts, transition_of
 from dataprune.flags._evidence import Evidence, weigh
+from dataprune.flags._plateau import train_plateau
 from dataprune.flags._posterior import Posterior, fit_sharpness, judge, log_truth
 from dataprune.flags._totals import Noise
+from dataprune.flags._units import StoredUnits, votes_of
 from dataprune.flags._votes import (
     Labels,
     Values,
@@ -32,7 +35,7 @@ from dataprune.flags._votes import (
     check_together,
     check_vote,
 )
-from dataprune.tables.flags import TIERS, write_flags
+from dataprune.tables.flags import TIERS, FlagTable, flag_table, write_flags
 
 _MOST_Q = 0.5
 _CONSENSUS = 0.8 - 1e-9  # four of five votes, whatever their sum rounds to
@@ -46,6 +49,8 @@ class LabelFlags:
     transition: T[given, true] = P(given | true), float64 (C, C).
     totals: counts, noise rates, agreement, planted recall, most frequent confusions.
     warnings: what makes these flags weak, a sentence each.
+    rule: how verdicts follow, where that is not the flag's own rule.
+    about: of stored units: source, unit_ids, and missing, the units that did not finish.
     """
 
     columns: Mapping[str, npt.NDArray[Any]]
@@ -53,23 +58,37 @@ class LabelFlags:
     totals: dict[str, Any]
     warnings: list[str]
     class_names: list[str] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+    rule: str | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether units are missing, so that some rows have fewer votes."""
+        return bool(self.about.get("missing"))
 
     def order(self) -> npt.NDArray[np.int64]:
         """Rows, the most suspicious first: by label_q, then margin, then row."""
         return np.lexsort([self.columns["oof_margin"], -self.columns["label_q"]])
 
+    def table(self) -> FlagTable:
+        """As FLAGS.parquet has them."""
+        return flag_table(self.columns, self._meta([]))
+
     def write(self, path: str | Path, *, inputs: Sequence[dict[str, str]] = ()) -> Path:
         """Write FLAGS.parquet; inputs: {file, sha256} of what the flags were made from."""
-        meta = {
+        write_flags(Path(path), self.columns, self._meta(list(inputs)))
+        return Path(path)
+
+    def _meta(self, inputs: list[dict[str, str]]) -> dict[str, Any]:
+        return {
             "flag": FLAG.name,
-            "rule": FLAG.rule,
+            "rule": self.rule or FLAG.rule,
             "class_names": self.class_names,
             "totals": self.totals,
             "warnings": self.warnings,
-            "inputs": list(inputs),
+            "inputs": inputs,
+            **self.about,
         }
-        write_flags(Path(path), self.columns, meta)
-        return Path(path)
 
 
 def flag_labels(
@@ -113,23 +132,60 @@ def flag_votes(
     class_names: Sequence[str] | None,
     logits: bool,
     seed: int,
+    rule: str = "tiers",
 ) -> LabelFlags:
-    """`flag_labels` of votes that have names for errors to tell."""
+    """`flag_labels` of votes that have names for errors to tell.
+
+    rule: "tiers", or "cleanlab:FILTER" for its verdicts in place of ours.
+    """
     votes = [check_vote(array, name=name, is_logits=logits) for name, array in probs.items()]
     check_together(votes, labels, labels_name)
     num_classes = votes[0].shape[1]
     known = None if class_names is None else _checked_names(class_names, num_classes)
     given = check_labels(labels, num_classes, known, name=labels_name)
-    result = judge_votes(votes, given, class_names=known, seed=seed)
+    result = judge_votes(votes, given, class_names=known, seed=seed, rule=rule)
     if known is not None and labels.dtype.kind in "iu" and not are_integers(known):
         result.warnings.append(f"integer labels are taken as positions of columns: 0 is {known[0]}")
     return result
 
 
+def flag_units(stored: StoredUnits, *, rule: str = "tiers") -> LabelFlags:
+    """Flag labels from a run's finished units; every draw is seeded by the recipe.
+
+    rule: as `flag_votes`.
+
+    Raises:
+        PartialError: a row that no finished unit held out.
+    """
+    table, ref = stored.examples.table, stored.examples.ref
+    labels = table.column("label").to_numpy().astype(np.int64)
+    records, seed = stored.records, stored.recipe.seed
+    votes = votes_of(records, labels, len(ref.class_names), seed=seed)
+    names = list(ref.class_names)
+    found = judge_votes(votes, labels, class_names=names, seed=seed, rule=rule)
+    plateau = train_plateau(records.values(), stored.recipe.checkpoints)
+    if stored.missing:
+        found.warnings.append(
+            f"PARTIAL: {len(stored.missing)} units are missing ({', '.join(stored.missing)}): "
+            "rows that they held out have fewer votes; score again to complete it"
+        )
+    return replace(
+        found,
+        columns={**found.columns, "content_hash": table.column("content_hash").to_numpy()},
+        totals={**found.totals, "train_plateau": plateau},
+        about={
+            "source": ref.model_dump(mode="json"),
+            "unit_ids": [record.unit_id for record in records.values()],
+            "missing": stored.missing,
+        },
+    )
+
+
 def judge_votes(
-    votes: Sequence[Vote], given: Labels, *, class_names: list[str] | None, seed: int
+    votes: Sequence[Vote], given: Labels, *, class_names: list[str] | None, seed: int, rule: str
 ) -> LabelFlags:
     """Flags from votes and labels that were checked, labels as class indices."""
+    filter_by = cleanlab.check_rule(rule)
     evidence = weigh(votes, given, seed=seed)
     thresholds = confident.class_thresholds(evidence.means, given)
     counts = confident.confident_counts(evidence.means, given, thresholds)
@@ -144,8 +200,28 @@ def judge_votes(
         confident.noise_rate(confident.calibrated_joint(counts, given)),
     )  # fmt: skip
     told = _totals(votes, evidence, columns, believed, noise, class_names, seed)
-    warnings = totals.warnings_of(evidence, votes, told["agreement"])
-    return LabelFlags(columns, transition, told, warnings, class_names)
+    warnings = totals.warnings_of(evidence, votes, told["agreement"], told["noise_rate"])
+    found = LabelFlags(columns, transition, told, warnings, class_names)
+    return found if filter_by is None else _by_cleanlab(found, votes, given, filter_by)
+
+
+def _by_cleanlab(
+    found: LabelFlags, votes: Sequence[Vote], given: Labels, filter_by: str
+) -> LabelFlags:
+    """The same evidence with cleanlab's verdicts; what it would find of planted ones is unknown."""
+    flagged = cleanlab.verdicts(votes, given, filter_by)
+    planted = {**found.totals["planted_recall"], "random": None, "transition": None}
+    tier = np.where(flagged, TIERS[0], TIERS[2])
+    return replace(
+        found,
+        columns={**found.columns, "tier": tier, "is_label_issue": flagged},
+        totals={
+            **found.totals,
+            "tiers": {name: int((tier == name).sum()) for name in TIERS},
+            "planted_recall": planted,
+        },
+        rule=cleanlab.told(filter_by),
+    )
 
 
 def is_likely(q: Values, vote_frac: Values) -> npt.NDArray[np.bool_]:
@@ -245,7 +321,8 @@ def _checked_names(class_names: Sequence[str], num_classes: int) -> list[str]:
 
 FLAG = Flag(
     name="label_issue",
-    compute=flag_labels,
+    compute=flag_units,
+    beside=("aum", "el2n"),
     rule="likely: label_q > 0.5 and oof_vote_frac >= 0.8; suspect: one of the two; ok: neither; "
     "with one vote oof_margin < 0 stands for the fraction; is_label_issue: likely",
     status="experimental",

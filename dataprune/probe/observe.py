@@ -17,6 +17,7 @@ from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger, Record
 from dataprune.sources._load import Loaded
 from dataprune.tables.manifest import portable_recipe
+from dataprune.tables.run_examples import write_run_examples
 from dataprune.tables.trace import Trace, read_trace
 
 log = logging.getLogger("dataprune")
@@ -35,6 +36,11 @@ class Observed:
     failed: list[Outcome]
     trained: list[int]
     reasons: list[str]
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the units that did not finish."""
+        return sorted(outcome.label for outcome in self.failed)
 
 
 def observe(
@@ -75,6 +81,7 @@ def observe(
             log.info(reason)
         labels = {record.unit_id: f"seed {seed}" for seed, record in plan.done.items()}
         labels |= {unit.unit_id: unit.label for unit in plan.units}
+        write_run_examples(work, loaded.examples, loaded.ref)
         write_json(work / "run.json", {"recipe": portable_recipe(recipe), "units": labels})
         shared = shared_arrays(recipe, loaded) if plan.units else {}
         job = Job(work, plan.units, shared, Resources.of(recipe.run))

@@ -26,7 +26,9 @@ from dataprune.publishing.markdown import (
 )
 from dataprune.publishing.reproduce import reproducing
 from dataprune.selection import STRATEGIES
-from dataprune.tables.manifest import Manifest
+from dataprune.tables.join import LABEL_ISSUE
+from dataprune.tables.manifest import ALL_LEFT, Manifest
+from dataprune.versions.relabel import COLUMN
 
 _MOST_CLASSES = 50
 _STRATEGIES = {
@@ -39,6 +41,7 @@ _REASONS = {
     "kept": "In this version.",
     "kept_for_floor": "In this version, because its class had too few rows otherwise.",
     "displaced_by_floor": "Would have been kept; gave its place to a row of a class with too few.",
+    "label_issue": "Its label is likely wrong, so that it did not compete.",
     "group_is_full": "As many rows as allowed of its group of near-duplicates came before it.",
     "too_easy": "Its score was too low for the budget.",
     "too_hard": "Its score was too high for the budget.",
@@ -115,7 +118,10 @@ def _intro(card: Card) -> list[str]:
     source = manifest.source
     how = _STRATEGIES.get(selection.strategy, "chose the rows by {by}")
     chosen = how.format(by=code(card.by or "no score"))
+    chosen = f"chosen with dataprune: the strategy {code(selection.strategy)} {chosen}"
     settings = f"Budget: {code(selection.keep)}. Seed: {selection.seed}."
+    if selection.keep == ALL_LEFT:
+        chosen, settings = "made with dataprune", f"No budget was set. Seed: {selection.seed}."
     if source.task == "classification":
         balance = _BALANCES.get(selection.class_balance, escaped(selection.class_balance))
         settings += f" Class balance: {balance}."
@@ -124,10 +130,11 @@ def _intro(card: Card) -> list[str]:
         (
             f"{selection.rows_out:,} of the {selection.rows_in:,} rows "
             f"({share(selection.rows_out, selection.rows_in)}) of {escaped(portable(source.uri))}, "
-            f"split {escaped(source.split)}, chosen with dataprune: the strategy "
-            f"{code(selection.strategy)} {chosen}. {settings}"
+            f"split {escaped(source.split)}, {chosen}. {settings}"
         ),
     ]
+    if selection.drop_likely or selection.relabel:
+        parts.append(_of_flags(card))
     if manifest.control_of:
         of = f"{escaped(manifest.name)}@{manifest.control_of}"
         parts.append(
@@ -149,6 +156,19 @@ def _intro(card: Card) -> list[str]:
         parts.append("Warnings given when it was made:")
         parts.append(bullets(escaped(without_places(w), longest=1000) for w in card.warnings))
     return parts
+
+
+def _of_flags(card: Card) -> str:
+    said = "Rows whose label is flagged as likely wrong were dropped before the others competed."
+    if card.manifest.selection.relabel:
+        said = (
+            f"The column {code(COLUMN)} holds the label that flags suggest for rows whose own is "
+            "likely wrong, and for all others their own. The label as it came is untouched."
+        )
+    about = card.scores_meta["flags"][LABEL_ISSUE]
+    made = f", from a table with sha256 {code(about['sha256'])}" if about.get("sha256") else ""
+    audited = " A person has audited them." if about.get("audit") is not None else ""
+    return f"{said} Flags: {escaped(about['rule'], longest=1000)}{made}.{audited}"
 
 
 def _loading(card: Card) -> list[str]:

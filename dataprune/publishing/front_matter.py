@@ -86,7 +86,11 @@ def _with_class_names(features: list[dict[str, Any]], manifest: Manifest) -> lis
     }.get(manifest.source.task or "")
     if not names or label is None:
         return features
-    return [{"name": "label", **label} if f["name"] == "label" else f for f in features]
+    indices = ({"name": "suggested", "dtype": "int32"},)  # of flags
+    return [
+        {"name": f["name"], **label} if f["name"] == "label" or f in indices else f
+        for f in features
+    ]
 
 
 def _task_categories(card: Card) -> dict[str, list[str]]:

@@ -31,7 +31,7 @@ from dataprune.publishing.layout import (
     read_yanked,
 )
 from dataprune.selection import STRATEGIES
-from dataprune.selection._decide import warnings_for, warnings_of_ties
+from dataprune.selection._decided import warnings_of
 from dataprune.sources._hub import (
     REPO_TYPE,
     Refs,
@@ -168,13 +168,10 @@ def card_of(version: LoadedVersion, repo: str, licence: str | None = None) -> st
 
 def _said_at_building(version: LoadedVersion) -> list[str]:
     """What `prune` warned of when the version was made: it follows from what is stored."""
-    chosen, names = version.manifest.selection, version.class_names
-    said = warnings_for(version.decisions_table, recorded_choice(chosen), names)
-    if chosen.strategy in STRATEGIES.names() and STRATEGIES.get(chosen.strategy).needs_score:
-        values = version.scores.values(chosen.by)
-        higher_is = version.manifest.scores.spec.get("higher_is", "harder")
-        said += warnings_of_ties(version.decisions_table, values, chosen.by, higher_is)
-    return said
+    chosen = version.manifest.selection
+    reads = chosen.strategy in STRATEGIES.names() and STRATEGIES.get(chosen.strategy).needs_score
+    by, choice = chosen.by if reads else None, recorded_choice(chosen)
+    return warnings_of(version.decisions_table, version.scores, choice, by)
 
 
 def deliver(parcel: Parcel, repo: str, *, private: bool | None = None) -> Published:

@@ -17,7 +17,8 @@ from dataprune.publishing.markdown import (
     portable,
     table,
 )
-from dataprune.tables.manifest import FileEntry
+from dataprune.tables.join import LABEL_ISSUE
+from dataprune.tables.manifest import ALL_LEFT, FileEntry
 
 if TYPE_CHECKING:
     from dataprune.publishing.card import Card
@@ -84,7 +85,9 @@ def _commands(card: Card) -> str:
     if manifest.control_of:
         version = f"{manifest.name}@{manifest.control_of}"
         return f"{score}\n# then as the card of {version} says, with --control added"
-    flags = ["--keep", str(selection.keep)]
+    flags = [] if selection.keep == ALL_LEFT else ["--keep", str(selection.keep)]
+    flags += ["--drop-likely"] if selection.drop_likely else []
+    flags += ["--relabel"] if selection.relabel else []
     flags += ["--by", card.by] if card.by else []
     flags += ["--strategy", selection.strategy]
     for name, value in selection.params.items():
@@ -96,7 +99,9 @@ def _commands(card: Card) -> str:
     flags += ["--name", manifest.name, "--tag", manifest.version]
     flags += ["--view"] if manifest.kind == "view" else []
     flags += ["--order", "score"] if manifest.result.order == "score" else []
-    if manifest.scores.unit_ids != card.scores_meta.get("unit_ids"):
+    if card.scores_meta.get("flags", {}).get(LABEL_ISSUE, {}).get("sha256"):
+        flags += ["--with", "FLAGS.parquet"]
+    elif manifest.scores.unit_ids != card.scores_meta.get("unit_ids"):
         flags += ["--with", "OTHER-SCORES.parquet"]
     return f"{score}\ndataprune prune scores.parquet {shlex.join(flags)}"
 

@@ -11,12 +11,13 @@ from dataprune.scores import SCORES, Score
 from dataprune.sources._load import Loaded
 
 
-def find_scores(names: Sequence[str]) -> list[Score]:
-    """Registered scores by name.
+def find_scores(*lists: Sequence[str]) -> list[Score]:
+    """Registered scores by name, once each.
 
     Raises:
         UsageError: there is no such score; an epoch was written into its name.
     """
+    names = list(dict.fromkeys(name for names in lists for name in names))
     for name in names:
         score, at, epoch = name.partition("@")
         if at and score in SCORES.names():

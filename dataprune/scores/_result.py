@@ -23,6 +23,7 @@ class ScoreResult:
     status: "complete", or "partial" when units failed; the table says so too.
     reliability: per score, how well the seeds agree. between: every pair of scores, how far they
         rank alike. timing: accuracy at each scored epoch.
+    flags: totals of each flag that was asked for.
     seeds: what the scores are a mean of. trained: those of them trained now.
     """
 
@@ -39,6 +40,7 @@ class ScoreResult:
     failed: list[Outcome] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    flags: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def advice(self) -> list[str]:

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
 from dataprune.scores._from_traces import score_traces
 from dataprune.scores._result import ScoreResult
 
 
 def score_recorded(
-    recipe: Recipe, folder: Path, at: Sequence[int] | None, out: Path | None
+    recipe: Recipe,
+    folder: Path,
+    at: Sequence[int] | None,
+    out: str | Path | None,
+    *,
+    no_effect: Mapping[str, Any],
 ) -> ScoreResult:
     """Score the traces of a folder, by default at their last common epoch.
 
+    no_effect: {argument: value} of what would only matter to training; each must be None.
+
     Raises:
-        AlignmentError, TableError, UsageError: as `score_traces`.
+        UsageError: one of them is not, or the recipe wants flags; as `score_traces`.
+        AlignmentError, TableError: as `score_traces`.
     """
-    made = score_traces(recipe, folder, at, out)
+    for name, value in no_effect.items():
+        if value is not None:
+            raise UsageError(f"{name} has no effect with traces: nothing is trained")
+    if recipe.flags:
+        raise UsageError(
+            f"flag {recipe.flags[0]} wants held-out votes, and recorded traces have none",
+            hint="leave it out, or give your held-out probabilities to dataprune flags --probs",
+        )
+    made = score_traces(recipe, folder, at, None if out is None else Path(out))
     return ScoreResult(
         path=made.path,
         work=folder,

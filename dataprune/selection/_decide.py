@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dataprune.core.errors import UsageError, nearest
 from dataprune.core.fingerprint import mix64
 from dataprune.core.params import check_params
-from dataprune.core.recipe import PruneRecipe, Recipe
+from dataprune.core.recipe import Recipe
+from dataprune.core.recipe_prune import PruneRecipe
 from dataprune.selection import STRATEGIES, Order, Pool, Strategy
+from dataprune.selection._label_issues import REASON, RULE, likely_last_first
 from dataprune.selection._quotas import budget_rows, check_floor, class_quotas
 from dataprune.tables import decisions
 from dataprune.tables.examples import GROUP, NO_CLASSES, occurrences, with_label_type
@@ -28,21 +31,25 @@ _CROSSOVER = 0.4
 class Choice:
     """What to keep.
 
-    keep: a float is a fraction in (0, 1], an int a count.
+    keep: a float is a fraction in (0, 1], an int a count; None for every row that may be kept.
     balance: "none" (one global pool), "proportional" or "equal" (a quota per class), or "matched"
         (the quotas given, as a control copies them from its version).
     min_per_class: floor for every class that has rows.
     max_per_group: rows of one group of near-duplicates that may be kept; None for all.
+    drop_likely: drop rows that are flagged likely before the rest competes.
+    relabel: give the rows that are flagged likely a suggested label beside their own.
     """
 
     strategy: str
-    keep: float | int
+    keep: float | int | None
     params: dict[str, Any]
     balance: str = "none"
     min_per_class: int = 0
     seed: int = 0
     quotas: tuple[int, ...] | None = None
     max_per_group: int | None = None
+    drop_likely: bool = False
+    relabel: bool = False
 
 
 def make_choice(
@@ -55,14 +62,26 @@ def make_choice(
     min_per_class: int | None,
     seed: int | None,
     max_per_group: int | None = None,
+    drop_likely: bool | None = None,
+    relabel: bool | None = None,
 ) -> Choice:
     """What was asked for, and the recipe's defaults for what was not.
 
+    Who asks for `drop_likely` or `relabel` and names no `keep` keeps all the others: the recipe's
+    `keep` was made for something else then.
+
     Raises:
-        UsageError: neither says how much to keep.
+        UsageError: neither says how much to keep, or one of the two leaves the other no effect.
     """
-    wanted = defaults.keep if keep is None else keep
-    if wanted is None:
+    drops = defaults.drop_likely if drop_likely is None else drop_likely
+    relabels = defaults.relabel if relabel is None else relabel
+    if drops and relabels:
+        raise UsageError(
+            "relabel has no effect with drop_likely: no row with a suggested label would be kept",
+            hint="leave one out; what the recipe asks for goes by --no-relabel or --no-drop-likely",
+        )
+    wanted = defaults.keep if keep is None and not (drop_likely or relabel) else keep
+    if wanted is None and not (drops or relabels):
         raise UsageError("nothing says how much to keep", hint="give --keep 0.5 or --keep 25000")
     same_strategy = strategy in {None, defaults.strategy}
     return Choice(
@@ -73,6 +92,8 @@ def make_choice(
         min_per_class=defaults.min_per_class if min_per_class is None else min_per_class,
         max_per_group=defaults.max_per_group if max_per_group is None else max_per_group,
         seed=defaults.seed if seed is None else seed,
+        drop_likely=drops,
+        relabel=relabels,
     )
 
 
@@ -108,9 +129,13 @@ def decide(
     class_names: list[str],
     choice: Choice,
 ) -> pa.Table:
-    """A decision for every example: exactly `budget_rows(choice.keep, n)` are kept.
+    """A decision for every example: exactly `budget_rows(choice.keep, n)` of all are kept.
 
-    examples: the examples table, any order; a row's decision does not depend on its place.
+    Likely label issues are dropped first, if that is chosen; then groups give up what is too many;
+    quotas and floors share out what is left.
+
+    examples: the examples table, any order; a row's decision does not depend on its place. With
+        flags beside it, for `drop_likely`.
     scores: float64 (n,), finite, beside it.
 
     Raises:
@@ -119,8 +144,12 @@ def decide(
     strategy = check_strategy(choice.strategy, choice.params)
     labels, names = _strata(examples, class_names, choice)
     ties = mix64(examples.column("row").to_numpy(), "ties", strategy.name, choice.seed)
-    budget = budget_rows(choice.keep, len(labels))
-    allowed = _within_groups(strategy, examples, scores, ties, budget, choice)
+    likely = likely_last_first(examples, ties) if choice.drop_likely else np.empty(0, np.int64)
+    left = np.setdiff1d(np.arange(len(labels)), likely)
+    budget = _budget(choice, len(labels), len(left))
+    allowed = _within_groups(strategy, examples, Pool(scores, ties, budget), left, choice)
+    if choice.keep is None:
+        budget = len(allowed)
     sizes = np.bincount(labels[allowed], minlength=len(names))
     if choice.balance == "none":
         quotas, floor = np.asarray([budget]), choice.min_per_class
@@ -142,10 +171,10 @@ def decide(
         if len(rows):
             order = strategy.order(Pool(scores[rows], ties[rows], quota), **choice.params)
             parts.append(_taken(rows, order, quota, labels, floor))
-    left_out = np.setdiff1d(np.arange(len(labels)), allowed)
+    left_out = np.setdiff1d(left, allowed)
     if len(left_out):
         parts.append((left_out, np.zeros(len(left_out), dtype=np.bool_), "group_is_full", ""))
-    table = _assemble(examples, scores, parts, strategy.name)
+    table = _assemble(examples, scores, parts, likely, strategy.name)
     assert int(np.sum(table.column("keep").to_numpy(zero_copy_only=False))) == budget
     return table
 
@@ -173,33 +202,53 @@ def _strata(examples: pa.Table, class_names: list[str], choice: Choice) -> tuple
     return np.zeros(len(examples), dtype=np.int64), [NO_CLASSES]
 
 
+def _budget(choice: Choice, num_rows: int, num_left: int) -> int:
+    """How many rows to keep; not more than are left when likely label issues are dropped.
+
+    Raises:
+        UsageError: too few are left, or none.
+    """
+    if not num_left:
+        raise UsageError(
+            f"all {num_rows} rows are likely label issues, so that none would be left",
+            hint="look at the flags: they cannot be right",
+        )
+    budget = num_left if choice.keep is None else budget_rows(choice.keep, num_rows)
+    if budget > num_left:
+        raise UsageError(
+            f"{num_left} of {num_rows} rows are left without the likely label issues, and {budget} "
+            "are to be kept",
+            hint="keep fewer, or leave --keep out to keep all that are left",
+        )
+    return budget
+
+
 def _within_groups(
-    strategy: Strategy,
-    examples: pa.Table,
-    scores: npt.NDArray[np.float64],
-    ties: npt.NDArray[np.uint64],
-    budget: int,
-    choice: Choice,
+    strategy: Strategy, examples: pa.Table, pool: Pool, left: Rows, choice: Choice
 ) -> Rows:
     """Rows that may be kept, ascending: of each group the first few in the strategy's own order.
+
+    pool: all rows. left: those of them that are not dropped already.
 
     Raises:
         UsageError: there are no groups, or too few rows are left for the budget.
     """
     limit = choice.max_per_group
     if limit is None:
-        return np.arange(len(examples))
+        return left
     if GROUP.name not in examples.schema.names:
         raise UsageError(
             f"max_per_group is {limit}, and the score table has no group column",
             hint="score again with this dataprune: groups are found then",
         )
-    places = strategy.order(Pool(scores, ties, budget), **choice.params).places
+    pool = Pool(pool.scores[left], pool.ties[left], pool.budget)
+    places = left[strategy.order(pool, **choice.params).places]
     groups = examples.column(GROUP.name).to_numpy()[places]
     allowed = np.sort(places[occurrences(groups) < limit])
-    if len(allowed) < budget:
+    if choice.keep is not None and len(allowed) < pool.budget:
         raise UsageError(
-            f"{len(allowed)} rows are left with {limit} of each group, and {budget} are to be kept",
+            f"{len(allowed)} rows are left with {limit} of each group, and {pool.budget} are to be "
+            "kept",
             hint="keep fewer, or allow more per group",
         )
     return allowed
@@ -225,8 +274,13 @@ def _taken(rows: Rows, order: Order, quota: int, labels: Rows, floor: int) -> Pa
 
 
 def _assemble(
-    examples: pa.Table, scores: npt.NDArray[np.float64], parts: list[Part], rule: str
+    examples: pa.Table,
+    scores: npt.NDArray[np.float64],
+    parts: list[Part],
+    likely: Rows,
+    rule: str,
 ) -> pa.Table:
+    """The decisions table; likely label issues are ranked after all other rows, in their order."""
     n = len(examples)
     keep = np.zeros(n, dtype=np.bool_)
     rank = np.zeros(n, dtype=np.int64)
@@ -235,11 +289,14 @@ def _assemble(
         keep[rows] = kept
         rank[rows] = np.arange(len(rows))
         reason[rows] = np.where(kept, why_kept, dropped)
+    rules = np.full(n, rule, dtype=object)
+    rank[likely] = np.arange(n - len(likely), n)
+    reason[likely], rules[likely] = REASON, RULE
     columns = [examples.column(name) for name in examples.schema.names[:4]]
     added = [
         pa.array(keep),
         pa.array(reason, pa.string()),
-        pa.array([rule] * n, pa.string()),
+        pa.array(rules, pa.string()),
         pa.array(rank),
         pa.array(scores.astype(np.float32)),
     ]
@@ -278,7 +335,9 @@ def warnings_of_ties(
     found = []
     if higher_is == "nothing" and by != "random":
         found.append(f"{by} is a control: it does not tell which rows are hard")
-    keep = table.column("keep").to_numpy(zero_copy_only=False)
+    competed = pc.not_equal(table.column("reason"), REASON).to_numpy(zero_copy_only=False)
+    keep = table.column("keep").to_numpy(zero_copy_only=False)[competed]
+    values = values[competed]
     both = np.isin(values, np.intersect1d(values[keep], values[~keep]))
     drawn, among = int((both & keep).sum()), int(both.sum())
     if drawn > _MANY_TIES * keep.sum():

@@ -25,9 +25,10 @@ def _order(pool: Pool, *, offset: object) -> Order:
         raise UsageError(f"offset is {offset}", hint="give a count without a point, or a fraction")
     skip = offset if isinstance(offset, int) else round(offset * num_rows)
     if skip + pool.budget > num_rows:
+        fewer = f", or keep {num_rows - skip} at most" if skip < num_rows else ""
         raise UsageError(
             f"a window that skips {skip} and keeps {pool.budget} does not fit {num_rows} rows",
-            hint=f"offset can be {num_rows - pool.budget} at most here",
+            hint=f"offset can be {num_rows - pool.budget} at most here{fewer}",
         )
     rising = np.lexsort((pool.ties, pool.scores))
     places = np.concatenate([rising[skip:], rising[:skip][::-1]])

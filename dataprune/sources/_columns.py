@@ -11,6 +11,7 @@ import pyarrow as pa
 from dataprune.core.errors import SourceError, nearest
 from dataprune.core.recipe import Columns
 from dataprune.sources import Kind
+from dataprune.tables.flags import SUGGESTED
 
 _LABEL_NAMES = ("label", "labels", "target", "class", "cls", "y")
 _INPUT_NAMES = ("image", "img", "text", "txt", "sentence", "features", "x", "input")
@@ -91,7 +92,7 @@ def _kind_of(schema: pa.Schema, inputs: tuple[str, ...], uri: str) -> Kind:
 
 def _infer_label(schema: pa.Schema, asked: Columns) -> str | None:
     taken = {*asked.inputs, asked.key, asked.group}
-    free: list[str] = [n for n in schema.names if n not in taken]
+    free: list[str] = [n for n in schema.names if n not in {*taken, SUGGESTED}]
     class_labels = [n for n in free if class_names_of(schema, n) is not None]
     named = [n for n in _LABEL_NAMES if n in free]
     if len(class_labels) == 1:
@@ -104,7 +105,7 @@ def _infer_label(schema: pa.Schema, asked: Columns) -> str | None:
 
 def _infer_input(schema: pa.Schema, taken: set[str | None], uri: str) -> tuple[str, ...]:
     kinds: dict[str, Kind | None] = {
-        n: _kind(schema.field(n).type) for n in schema.names if n not in taken
+        n: _kind(schema.field(n).type) for n in schema.names if n not in {*taken, SUGGESTED}
     }
     for kind in ("image", "features", "text"):
         candidates = [n for n, k in kinds.items() if k == kind]

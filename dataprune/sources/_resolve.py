@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from dataprune.sources import Kind
 from dataprune.sources._formats import format_of
 from dataprune.sources._places import is_url
 
+_FOLDS, _REPEATS = 5, 2
 _DEFAULT_MODEL: dict[Kind, str] = {"image": "small_cnn", "features": "mlp", "text": "text_bag"}
+
+log = logging.getLogger("dataprune")
 
 
 def resolve_recipe(recipe: str | Path | Recipe, changes: dict[str, Any]) -> Recipe:
@@ -33,7 +37,33 @@ def resolve_recipe(recipe: str | Path | Recipe, changes: dict[str, Any]) -> Reci
             for section in sections:
                 place = place[section]
             place[key] = value
+    if data["flags"] and data["holdout"]["repeats"] is None:
+        _cross_fit(data, changes.get("seeds"))
     return parse_recipe(data, where=f"recipe {recipe.name}")
+
+
+def _cross_fit(data: dict[str, Any], seeds: int | None) -> None:
+    """Flags need held-out votes: where a recipe does not say how many, five folds, twice.
+
+    seeds: as asked for now; then so many repeats as they make.
+
+    Raises:
+        UsageError: they make no whole repeat.
+    """
+    repeats, left = divmod(seeds or _FOLDS * _REPEATS, _FOLDS)
+    if left:
+        raise UsageError(
+            f"{seeds} seeds do not hold every row out equally often in {_FOLDS} folds, as flags "
+            "need it",
+            hint=f"give a multiple of {_FOLDS}, or holdout: {{folds: ..., repeats: ...}} in a "
+            "recipe",
+        )
+    data["holdout"] |= {"folds": _FOLDS, "repeats": repeats}
+    data["seeds"] = _FOLDS * repeats
+    log.info(
+        "%s: held-out votes by cross-fitting, %d folds, repeats: %d, so %d seeds",
+        ", ".join(data["flags"]), _FOLDS, repeats, data["seeds"],
+    )  # fmt: skip
 
 
 def _find_recipe(name: str) -> Recipe:

@@ -40,6 +40,8 @@ OPTIONAL = pa.schema(
         pa.field("content_hash", pa.uint64(), nullable=False),
     ]
 )
+SUGGESTED = "suggested_label"  # column of a relabelled version; never taken for anything unasked
+_COPIED = ("rule", "class_names", "totals", "warnings", "audit", "inputs", "unit_ids", "missing")
 IN_SCORES = {"label_q": "label_issue"}  # a flag's number has the flag's name in a score table
 DESCRIPTIONS = {
     "row": "position in the source, from 0, ascending: the join key",
@@ -66,6 +68,8 @@ METADATA = {
     "inputs": "[{file, sha256}] of what they were made from",
     "source": "from stored units: the source, as in score tables; null otherwise",
     "unit_ids": "from stored units: the units whose votes these are",
+    "missing": "from stored units: names of units that did not finish; [] if all did",
+    "audit": "after an audit, which then set the tiers: its draw, verdicts, alpha, delta, prefixes",
 }
 
 
@@ -82,8 +86,8 @@ class FlagTable:
         return values
 
 
-def write_flags(path: Path, columns: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) -> None:
-    """Write flags; columns: {name: (n,)} of the contract.
+def flag_table(columns: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) -> FlagTable:
+    """Flags in memory as they are stored; columns: {name: (n,)} of the contract.
 
     Raises:
         TableError: a number is NaN or inf, or columns contradict each other; names the row.
@@ -91,6 +95,16 @@ def write_flags(path: Path, columns: Mapping[str, npt.NDArray[Any]], meta: dict[
     schema = pa.schema([*SCHEMA, *(field for field in OPTIONAL if field.name in columns)])
     table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
     check_flags(table, what="flags")
+    return FlagTable(table, meta)
+
+
+def write_flags(path: Path, columns: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) -> None:
+    """Write flags; columns: {name: (n,)} of the contract.
+
+    Raises:
+        TableError: as `flag_table`.
+    """
+    table = flag_table(columns, meta).table
     write_table(path, table, {"format": FORMAT, "format_version": FORMAT_VERSION, **meta})
 
 
@@ -138,6 +152,24 @@ def in_score_table(flags: pa.Table) -> pa.Table:
     """
     names = [field.name for field in SCHEMA if field.name not in {"row", "given"}]
     return flags.select(names).rename_columns([IN_SCORES.get(name, name) for name in names])
+
+
+def about_in_scores(found: FlagTable) -> dict[str, Any]:
+    """What a score table's metadata says of flags in it, under `flags` and the flag's name."""
+    told = {key: found.meta[key] for key in _COPIED if found.meta.get(key) is not None}
+    names = in_score_table(found.table).schema.names
+    return {**told, "columns": names, "sha256": None}
+
+
+def score_spec(found: FlagTable) -> dict[str, Any]:
+    """The score_spec of the flag's number, by which rows can be selected as by any score."""
+    return {
+        "score": found.meta["flag"],
+        "higher_is": "noisier",
+        "of": "probability that the given label is wrong",
+        "status": "experimental",
+        "rule": found.meta["rule"],
+    }
 
 
 def _all(holds: pa.ChunkedArray, what: str, name: str, table: pa.Table) -> None:

@@ -7,7 +7,13 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from dataprune.core.errors import TableError, UsageError
 from dataprune.core.files import read_json
@@ -19,6 +25,8 @@ TAG_PATTERN = r"^v[0-9]+(\.[0-9]+){0,2}(-[a-z0-9]+(\.[a-z0-9]+)*)*$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 RowOrder = Literal["source", "score"]
 _Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+ALL_LEFT = "all"  # the budget of a version that keeps every row that it may
+_OF_FLAGS = ("drop_likely", "relabel", "flags_sha256", "suggested_sha256")
 
 
 class FileEntry(Strict):
@@ -83,6 +91,25 @@ class SelectionEntry(Strict):
     rows_in: int
     rows_out: int
     kept_rows_sha256: str = _Sha256
+    drop_likely: bool = Field(False, description="rows flagged likely were dropped first")
+    relabel: bool = Field(False, description="the version has suggested labels, too")
+    flags_sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="the table of flags used by these two; null if the scores had them themselves",
+    )
+    suggested_sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="suggested labels of the kept rows"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before_it_had_flags(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what flags play no part in, so that versions without them keep their identity."""
+        told: dict[str, Any] = dump(self)
+        if not (self.drop_likely or self.relabel):
+            for name in _OF_FLAGS:
+                told.pop(name, None)
+        return told
 
 
 class SplitEntry(Strict):

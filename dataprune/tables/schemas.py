@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from dataprune.core.fingerprint import HASH_VERSION
 from dataprune.core.recipe import Recipe
-from dataprune.tables import decisions, examples, flags, heldout, scores, trace
+from dataprune.tables import decisions, examples, flags, heldout, run_examples, scores, trace
 from dataprune.tables.lock import LockFile
 from dataprune.tables.manifest import Manifest
 from dataprune.tables.yanked import YankedFile
@@ -65,6 +65,14 @@ def render() -> dict[str, str]:
             heldout.DESCRIPTIONS,
             "a row per example that the unit did not train on",
             {"fold": "the fold it is", "epochs": "how many last epochs the outputs are a mean of"},
+        ),
+        "examples.v1.json": _columns(
+            run_examples.FORMAT,
+            run_examples.FORMAT_VERSION,
+            examples.SCHEMA,
+            {**examples.DESCRIPTIONS, "group": examples.GROUP_DESCRIPTION},
+            "a row per example of the source, in source order",
+            {"source": "uri, format, columns, class names, row count, fingerprint, files"},
         ),
         "flags.v1.json": _columns(
             flags.FORMAT,

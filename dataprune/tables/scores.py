@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprune.core.errors import AlignmentError, TableError, UsageError, nearest
+from dataprune.core.errors import TableError, UsageError, nearest
 from dataprune.core.fingerprint import HASH_VERSION
 from dataprune.tables import examples
+from dataprune.tables.flags import FlagTable, about_in_scores, in_score_table, score_spec
 from dataprune.tables.parquet import read_table, write_table
 
 FORMAT = "dataprune.scores"
@@ -26,6 +27,8 @@ DESCRIPTIONS = {
     "NAME": "float32: the score at the last checkpoint",
     "NAME_std": "float32: standard deviation over seeds (ddof 0) at the last checkpoint",
     "NAME_se": "float32: standard error, of a score that is a difference; it has no NAME_std",
+    "FLAG": "float32: a flag's number in 0..1, such as label_issue; with it is_FLAG (bool) and the "
+    "other columns of its table of flags",
 }
 
 
@@ -71,31 +74,6 @@ class ScoreTable:
         return values
 
 
-def join_tables(table: ScoreTable, path: Path, others: Sequence[Path]) -> ScoreTable:
-    """Add every column of other tables of the same source: by row, content hashes checked.
-
-    Raises:
-        AlignmentError: another source or order; the first row that differs is named.
-        UsageError: a column is there already.
-    """
-    joined, specs, origins = table.table, dict(table.meta["scores"]), dict(table.origins)
-    for other_path in others:
-        other = read_scores(other_path)
-        examples.check_aligned(table.table, other.table, what=str(path), other=str(other_path))
-        if other.meta["source"]["class_names"] != table.meta["source"]["class_names"]:
-            raise AlignmentError(f"{other_path} has other class names than {path}")
-        for name in other.table.schema.names[examples.first_columns(other.table) :]:
-            if name in joined.schema.names:
-                raise UsageError(
-                    f"{other_path} has a column {name}, and so have the scores before it",
-                    hint="leave one of the tables out",
-                )
-            joined = joined.append_column(other.table.schema.field(name), other.table.column(name))
-            origins[name] = other.meta
-        specs |= other.meta["scores"]
-    return ScoreTable(joined, {**table.meta, "scores": specs}, origins)
-
-
 def check_table_path(path: str | Path) -> Path:
     """Where a table may be written: a name that does not say it is something else than Parquet.
 
@@ -115,8 +93,9 @@ def write_scores(
     example_table: pa.Table,
     columns: dict[str, npt.NDArray[np.float64]],
     meta: dict[str, Any],
+    flags: Sequence[FlagTable] = (),
 ) -> None:
-    """Write examples and their score columns; every value must be finite.
+    """Write examples, their score columns and flags; every value must be finite.
 
     Raises:
         TableError: a score is NaN or inf; the row is named.
@@ -132,6 +111,15 @@ def write_scores(
             )
         column = pa.field(name, pa.float32(), nullable=False)
         table = table.append_column(column, pa.array(stored))
+    for found in flags:
+        name, more = found.meta["flag"], in_score_table(found.table)
+        for field_ in more.schema:
+            table = table.append_column(field_, more.column(field_.name))
+        meta = {
+            **meta,
+            "scores": meta["scores"] | {name: score_spec(found)},
+            "flags": meta.get("flags", {}) | {name: about_in_scores(found)},
+        }
     full = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

@@ -17,12 +17,13 @@ from dataprune.core.errors import VersionExistsError
 from dataprune.core.files import sha256_file, write_text
 from dataprune.core.fingerprint import fingerprint
 from dataprune.selection._decide import TIE_BREAK, Choice, decide
-from dataprune.selection._quotas import budget_rows
 from dataprune.sources import Source
 from dataprune.sources._columns import features_of
 from dataprune.sources._places import absolute
 from dataprune.tables.decisions import count_by_class, count_reasons, write_decisions
+from dataprune.tables.join import LABEL_ISSUE
 from dataprune.tables.manifest import (
+    ALL_LEFT,
     ClassCounts,
     FileEntry,
     Manifest,
@@ -34,6 +35,7 @@ from dataprune.tables.manifest import (
     SelectionEntry,
     SourceRef,
     SplitEntry,
+    check_name,
     check_tag,
     render_manifest,
 )
@@ -41,8 +43,9 @@ from dataprune.tables.parquet import write_table
 from dataprune.tables.scores import ScoreTable
 from dataprune.versions.identity import rows_sha256, verify_files, version_identity
 from dataprune.versions.order import Arrangement, kept_rows, rows_per_shard
+from dataprune.versions.relabel import suggested_labels, suggested_sha256, with_suggested
 from dataprune.versions.store import MANIFEST, LocalStore
-from dataprune.versions.tags import next_number
+from dataprune.versions.tags import next_number, settle_tag
 from dataprune.versions.write import write_shards
 
 DATA_FOLDER = "data"
@@ -50,6 +53,7 @@ DECISIONS = "decisions.parquet"
 SCORES = "scores.parquet"
 _CHOSEN = (
     "strategy", "by", "keep", "params", "class_balance", "min_per_class", "max_per_group", "seed",
+    "drop_likely", "relabel", "flags_sha256",
 )  # fmt: skip
 
 
@@ -120,7 +124,7 @@ def build_control(store: LocalStore, draft: Draft) -> Manifest:
     quotas = tuple(count["kept"] for count in counts.values())
     kept = int(np.sum(draft.decisions.column("keep").to_numpy(zero_copy_only=False)))
     limit = draft.choice.max_per_group
-    choice = Choice("random", kept, {}, seed=draft.choice.seed, max_per_group=limit)
+    choice = Choice("random", kept, {}, seed=draft.choice.seed, max_per_group=limit)  # of all rows
     if draft.ref.task == "classification":
         choice = replace(choice, balance="matched", quotas=quotas)
     scores = draft.scores.values(draft.by)
@@ -138,6 +142,18 @@ def build_control(store: LocalStore, draft: Draft) -> Manifest:
 def draft_fingerprint(draft: Draft) -> str:
     """The fingerprint of the version that a draft makes; its tag plays no part."""
     return fingerprint(_identity(draft))
+
+
+def check_version(name: str, tag: str, *, control: bool) -> None:
+    """Check a version's name, its tag or the template of one, and that of its control.
+
+    Raises:
+        UsageError: not legal, or the tag leaves no room for the control's.
+    """
+    check_name(name)
+    first = settle_tag(tag, (), lambda _: False)  # as it would be in an empty store
+    if control:
+        control_tag(first)
 
 
 def control_tag(tag: str) -> str:
@@ -160,19 +176,25 @@ def _identity(draft: Draft) -> dict[str, Any]:
 def _selection(draft: Draft) -> SelectionEntry:
     keep = draft.decisions.column("keep").to_numpy(zero_copy_only=False)
     choice = draft.choice
+    flags = draft.scores.meta["flags"][LABEL_ISSUE] if choice.drop_likely or choice.relabel else {}
+    suggested = suggested_sha256(draft.scores.table, draft.decisions) if choice.relabel else None
     return SelectionEntry(
         strategy=choice.strategy,
         by=draft.by,
         params=choice.params,
-        keep=choice.keep,
+        keep=ALL_LEFT if choice.keep is None else choice.keep,
         class_balance=choice.balance,
         min_per_class=choice.min_per_class,
         max_per_group=choice.max_per_group,
         seed=choice.seed,
         tie_break=TIE_BREAK,
         rows_in=len(keep),
-        rows_out=budget_rows(choice.keep, len(keep)),
+        rows_out=int(keep.sum()),
         kept_rows_sha256=kept_rows_sha256(keep),
+        drop_likely=choice.drop_likely,
+        relabel=choice.relabel,
+        flags_sha256=flags.get("sha256"),
+        suggested_sha256=suggested,
     )
 
 
@@ -186,6 +208,8 @@ def recorded_choice(selection: SelectionEntry) -> Choice:
         min_per_class=selection.min_per_class,
         max_per_group=selection.max_per_group,
         seed=selection.seed,
+        drop_likely=selection.drop_likely,
+        relabel=selection.relabel,
     )
 
 
@@ -203,11 +227,12 @@ def _difference(existing: Manifest, identity: dict[str, Any]) -> str:
         return f"control_of {existing.control_of}"
     if existing.result.order != identity.get("order", "source"):
         return f"order {existing.result.order}, this has {identity.get('order', 'source')}"
-    before = existing.selection.model_dump(mode="json")
+    before, wanted = existing.selection, SelectionEntry.model_validate(identity["selection"])
     for key in _CHOSEN:
-        if before[key] != identity["selection"][key]:
-            return f"{key} {before[key]}, this has {identity['selection'][key]}"
-    return "other scores"
+        was, now = getattr(before, key), getattr(wanted, key)
+        if was != now:
+            return f"{key} {was}, this has {now}"
+    return "other suggested labels" if before.relabel else "other scores"
 
 
 def _next(store: LocalStore, draft: Draft) -> str:
@@ -218,8 +243,9 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
     keep: npt.NDArray[np.bool_] = draft.decisions.column("keep").to_numpy(zero_copy_only=False)
     rows = kept_rows(draft.decisions, draft.order)
     files: list[FileEntry] = []
+    source = _source_to_write(draft)
     if not draft.view:
-        files = _write_data(draft, keep, rows, folder / DATA_FOLDER)
+        files = _write_data(draft, source, keep, rows, folder / DATA_FOLDER)
     meta = {
         "class_names": draft.ref.class_names,
         "source_fingerprint": draft.ref.fingerprint,
@@ -242,7 +268,7 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
         classes={name: ClassCounts(**c) for name, c in counts.items()},
         reasons=count_reasons(draft.decisions),
         result=ResultEntry(
-            features=features_of(draft.source.schema) or None,
+            features=features_of(source.schema) or None,
             splits={draft.ref.split: SplitEntry(rows=selection.rows_out, files=files)},
             rows_sha256=rows_sha256(draft.decisions, rows),
             order=draft.order,
@@ -278,8 +304,20 @@ def _entry(path: Path, rows: int) -> FileEntry:
     return FileEntry(path=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
 
 
+def _source_to_write(draft: Draft) -> Source:
+    """What rows are read from; with suggested labels, unless another version's rows have them."""
+    if not draft.choice.relabel or draft.positions is not None:
+        return draft.source
+    labels = suggested_labels(draft.scores.table, draft.decisions)
+    return with_suggested(draft.source, labels, draft.ref.class_names)
+
+
 def _write_data(
-    draft: Draft, keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], folder: Path
+    draft: Draft,
+    source: Source,
+    keep: npt.NDArray[np.bool_],
+    rows: npt.NDArray[np.int64],
+    folder: Path,
 ) -> list[FileEntry]:
     """Write the kept rows, from the source or from what holds some of its rows already."""
     if draft.positions is not None:
@@ -290,4 +328,4 @@ def _write_data(
     arrangement = None
     if draft.order == "score":
         arrangement = Arrangement(rows, rows_per_shard(draft.ref))
-    return write_shards(draft.source, keep, folder, draft.ref.split, arrangement)
+    return write_shards(source, keep, folder, draft.ref.split, arrangement)

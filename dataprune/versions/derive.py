@@ -24,6 +24,7 @@ from dataprune.versions.build import (
     recorded_choice,
 )
 from dataprune.versions.load import LoadedVersion, load_version
+from dataprune.versions.relabel import suggested_sha256
 from dataprune.versions.store import LocalStore
 from dataprune.versions.tags import settle_tag
 
@@ -105,9 +106,10 @@ def without_rows(
     if not keep.any():
         raise UsageError("no row would be left", hint="yank the version instead")
     old = loaded.manifest.selection
-    selection = old.model_copy(
-        update={"rows_out": int(keep.sum()), "kept_rows_sha256": kept_rows_sha256(keep)}
-    )
+    left: dict[str, Any] = {"rows_out": int(keep.sum()), "kept_rows_sha256": kept_rows_sha256(keep)}
+    if old.relabel:
+        left["suggested_sha256"] = suggested_sha256(table, decisions)
+    selection = old.model_copy(update=left)
     scores = ScoreTable(table, draft.scores.meta)
     return replace(draft, decisions=decisions, scores=scores, selection=selection)
 

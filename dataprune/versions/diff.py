@@ -18,6 +18,9 @@ _FIELDS = (
     "min_per_class",
     "max_per_group",
     "seed",
+    "drop_likely",
+    "relabel",
+    "flags_sha256",
 )
 
 
@@ -36,8 +39,9 @@ def diff_versions(old: LoadedVersion, new: LoadedVersion) -> dict[str, Any]:
         for identity in ids:
             entry = classes.setdefault(kept[identity], {"added": 0, "removed": 0})
             entry[kind] += 1
-    before, after = (v.manifest.selection.model_dump(mode="json") for v in (old, new))
-    settings = {k: [before[k], after[k]] for k in _FIELDS if before[k] != after[k]}
+    before, after = old.manifest.selection, new.manifest.selection
+    pairs = {field: [getattr(before, field), getattr(after, field)] for field in _FIELDS}
+    settings = {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
     if not same_source:
         settings["source"] = [old.manifest.source.uri, new.manifest.source.uri]
     return {

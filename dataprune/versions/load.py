@@ -26,10 +26,13 @@ from dataprune.sources._places import is_there, is_url
 from dataprune.sources.parquet import FILES as PARQUET
 from dataprune.tables.decisions import RETRACTED, read_decisions
 from dataprune.tables.examples import GROUP, check_aligned, class_name
+from dataprune.tables.flags import TIERS
+from dataprune.tables.join import LABEL_ISSUE
 from dataprune.tables.manifest import Manifest, SourceRef
 from dataprune.tables.scores import ScoreTable, read_scores
 from dataprune.versions.identity import check_manifest, check_rows, verify_files
 from dataprune.versions.order import kept_rows
+from dataprune.versions.relabel import check_suggested
 from dataprune.versions.store import LocalStore
 from dataprune.versions.write import kept_table
 
@@ -43,9 +46,9 @@ if TYPE_CHECKING:
 class LoadedVersion:
     """A version whose files were checked against its manifest.
 
-    `frame()`, `arrow()` and `torch()` give the kept rows, every column of the source, in source
-    order unless the version was built in another (`prune(order="score")`); `decisions()` gives a
-    row per row of the source.
+    `frame()`, `arrow()` and `torch()` give the kept rows, every column of the source (and
+    `suggested_label` after `prune(relabel=True)`), in source order unless the version was built in
+    another (`prune(order="score")`); `decisions()` gives a row per row of the source.
 
     repo, commit: where it was loaded from, if that was the Hub.
     """
@@ -217,6 +220,8 @@ def prove(loaded: LoadedVersion, *, source: bool, files: bool = True) -> None:
         verify_files(loaded.folder, loaded.manifest)
     check_manifest(loaded.manifest, loaded.decisions_table)
     check_rows(loaded.folder, loaded.manifest, loaded.decisions_table)
+    if loaded.manifest.selection.relabel:
+        check_suggested(loaded.manifest, loaded.scores.table, loaded.decisions_table)
     if loaded.manifest.kind == "view" and source:
         _ = loaded._source  # noqa: SLF001 - our own class: prove the source before it is handed out
 
@@ -325,4 +330,9 @@ def explain_row(loaded: LoadedVersion, row: int) -> dict[str, Any]:
     told["by"] = selection.by if needs_score else None
     told["class_balance"] = selection.class_balance
     told["scores"] = {k: v for k, v in values.items() if k not in told and k != GROUP.name}
+    if values.get("tier") is not None and LABEL_ISSUE in loaded.scores.meta.get("flags", {}):
+        told["suggested_class"] = loaded.class_names[values["suggested"]]
+        if selection.relabel and told["keep"]:
+            taken = "suggested_class" if values["tier"] == TIERS[0] else "class_name"
+            told["suggested_label"] = told[taken]
     return told

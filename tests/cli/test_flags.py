@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from dataprune.tables.flags import read_flags
+from tests.conftest import RECIPE
 
 NAMES = ["ape", "bee", "cat"]
 N = 600
@@ -168,3 +171,73 @@ def test_a_mistake_is_one_sentence_and_a_hint(
     assert "Hint: " in done.err
     assert "Traceback" not in done.err
     assert done.out == ""
+
+
+# --- a run folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits' first scoring with the flag, small; read-only."""
+    from dataprune import flow
+    from dataprune.core.recipe import parse_recipe
+
+    recipe = parse_recipe({**RECIPE, "flags": ["label_issue"]}, where="tests")
+    return flow.score(recipe, work=tmp_path_factory.mktemp("run") / "run").work
+
+
+def test_a_run_folder_gives_flags(cli: Any, run: Path, tmp_path: Path) -> None:
+    done = cli("flags", run, "--out", tmp_path / "F.parquet", "--json")
+    assert done.code == 0
+    assert done.json["rows"] == 1797
+    assert done.json["class_names"][:2] == ["0", "1"]
+    assert done.json["train_plateau"]["status"] == "experimental"
+    assert {"aum", "el2n", "content_hash"} <= set(
+        read_flags(tmp_path / "F.parquet").table.schema.names
+    )
+    shown = cli("flags", run)
+    assert "noise by training (experimental)" in shown.out
+
+
+def test_a_run_that_lacks_units_exits_three(cli: Any, run: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    next((copied / "units").glob("*/unit.json")).unlink()
+    done = cli("flags", copied)
+    assert done.code == 3
+    assert "PARTIAL: 1 units are missing" in done.err
+
+
+def test_score_shows_the_flags_totals(cli: Any, run: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(yaml.safe_dump({**RECIPE, "flags": ["label_issue"]}))
+    done = cli("score", recipe, "--work", run, "--out", tmp_path / "s.parquet")
+    assert done.code == 0
+    assert "likely wrong" in done.out
+    assert "5 folds, repeats: 2, so 10 seeds" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give WORK, the run folder of a scoring, or --probs and --labels"),
+        (["--probs", "p.npy"], "give WORK"),
+        (["RUN", "--probs", "p.npy"], "--probs has no effect with"),
+        (["RUN", "--seed", "0"], "--seed has no effect with"),
+        (["RUN", "--rule", "cleanlab"], "there is no rule cleanlab"),
+        (["nowhere"], "nowhere is no run folder of dataprune score"),
+    ],
+)
+def test_where_evidence_comes_from_is_said_once(
+    cli: Any, run: Path, arguments: list[str], message: str
+) -> None:
+    done = cli("flags", *(run if a == "RUN" else a for a in arguments))
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_cleanlabs_rule_is_written_down(cli: Any, files: Path, tmp_path: Path) -> None:
+    out = tmp_path / "F.parquet"
+    done = cli(*line(files, "a.npy", "b.npy"), "--rule", "cleanlab:both", "--out", out)
+    assert done.code == 0
+    assert "planted errors found, at most" in done.out
+    assert "filter_by='both'" in read_flags(out).meta["rule"]

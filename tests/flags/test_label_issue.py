@@ -11,6 +11,7 @@ import pytest
 import dataprune
 from dataprune.core.errors import DatapruneError
 from dataprune.flags import FLAGS
+from dataprune.flags.label_issue import flag_units
 
 
 def same(a: Any, b: Any, *columns: str) -> None:
@@ -25,7 +26,7 @@ def test_every_flag_says_its_rule_source_and_pitfalls() -> None:
     assert FLAGS.names() == ["label_issue"]
     for name in FLAGS.names():
         flag = FLAGS.get(name)
-        assert flag.compute is dataprune.flag_labels
+        assert flag.compute is flag_units
         assert all([flag.rule, flag.source, flag.pitfalls, flag.status])
 
 
@@ -267,6 +268,7 @@ def test_the_transition_matrix_and_confusions_show_who_is_called_what(
     [
         ({"votes": 1}, "4000 of 4000 rows have one held-out vote"),
         ({"votes": 2, "sharpness": 1.5}, "too weak for their consensus"),
+        ({"noise": 0.0, "sharpness": 2.5}, "estimates of the noise rate are far apart, "),
     ],
 )
 def test_what_makes_flags_weak_is_said(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from dataprune.core.errors import UsageError
-from dataprune.core.recipe import PruneRecipe
+from dataprune.core.recipe_prune import PruneRecipe
 from dataprune.selection._decide import Choice, decide, make_choice, warnings_for
 from dataprune.tables import decisions
 from dataprune.tables.decisions import count_by_class, count_reasons

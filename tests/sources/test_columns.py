@@ -139,6 +139,14 @@ def test_the_input_and_the_key_are_never_inferred_as_the_label() -> None:
     assert settled(schema, input="label", key="target") == ("label", "y", "text")
 
 
+def test_suggested_labels_of_a_version_play_a_part_only_if_they_are_named() -> None:
+    schema = fields(a=pa.float32(), b=pa.float32(), label=pa.int64(), suggested_label=pa.int64())
+    columns, _ = resolve_columns(schema, Columns(), uri="here")
+    assert (columns.inputs, columns.label) == (("a", "b"), "label")
+    named = Columns(input=("a", "b"), label="suggested_label")
+    assert resolve_columns(schema, named, uri="here")[0].label == "suggested_label"
+
+
 def test_named_columns_are_used_as_named() -> None:
     schema = fields(image=IMAGE, vector=FLOATS, label=pa.int64(), other=pa.int64())
     assert settled(schema, input="vector", label="other") == ("vector", "other", "features")

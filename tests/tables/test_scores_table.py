@@ -18,11 +18,11 @@ from dataprune.core.errors import AlignmentError, TableError, UsageError
 from dataprune.core.fingerprint import HASH_VERSION
 from dataprune.tables import examples
 from dataprune.tables.examples import check_aligned, examples_table, occurrences
+from dataprune.tables.join import join_tables
 from dataprune.tables.parquet import write_table
 from dataprune.tables.scores import (
     FORMAT,
     FORMAT_VERSION,
-    join_tables,
     read_scores,
     write_scores,
 )

@@ -1,0 +1,1 @@
+"""Audits of flags: a person judges a random sample, and then it is known how many are wrong."""

@@ -1,0 +1,111 @@
+"""From a score table to decisions: the column that decides, the rows, and what to be warned of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from dataprune.core.errors import UsageError
+from dataprune.core.recipe import Recipe
+from dataprune.selection import STRATEGIES
+from dataprune.selection._decide import (
+    Choice,
+    decide,
+    default_column,
+    warnings_for,
+    warnings_of_ties,
+)
+from dataprune.selection._label_issues import check_flagged, warnings_of_flags
+from dataprune.tables.decisions import count_by_class, count_reasons
+from dataprune.tables.join import LABEL_ISSUE
+from dataprune.tables.scores import ScoreTable
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Decisions for every row of a score table.
+
+    table: of decisions. column: the score beside them. by: that column, if the strategy reads it.
+    classes: per class, rows in the source, kept and dropped. reasons: rows per reason.
+    """
+
+    table: pa.Table
+    column: str
+    by: str | None
+    classes: dict[str, dict[str, int]]
+    reasons: dict[str, int]
+    warnings: list[str]
+
+    @property
+    def rows_out(self) -> int:
+        """How many rows are kept."""
+        return int(np.sum(self.table.column("keep").to_numpy(zero_copy_only=False)))
+
+
+def decide_from_scores(
+    table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None
+) -> Decided:
+    """Decide by a column of a score table, the recipe's where none is named.
+
+    Raises:
+        UsageError: no such column, flags that are not there, or as `decide`.
+    """
+    for name in ("drop_likely", "relabel"):
+        if getattr(choice, name):
+            check_flagged(table, name)
+    needs_score = STRATEGIES.get(choice.strategy).needs_score
+    if by is not None and not needs_score:
+        raise UsageError(f"strategy {choice.strategy} uses no score, and --by names {by}")
+    column = by or default_column(table, recipe)
+    class_names = table.meta["source"]["class_names"]
+    decisions = decide(table.table, table.values(column), class_names, choice)
+    warnings = warnings_of(decisions, table, choice, column if needs_score else None)
+    warnings += _without_effect(table, recipe, choice, by)
+    if table.origin(column)["status"] == "partial":
+        warnings.append("the score table is partial: some units failed; score again to complete it")
+    return Decided(
+        table=decisions,
+        column=column,
+        by=column if needs_score else None,
+        classes=count_by_class(decisions, class_names),
+        reasons=count_reasons(decisions),
+        warnings=warnings,
+    )
+
+
+def _without_effect(table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None) -> list[str]:
+    """What was asked for and changes nothing: flags that nobody reads, a choice among all rows."""
+    found = []
+    reads_flags = choice.drop_likely or choice.relabel or by == LABEL_ISSUE
+    if LABEL_ISSUE in table.origins and not reads_flags and recipe.prune.by != LABEL_ISSUE:
+        found.append("flags change nothing without --drop-likely, --relabel or --by label_issue")
+    if choice.keep is None:
+        usual = recipe.prune
+        asked = {
+            "--by": by is not None,
+            "--strategy": choice.strategy != usual.strategy,
+            "--class-balance": choice.balance != usual.class_balance,
+            "--min-per-class": choice.min_per_class != usual.min_per_class,
+        }
+        if names := ", ".join(name for name, given in asked.items() if given):
+            found.append(f"without --keep every row that is left is kept: {names} chooses nothing")
+    return found
+
+
+def warnings_of(
+    decisions: pa.Table, table: ScoreTable, choice: Choice, by: str | None
+) -> list[str]:
+    """What to know of decisions: it follows from what a version stores.
+
+    by: the column that the strategy read, if it read one.
+    """
+    class_names = table.meta["source"]["class_names"]
+    found = warnings_for(decisions, choice, class_names)
+    if by is not None:
+        higher_is = table.meta["scores"].get(by, {}).get("higher_is", "harder")
+        found += warnings_of_ties(decisions, table.values(by), by, higher_is)
+    if choice.drop_likely or choice.relabel:
+        found += warnings_of_flags(decisions, table, relabels=choice.relabel)
+    return found
