@@ -96,6 +96,6 @@ def conclude_audit(path: Path, verdicts: Path, *, alpha: float, delta: float) ->
     flags = read_flags(path)
     said = read_verdicts(verdicts, flags, sha256_file(path))
     rows = population(flags, said.draw.tier)
-    ranked = rows[np.lexsort((rows, flags.column("oof_margin")[rows]))]
+    ranked = flags.ranked(rows)
     found = prefixes(ranked, said.judged, said.wrong_flags, delta)
     return Conclusion(flags, said, alpha, delta, found, largest_within(found, alpha), ranked)

@@ -68,7 +68,7 @@ class LabelFlags:
 
     def order(self) -> npt.NDArray[np.int64]:
         """Rows, the most suspicious first: by label_q, then margin, then row."""
-        return np.lexsort([self.columns["oof_margin"], -self.columns["label_q"]])
+        return self.table().ranked(np.arange(len(self.columns["row"])))
 
     def table(self) -> FlagTable:
         """As FLAGS.parquet has them."""

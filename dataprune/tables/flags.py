@@ -85,6 +85,11 @@ class FlagTable:
         values: npt.NDArray[Any] = self.table.column(name).to_numpy(zero_copy_only=False)
         return values
 
+    def ranked(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Some rows, the most suspicious first: by label_q, then margin, then row."""
+        q, margin = self.column("label_q")[rows], self.column("oof_margin")[rows]
+        return rows[np.lexsort((rows, margin, -q))]
+
 
 def flag_table(columns: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) -> FlagTable:
     """Flags in memory as they are stored; columns: {name: (n,)} of the contract.

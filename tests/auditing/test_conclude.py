@@ -41,9 +41,9 @@ def good_half(path: Path) -> Any:
     """Labels of the more suspicious half of the likely flags are wrong, the others right."""
     flags = read_flags(path)
     rows = population(flags, "likely")
-    margin = flags.column("oof_margin")
-    middle = np.median(margin[rows])
-    return lambda row: "wrong" if margin[row] <= middle else "right"
+    q = flags.column("label_q")
+    middle = np.median(q[rows])
+    return lambda row: "wrong" if q[row] >= middle else "right"
 
 
 def test_the_good_part_of_the_flags_passes(make_flags: Any, tmp_path: Path) -> None:
@@ -52,13 +52,15 @@ def test_the_good_part_of_the_flags_passes(make_flags: Any, tmp_path: Path) -> N
     assert found.passed is not None
     assert (found.passed.share, found.passed.rows) == (0.5, 150)
     assert [p.wrong_flags > 0 for p in found.prefixes] == [False, False, True, True]
-    margins = read_flags(path).column("oof_margin")[found.ranked]
-    assert (np.diff(margins) >= 0).all()
+    assert (np.diff(read_flags(path).column("label_q")[found.ranked]) <= 0).all()
 
 
-def test_equal_margins_are_ranked_by_row(make_flags: Any) -> None:
-    path = make_flags(90, oof_margin=np.zeros(90, np.float32))
-    assert conclude(path, lambda _: "wrong").ranked.tolist() == list(range(0, 90, 3))
+def test_equal_ones_are_ranked_by_margin_then_row(make_flags: Any) -> None:
+    q, margin = np.full(90, 0.5, np.float32), np.zeros(90, np.float32)
+    margin[60:] = -1
+    path = make_flags(90, label_q=q, label_score=1 - q, oof_margin=margin)
+    expected = [*range(60, 90, 3), *range(0, 60, 3)]
+    assert conclude(path, lambda _: "wrong").ranked.tolist() == expected
 
 
 def test_audited_flags_say_what_the_audit_said(make_flags: Any, tmp_path: Path) -> None:
@@ -161,8 +163,7 @@ def test_no_label_but_the_wrong_ones_is_dropped_more_often_than_said(make_flags:
     """Audited likely rows, over 40 seeds of truth: few sets hold more wrong flags than alpha."""
     path = make_flags(1800)
     rows = population(read_flags(path), "likely")
-    margin = read_flags(path).column("oof_margin")
-    order = rows[np.argsort(margin[rows])]
+    order = read_flags(path).ranked(rows)
     broken = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
