@@ -15,6 +15,8 @@ from dataprune.flags._posterior import judge, log_truth
 from dataprune.flags._votes import Labels, Values, Vote
 
 WEAK_AGREEMENT = 0.85  # below it, consensus flagged one correct label in ten; not tuned
+_USUAL = 10  # rows
+_MOST_UNNAMED = 0.25
 _FAR_APART = 3  # times the lowest estimate
 _NOTABLE = 0.05
 _MOST_PLANTED = 2000
@@ -146,6 +148,7 @@ def matrix_for_people(transition: Values) -> list[list[float]] | None:
 def warnings_of(
     evidence: Evidence,
     votes: Sequence[Vote],
+    labels: Labels,
     agreement: float | None,
     rates: Mapping[str, float | None],
 ) -> list[str]:
@@ -164,6 +167,14 @@ def warnings_of(
         found.append(
             f"votes agree with each other on {agreement:.1%} only (below {WEAK_AGREEMENT:.0%}): "
             "the models are too weak for their consensus to be trusted; expect false `suspect`"
+        )
+    usual = np.flatnonzero(np.bincount(labels) >= _USUAL)
+    named = np.unique(evidence.choices_Sn)
+    never = np.setdiff1d(usual, named)
+    if len(never) > _MOST_UNNAMED * len(usual):
+        found.append(
+            f"{len(never)} of {len(usual)} classes with {_USUAL} rows and more are no vote's best "
+            "class anywhere: the models have not learned them, and nothing here can be trusted"
         )
     low, high = rates["low"], rates["high"]
     assert low is not None

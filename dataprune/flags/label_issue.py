@@ -200,7 +200,7 @@ def judge_votes(
         confident.noise_rate(confident.calibrated_joint(counts, given)),
     )  # fmt: skip
     told = _totals(votes, evidence, columns, believed, noise, class_names, seed)
-    warnings = totals.warnings_of(evidence, votes, told["agreement"], told["noise_rate"])
+    warnings = totals.warnings_of(evidence, votes, given, told["agreement"], told["noise_rate"])
     found = LabelFlags(columns, transition, told, warnings, class_names)
     return found if filter_by is None else _by_cleanlab(found, votes, given, filter_by)
 

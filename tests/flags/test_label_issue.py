@@ -278,6 +278,16 @@ def test_what_makes_flags_weak_is_said(
     assert any(text in w for w in dataprune.flag_labels(data.votes, data.given).warnings)
 
 
+def test_classes_that_no_vote_names_are_warned_of(noisy: Callable[..., Any]) -> None:
+    data = noisy(num_classes=4)
+    vote = data.votes[0].copy()
+    vote[:, 1:] *= 0.01  # class 0 is the best of nearly every row
+    vote /= vote.sum(axis=1, keepdims=True)
+    found = dataprune.flag_labels(np.full_like(vote, [[0.4, 0.2, 0.2, 0.2]]), data.given)
+    assert any("3 of 4 classes with 10 rows and more" in w for w in found.warnings)
+    assert not any("no vote's best" in w for w in dataprune.flag_labels(vote, data.given).warnings)
+
+
 def test_strong_votes_are_not_warned_of(noisy: Callable[..., Any]) -> None:
     data = noisy(votes=2, num_classes=4, sharpness=3.5)
     assert dataprune.flag_labels(data.votes, data.given).warnings == []
