@@ -73,14 +73,14 @@ def _logits(rng: np.random.Generator, truth: np.ndarray, num_classes: int) -> np
 def _top_vote(
     rng: np.random.Generator, truth: np.ndarray, given: np.ndarray, num_classes: int
 ) -> Any:
-    from dataprune.flags._units import _vote as vote_of
+    from dataprune.flags._units import vote_of
     from dataprune.tables.heldout import condense
 
     parts = []
     for start in range(0, len(truth), 5000):
         rows = np.arange(start, min(start + 5000, len(truth)))
         parts.append(condense(rows, _logits(rng, truth[rows], num_classes), given[rows]))
-    return vote_of("repeat", parts, given, num_classes, seed=0)
+    return vote_of("repeat", parts, given, num_classes)
 
 
 def _vote(

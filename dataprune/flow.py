@@ -22,11 +22,12 @@ from dataprune.core.errors import AlignmentError, UsageError
 from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
-from dataprune.flags import find_flags
+from dataprune.flags import compute_flags, find_flags
 from dataprune.flags._units import StoredUnits, read_units
 from dataprune.probe.examples import DEFAULT_RUNS, read_examples
+from dataprune.publishing.building import build_pruned, check_control, where_to_push
 from dataprune.publishing.open import open_version
-from dataprune.publishing.prune_result import PruneResult, build_pruned, where_to_push
+from dataprune.publishing.prune_result import PruneResult
 from dataprune.scores._result import ScoreResult
 from dataprune.scores._score_traces import score_recorded
 from dataprune.selection._decide import check_strategy, make_choice
@@ -34,6 +35,7 @@ from dataprune.selection._decided import decide_from_scores
 from dataprune.sources import open_source
 from dataprune.sources._load import describe
 from dataprune.sources._resolve import resolve_recipe, with_default_model
+from dataprune.tables.flags import check_flags_path
 from dataprune.tables.join import join_tables
 from dataprune.tables.manifest import RowOrder, SourceRef
 from dataprune.tables.run_examples import RunExamples
@@ -134,7 +136,7 @@ def score(
             check_trainable(recipe, loaded)
             check_signals(recipe, loaded, signals)
             check_scores(recipe, loaded, wanted)
-        path = Path(out) if out is not None else table_path(folder, loaded, wanted)
+        path = Path(out) if out is not None else table_path(folder, loaded, wanted, recipe.flags)
         seen = Observed({}, {}, [], [], [])
         if any(signals.values()):
             seen = observe(recipe, loaded, signals, folder, on_progress)
@@ -148,8 +150,8 @@ def score(
     warnings += [f"left out: {why}" for why in columns.left_out.values()] + columns.constant
     meta = table_meta(recipe, loaded, seen, columns, timing)
     run = StoredUnits(recipe, RunExamples(loaded.examples, loaded.ref), seen.records, seen.missing)
-    found = {flag.name: flag.compute(run) for flag in flagging}
-    warnings += [text for result in found.values() for text in result.warnings]
+    found, left_out = compute_flags(flagging, run)
+    warnings += left_out + [text for result in found.values() for text in result.warnings]
     tables = [result.table() for result in found.values()]
     write_scores(path, loaded.examples, columns.values, meta, tables)
     return ScoreResult(
@@ -193,7 +195,7 @@ def flag(
     """
     from dataprune.scores._beside import in_sample_scores
 
-    target = None if out is None else check_table_path(out)
+    target = None if out is None else check_flags_path(out)
     stored = read_units(Path(work))
     [wanted] = find_flags([name], stored.recipe.task)
     found: LabelFlags = wanted.compute(stored, rule=rule)
@@ -261,7 +263,8 @@ def prune(
         drop_likely=drop_likely, relabel=relabel,
     )  # fmt: skip
     check_relabel(choice, view=view)
-    decided = decide_from_scores(table, recipe, choice, by)
+    decided = decide_from_scores(table, recipe, choice, by, order=order)
+    check_control(decided, control=control)
     result = PruneResult.of(choice, decided, tag)
     if dry_run:
         return result

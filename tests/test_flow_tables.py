@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,14 @@ def test_a_version_decided_by_a_joined_column_keeps_that_tables_account(
     assert pruned.manifest is not None
     assert len(pruned.manifest.scores.unit_ids) == 3
     assert pruned.manifest.scores.reliability == second.reliability["forgetting"]
+
+
+def test_a_table_that_is_made_again_loses_none_of_its_flags(
+    tiny: Callable[..., ScoreResult], caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny(flags=["label_issue"], seeds=5)
+    with caplog.at_level(logging.INFO, logger="dataprune"):
+        tiny(flags=["label_issue"], seeds=5)
+        assert "no longer hold" not in caplog.text
+        tiny(seeds=2, scores=["margin"])
+    assert "label_issue; use --out to keep both" in caplog.text

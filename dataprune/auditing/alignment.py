@@ -58,9 +58,10 @@ def check_labels(
 
 
 def _names_of_codes(flags: FlagTable, given: Codes, codes: Codes, found: list[str]) -> list[str]:
-    """Each code's most frequent class in the source; its number where no other name is right.
+    """Each code's most frequent class in the source; "class #n" where no name of it is right.
 
-    Two codes never get one name: of rows in another order some would then seem to agree.
+    A bare number might be another class's name. Two codes never get one name: of rows in another
+    order some would then seem to agree.
     """
     num_codes = int(max(given.max(), flags.column("suggested").max())) + 1
     together = np.zeros((num_codes, len(found)), dtype=np.int64)
@@ -69,6 +70,6 @@ def _names_of_codes(flags: FlagTable, given: Codes, codes: Codes, found: list[st
     for code, counts in enumerate(together):
         best = int(counts.argmax())
         is_free = counts[best] > 0 and best not in taken
-        names.append(found[best] if is_free else str(code))
+        names.append(found[best] if is_free else f"class #{code}")
         taken |= {best} if is_free else set()
     return names

@@ -16,6 +16,10 @@ from dataprune.core.files import sha256_file
 from dataprune.tables.flags import TIERS, FlagTable, read_flags, write_flags
 
 _LIKELY, _SUSPECT, _OK = TIERS
+_RULE = (
+    "by an audit, where it says something (label_q is 1 where a person judged the label wrong, 0 "
+    "where right)"
+)
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,26 @@ class Conclusion:
         tiers[list(self.verdicts.rows_called("right"))] = _OK
         return tiers
 
+    def label_q(self) -> npt.NDArray[np.float32]:
+        """Every row's probability that its label is wrong (n,): 1 or 0 where a person judged so."""
+        q: npt.NDArray[np.float32] = self.flags.column("label_q").astype(np.float32)  # a copy
+        q[list(self.verdicts.rows_called("wrong"))] = 1
+        q[list(self.verdicts.rows_called("right"))] = 0
+        return q
+
     def write(self, path: Path) -> int:
-        """Write the flags with the audit's tiers; gives how many rows are likely now."""
-        tiers = self.tiers()
+        """Write the flags with the audit's tiers; gives how many rows are likely now.
+
+        A selection by label_q keeps what was judged right, too, and drops what was judged wrong.
+        """
+        tiers, q = self.tiers(), self.label_q()
         columns = {name: self.flags.column(name) for name in self.flags.table.column_names}
         columns |= {"tier": tiers, "is_label_issue": tiers == _LIKELY}
+        score = np.where(q == columns["label_q"], columns["label_score"], 1 - q)
+        columns |= {"label_q": q, "label_score": score}
         meta = {k: v for k, v in self.flags.meta.items() if k not in {"format", "format_version"}}
         meta["audit"] = self.as_json()
-        meta["rule"] = f"by an audit, where it says something, else: {meta.get('rule')}"
+        meta["rule"] = f"{_RULE}, else: {meta.get('rule')}"
         if isinstance(meta.get("totals"), dict):
             counts = {name: int((tiers == name).sum()) for name in TIERS}
             meta["totals"] = {**meta["totals"], "tiers": counts}

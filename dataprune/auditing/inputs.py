@@ -31,11 +31,13 @@ class Inputs:
 
     keys: of the user's own id column, if it is known.
     class_names: of the flags' codes; None if neither the flags nor the source name them.
+    is_proven: whether contents, labels or a pinned source show that these are the flagged rows.
     """
 
     shown: list[Shown]
     keys: list[str] | None
     class_names: list[str] | None
+    is_proven: bool
 
 
 def open_flagged(
@@ -91,7 +93,9 @@ def read_inputs(flags: FlagTable, path: Path, source: Source, rows: Sequence[int
     in_order = picked.take(pa.array(at))
     key = source.columns.key
     keys = None if key is None else [str(v) for v in in_order.column(key).to_pylist()]
-    return Inputs(_shown(source, in_order), keys, names)
+    is_pinned = _recorded(flags, path) is not None
+    is_proven = is_pinned or labels is not None or "content_hash" in flags.table.column_names
+    return Inputs(_shown(source, in_order), keys, names, is_proven)
 
 
 def flag_class_names(flags: FlagTable, path: Path) -> list[str] | None:

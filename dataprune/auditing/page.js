@@ -9,6 +9,7 @@
   const verdicts = new Map(); // row -> word
   const done = []; // for undo: [place, the word before]
   let current = 0;
+  const unkept = new Set(); // rows whose verdict the browser has yet to keep
   let isKept = true; // whether the browser keeps verdicts
   let isSaved = true; // whether all are in a file
 
@@ -55,9 +56,21 @@
     return null;
   }
 
-  function keep() {
+  // Verdicts in the browser: a key for each row, so that of two tabs none overwrites the other's rows.
+
+  function keyOf(row) {
+    return storageKey + "." + row;
+  }
+
+  function keep(rows) {
+    for (const row of rows) unkept.add(row);
     try {
-      localStorage.setItem(storageKey, JSON.stringify(asFile()));
+      localStorage.setItem(storageKey, ""); // whether it takes anything
+      for (const row of [...unkept]) {
+        if (verdicts.has(row)) localStorage.setItem(keyOf(row), verdicts.get(row));
+        else localStorage.removeItem(keyOf(row));
+        unkept.delete(row);
+      }
       isKept = true;
     } catch (error) {
       isKept = false;
@@ -67,19 +80,30 @@
       : "This browser does not keep verdicts for this page: save before you close it.";
   }
 
+  // What is no verdict was not written by this page.
+  function take(row, word) {
+    if (WORDS.includes(word)) verdicts.set(row, word);
+    else verdicts.delete(row);
+  }
+
   function restore() {
-    let text = null;
     try {
-      text = localStorage.getItem(storageKey);
+      for (const { row } of items) {
+        if (!unkept.has(row)) take(row, localStorage.getItem(keyOf(row)));
+      }
     } catch (error) {
       isKept = false;
     }
-    if (text === null) return;
-    try {
-      takeFile(JSON.parse(text));
-    } catch (error) {
-      // Not what this page wrote: start without it.
-    }
+  }
+
+  // Another tab kept or undid a verdict: it is the latest, and no longer this tab's to undo.
+  function follow(event) {
+    const place = items.findIndex((item) => keyOf(item.row) === event.key);
+    if (place < 0) return;
+    unkept.delete(items[place].row);
+    take(items[place].row, event.newValue);
+    done.splice(0, done.length, ...done.filter(([where]) => where !== place));
+    mark();
   }
 
   function save() {
@@ -99,16 +123,17 @@
   async function load(input) {
     const file = input.files[0];
     if (!file) return;
-    let problem;
+    let problem, loaded;
     try {
-      problem = takeFile(JSON.parse(await file.text()));
+      loaded = JSON.parse(await file.text());
+      problem = takeFile(loaded);
     } catch (error) {
       problem = "This is not JSON; it may be cut short.";
     }
     input.value = "";
     if (problem === null) {
       done.length = 0;
-      keep();
+      keep(loaded.verdicts.map((entry) => entry.row));
       show(firstOpen());
       say("Loaded. " + told());
     } else {
@@ -128,7 +153,7 @@
     done.push([current, verdicts.get(row)]);
     verdicts.set(row, word);
     isSaved = false;
-    keep();
+    keep([row]);
     say(verdicts.size === items.length ? "All are judged: save them." : "");
     show(Math.min(current + 1, items.length - 1));
   }
@@ -139,7 +164,7 @@
     if (before === undefined) verdicts.delete(items[place].row);
     else verdicts.set(items[place].row, before);
     isSaved = false;
-    keep();
+    keep([items[place].row]);
     say("");
     show(place);
   }
@@ -176,18 +201,23 @@
     at("input").replaceChildren(shown(item));
     at("details").open = false;
     at("evidence").replaceChildren(...evidence(item));
-    for (const button of document.querySelectorAll("#verdicts button")) {
-      const isPressed = button.dataset.verdict === verdicts.get(item.row);
-      button.setAttribute("aria-pressed", String(isPressed));
-    }
     at("back").disabled = place === 0;
     at("next").disabled = place === items.length - 1;
+    mark();
+    if (at("card").getBoundingClientRect().top < 0) window.scrollTo(0, 0);
+  }
+
+  // All that verdicts change, and nothing else: the example that somebody looks at stays as it is.
+  function mark() {
+    for (const button of document.querySelectorAll("#verdicts button")) {
+      const isPressed = button.dataset.verdict === verdicts.get(items[current].row);
+      button.setAttribute("aria-pressed", String(isPressed));
+    }
     at("undo").disabled = done.length === 0;
     at("bar").max = items.length;
     at("bar").value = verdicts.size;
     at("status").textContent = told();
     strip();
-    if (at("card").getBoundingClientRect().top < 0) window.scrollTo(0, 0);
   }
 
   function shown(item) {
@@ -298,6 +328,12 @@
   at("undo").addEventListener("click", undo);
   at("save").addEventListener("click", save);
   at("load").addEventListener("change", (event) => load(event.target));
+  window.addEventListener("storage", follow);
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted) return; // a page that was asleep heard of nothing
+    restore();
+    mark();
+  });
   window.addEventListener("beforeunload", (event) => {
     if (!isSaved && !isKept) event.preventDefault();
   });
@@ -311,7 +347,9 @@
     at("strip").append(entry);
   });
   at("command").textContent = data.command;
+  at("unproven").hidden = !data.unproven;
+  at("unproven").textContent = data.unproven || "";
   restore();
-  keep();
+  keep([]);
   show(firstOpen());
 })();

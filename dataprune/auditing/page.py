@@ -17,7 +17,7 @@ _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 def render_page(data: dict[str, Any]) -> str:
     """The page of an audit.
 
-    data: id, flags_sha256, draw, command and items, as `page.js` reads them.
+    data: id, flags_sha256, draw, command, unproven and items, as `page.js` reads them.
     """
     style, script, body = (_part(f"page.{kind}") for kind in ("css", "js", "html"))
     policy = (

@@ -11,13 +11,17 @@ from typing import Any
 from dataprune.auditing.draw import Draw, claim_folder, make_draw
 from dataprune.auditing.inputs import Inputs, flag_class_names, open_flagged, read_inputs
 from dataprune.auditing.page import render_page
-from dataprune.auditing.sheet import is_filled_in, write_sheet
+from dataprune.auditing.sheet import is_changed, write_sheet
 from dataprune.auditing.verdicts import token_of
 from dataprune.core.files import sha256_file, write_text
 from dataprune.tables.flags import FlagTable, read_flags
 
 PAGE, SHEET = "audit.html", "audit.csv"
 _EVIDENCE = ("label_q", "oof_margin", "oof_vote_frac")
+UNPROVEN = (
+    "rows could not be proven to be the flagged ones: neither contents nor labels could be "
+    "compared; give --label, or flags from stored units"
+)
 
 log = logging.getLogger("dataprune")
 
@@ -27,7 +31,8 @@ class Prepared:
     """An audit that waits for its verdicts.
 
     source: where the inputs came from; None if the page shows rows and labels only.
-    sheet_kept: whether audit.csv was there, filled in, and left as it was.
+    is_proven: whether the inputs were shown to be those of the flagged rows, or there are none.
+    sheet_kept: whether audit.csv was there, not as it was written, and left as it was.
     unreadable: drawn rows whose input cannot be shown.
     page_bytes: how large the page is.
     """
@@ -35,6 +40,7 @@ class Prepared:
     draw: Draw
     folder: Path
     source: str | None
+    is_proven: bool
     sheet_kept: bool
     unreadable: tuple[int, ...]
     page_bytes: int
@@ -74,15 +80,19 @@ def prepare_audit(
     items = _items(flags, draw, inputs, names)
     claim_folder(folder, draw)
     sheet = folder / SHEET
-    kept = is_filled_in(sheet)
+    rows = [_sheet_row(item, draw, inputs) for item in items]
+    kept = is_changed(sheet, rows)
     if not kept:
-        write_sheet(sheet, [_sheet_row(item, draw, inputs) for item in items])
-    write_text(folder / PAGE, render_page(_page_data(path, draw, items)))
+        write_sheet(sheet, rows)
+    is_proven = inputs is None or inputs.is_proven
+    data = {**_page_data(path, draw, items), "unproven": None if is_proven else UNPROVEN}
+    write_text(folder / PAGE, render_page(data))
     bad = [i["row"] for i in items if (i["input"] or {}).get("kind") == "unreadable"]
     return Prepared(
         draw=draw,
         folder=folder,
         source=opened.uri if opened else None,
+        is_proven=is_proven,
         sheet_kept=kept,
         unreadable=tuple(bad),
         page_bytes=(folder / PAGE).stat().st_size,

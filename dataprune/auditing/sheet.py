@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,35 @@ from dataprune.core.errors import TableError
 from dataprune.core.files import atomic_path
 
 _MOST_FIELD = 1 << 30  # a text may be longer than the 128 KiB that Python's reader takes
-# A spreadsheet takes a cell that begins so for a formula, and runs it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes a cell that begins with such a sign, full-width or not, for a formula and runs
+# it. Where cells begin depends on its language: after semicolons, say, whatever the quotes are, and
+# then a line break within a cell ends the row.
+_FORMULA = re.compile("(^|[;,])([\\s\"']*)([=+\\-@\uff1d\uff0b\uff0d\uff20])")
+_CONTROL = re.compile("\r\n|[\\x00-\\x1f\\x7f-\\x9f\u2028\u2029]")  # line breaks, tabs and such
 
 
 def write_sheet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows, all with the same keys, as CSV; text that looks like a formula gets a leading '.
+    """Write rows, all with the same keys, as CSV.
 
-    Lone surrogates, which UTF-8 cannot hold, become question marks.
+    Text that looks like a formula, from its start or any separator on, gets a ' before it; line
+    breaks and tabs become spaces. Lone surrogates, which UTF-8 cannot hold, become question marks.
     """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(_as_csv(rows))
+
+
+def is_changed(path: Path, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a file is there that is not these rows as written: it may be somebody's work."""
+    return path.exists() and path.read_bytes() != _as_csv(rows)
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(rows[0])
     for row in rows:
         writer.writerow([_cell(value) for value in row.values()])
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(out.getvalue().encode("utf-8", errors="replace"))
+    return out.getvalue().encode("utf-8", errors="replace")
 
 
 def read_sheet(path: Path) -> list[dict[str, str]]:
@@ -53,17 +67,7 @@ def read_sheet(path: Path) -> list[dict[str, str]]:
         csv.field_size_limit(before)
 
 
-def is_filled_in(path: Path) -> bool:
-    """Whether a file at this path may hold somebody's verdicts; what cannot be read may, too."""
-    if not path.exists():
-        return False
-    try:
-        rows = read_sheet(path)
-    except TableError:
-        return True
-    return any(row.get("verdict", "?").strip() for row in rows)
-
-
 def _cell(value: Any) -> Any:
-    text = isinstance(value, str) and value.startswith(_FORMULA)
-    return f"'{value}" if text else value
+    if not isinstance(value, str):
+        return value
+    return _FORMULA.sub(r"\1\2'\3", _CONTROL.sub(" ", value))

@@ -24,6 +24,7 @@ from dataprune.tables.manifest import first_problem
 FORMAT = "dataprune.verdicts"
 FORMAT_VERSION = 1
 WORDS = ("wrong", "right", "unsure")
+_KEYS = {word[0]: word for word in WORDS}  # what the page's keys are, a sheet may say too
 _COLUMNS = ("row", "verdict", "draw")
 
 
@@ -171,6 +172,7 @@ def _filled_in(path: Path, rows: list[dict[str, str]]) -> Iterator[tuple[int, st
     """Rows that have a verdict; an empty cell is none."""
     for number, cells in enumerate(rows, start=2):
         word = cells["verdict"].strip().lower()
+        word = _KEYS.get(word, word)
         row = cells["row"].strip()
         if not _is_number(row):
             raise TableError(f"{path} has {row[:40]!r} as row in line {number} of the table")

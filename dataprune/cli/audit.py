@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def _refuse(options: dict[str, Any], why: str) -> None:
 
 
 def _prepare(flags: Path, folder: Path, drawing: dict[str, Any], *, as_json: bool) -> None:
-    from dataprune.auditing.prepare import PAGE, SHEET, prepare_audit
+    from dataprune.auditing.prepare import PAGE, SHEET, UNPROVEN, prepare_audit
     from dataprune.cli.output import emit_json, talk, warn
 
     asked: dict[str, Any] = {
@@ -95,6 +96,8 @@ def _prepare(flags: Path, folder: Path, drawing: dict[str, Any], *, as_json: boo
             "the page shows rows and labels only, since these flags name no source; --source "
             "PATH|URI shows the inputs"
         )
+    if not made.is_proven:
+        warnings.append(UNPROVEN)
     if made.unreadable:
         rows = ", ".join(map(str, made.unreadable[:5])) + (", ..." if made.unreadable[5:] else "")
         warnings.append(f"inputs that cannot be shown: {len(made.unreadable)} (row {rows})")
@@ -104,7 +107,10 @@ def _prepare(flags: Path, folder: Path, drawing: dict[str, Any], *, as_json: boo
             "smaller sample (-n) makes it smaller"
         )
     if made.sheet_kept:
-        warnings.append(f"{sheet} has verdicts and was left as it was")
+        warnings.append(
+            f"{sheet} is not as this audit writes it and was left as it was, since that may be "
+            "somebody's work; remove it to have it anew"
+        )
     warn(warnings)
     if as_json:
         told = {k: v for k, v in draw.as_json().items() if k not in {"format", "format_version"}}
@@ -133,11 +139,11 @@ def _conclude(
 ) -> None:
     from dataprune.auditing.conclude import conclude_audit
     from dataprune.cli.output import emit_json, emit_table, warn
-    from dataprune.tables.scores import check_table_path
+    from dataprune.tables.flags import check_flags_path
 
-    target = None if out is None else check_table_path(out)
-    if target is not None and target.resolve() == flags.resolve():
+    if out is not None and Path(out).resolve() == flags.resolve():
         raise click.UsageError("--out names the audited flags themselves: write to another file")
+    target = None if out is None else check_flags_path(out, audited=True)
     found = conclude_audit(flags, verdicts, **bounds)
     skipped = len(found.verdicts.skipped)
     warnings = []
@@ -148,7 +154,7 @@ def _conclude(
         )
     warn(warnings)
     likely = found.write(target) if target is not None else None
-    sentence = _sentence(found, out)
+    sentence = _sentence(found, out, likely or 0)
     if as_json:
         told = {**found.as_json(), "likely_after": likely, "flags": out, "warnings": warnings}
         emit_json({**told, "sentence": sentence})
@@ -159,8 +165,9 @@ def _conclude(
     ]
     counts = found.as_json()["verdicts"]
     words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    judged, population = len(found.verdicts.judged), found.verdicts.draw.population
     emit_table(
-        f"{len(found.verdicts.judged)} of {found.verdicts.draw.population} flags judged: {words}",
+        f"{judged} of {population} flagged rows judged; their labels: {words}",
         ["most suspicious", "flags", "judged", "wrong flags", "estimate", "at most"],
         rows,
     )
@@ -171,20 +178,24 @@ def _conclude(
         click.echo(out)
 
 
-def _sentence(found: Any, out: str | None) -> str:
-    """What the audit says, for people."""
+def _sentence(found: Any, out: str | None, likely: int) -> str:
+    """What the audit says, for people; with the command to go on with."""
     alpha = f"{100 * found.alpha:g}%"
+    drop = (
+        f"dataprune prune scores.parquet --with {shlex.quote(out or 'AUDITED.parquet')} "
+        "--drop-likely --name mine --tag v1"
+    )
     if found.passed is None:
+        seen = f". Drop the {likely:,} whose label you judged wrong with {drop}" if likely else ""
         return (
             f"No prefix can be said to have at most {alpha} wrong flags; nothing is safe to drop "
             "unseen: judge more rows (-n; for a second look halve --delta), or accept a higher "
-            "--alpha"
+            f"--alpha{seen}"
         )
     known = (
         "each was judged" if found.passed.is_census else f"{100 * (1 - found.delta):g}% confidence"
     )
     write = "" if out else "write them with --out AUDITED.parquet, then "
-    drop = f"dataprune prune ... --with {out or 'AUDITED.parquet'} --drop-likely"
     these = f"these {found.passed.rows:,} flags are wrong ({known})"
     return f"At most {alpha} of {these}: {write}drop them with {drop}"
 

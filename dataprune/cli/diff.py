@@ -14,7 +14,7 @@ from dataprune.cli.options import json_option, store_option
 @store_option
 @json_option
 def command(name: str, tag1: str, tag2: str, store: str, *, as_json: bool) -> None:
-    """Compare NAME@TAG1 with NAME@TAG2: rows added and removed, settings that differ."""
+    """Compare NAME@TAG1 with NAME@TAG2: rows added, removed, relabelled; settings that differ."""
     from dataprune.cli.output import emit_json, emit_table, talk
     from dataprune.publishing.open import open_version
     from dataprune.versions.diff import diff_versions
@@ -29,6 +29,8 @@ def command(name: str, tag1: str, tag2: str, store: str, *, as_json: bool) -> No
         f"{name}@{tag1} keeps {told['kept'][0]}, {name}@{tag2} keeps {told['kept'][1]}: "
         f"{told['in_both']} in both, {told['added']} added, {told['removed']} removed"
     )
+    if told["relabelled"]:
+        click.echo(f"of the rows in both, {told['relabelled']} have another suggested label")
     rows = [[c, n["added"], n["removed"]] for c, n in told["classes"].items()]
     if rows:
         emit_table("Rows by class", ["class", "added", "removed"], rows)

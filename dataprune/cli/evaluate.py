@@ -48,6 +48,8 @@ def command(
 ) -> int:
     """Retrain the probe on NAME@TAG, its control and the full data, for equally many steps.
 
+    A relabelled version trains on its suggested_label; every arm is tested on labels as given.
+
     Accuracies come with 95 % intervals over seeds; gains are paired by seed.
     """
     from dataprune import flow
@@ -95,6 +97,11 @@ def command(
             f"({result.held_out}); 95 % intervals over seeds, not over test rows"
         )
         emit_table(title, header, rows)
+        if relabelled := [r["arm"] for r in result.rows if r["labels"] != "given"]:
+            click.echo(
+                f"trained on suggested_label: {', '.join(relabelled)}; every arm is tested on "
+                "labels as given"
+            )
     if result.status == "partial":
         warn([f"PARTIAL: {len(result.failed)} units are missing from these figures"])
         return 3

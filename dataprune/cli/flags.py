@@ -12,6 +12,8 @@ from dataprune.cli.options import json_option
 if TYPE_CHECKING:
     from dataprune.flags.label_issue import LabelFlags
 
+_MEMORIZES = 0.05
+
 
 @click.command("flags")
 @click.argument("work", required=False, type=click.Path(file_okay=False))
@@ -91,13 +93,13 @@ def _from_files(
     from dataprune.core.files import sha256_file
     from dataprune.flags._files import read_labels, read_probabilities
     from dataprune.flags.label_issue import flag_votes
-    from dataprune.tables.scores import check_table_path
+    from dataprune.tables.flags import check_flags_path
 
     if not probs or labels is None:
         raise click.UsageError(
             "give WORK, the run folder of a scoring, or --probs and --labels, files of your own"
         )
-    target = None if out is None else check_table_path(out)
+    target = None if out is None else check_flags_path(out)
     votes, class_names = read_probabilities([Path(path) for path in probs])
     result = flag_votes(
         votes,
@@ -134,8 +136,11 @@ def show_totals(totals: dict[str, Any]) -> None:
     ]
     plateau = totals.get("train_plateau")
     if plateau is not None:
-        held_out = f", {plateau['held_out']:.1%} held out" if plateau["held_out"] else ""
-        trained = f"training accuracy {1 - plateau['rate']:.1%}{held_out}"
+        trained = f"training accuracy {1 - plateau['rate']:.1%}"
+        if plateau["held_out"] is not None:
+            trained += f", {plateau['held_out']:.1%} on held-out folds"
+            if 1 - plateau["rate"] - plateau["held_out"] > _MEMORIZES:
+                trained += ": memorized, so too low"
         rows.append(["noise by training (experimental)", _share(plateau["rate"]), trained])
     rows += [
         ["often confused", f"{c['given']}, truly {c['true']}", f"about {c['rows']:.0f} rows"]

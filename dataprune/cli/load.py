@@ -51,7 +51,7 @@ def command(
         ["rows", f"{selection.rows_out} of {selection.rows_in}"],
         ["kind", manifest.kind],
         ["commit", version.commit],
-        ["strategy", f"{selection.strategy}, score {selection.by}, seed {selection.seed}"],
+        ["kept", f"{selection.in_words}, seed {selection.seed}"],
         ["source", f"{manifest.source.uri} ({manifest.source.fingerprint[:12]})"],
         ["control of", manifest.control_of],
         ["fingerprint", manifest.fingerprint[:12]],

@@ -158,6 +158,7 @@ def _summary(result: Any) -> dict[str, Any]:
         "rows_out": result.rows_out,
         "classes": result.classes,
         "reasons": result.reasons,
+        "relabelled": result.relabelled,
         "warnings": result.warnings,
         "tag": result.tag,
         "created": result.created,
@@ -188,6 +189,8 @@ def _show(result: Any, version: str, *, dry_run: bool) -> None:
     emit_table(title, ["class", "source", "kept", "dropped", "kept share"], rows)
     reasons = ", ".join(f"{reason} {count}" for reason, count in result.reasons.items())
     click.echo(f"reasons: {reasons}", err=True)
+    if result.relabelled is not None:
+        click.echo(f"suggested_label differs from the label in {result.relabelled} rows")
     if dry_run:
         click.echo("dry run: nothing was built", err=True)
         return

@@ -161,12 +161,11 @@ def _of_hub(repo: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
 
 def _in_short(version: dict[str, Any]) -> dict[str, Any]:
     """What fits a terminal: --json tells the rest."""
-    by = f" by {version['by']}" if version["by"] and version["strategy"] != "random" else ""
     row = {
         "name": version["name"],
         "tag": version["tag"],
         "rows": f"{version['rows']} of {version['of']}",
-        "kept": f"{version['strategy']}{by}" + (", a view" if version["kind"] == "view" else ""),
+        "kept": version["kept"] + (", a view" if version["kind"] == "view" else ""),
     }
     if "commit" in version:
         row |= {"commit": version["commit"][:8], "yanked": version["yanked"]}
@@ -184,5 +183,6 @@ def _told(manifest: Any) -> dict[str, Any]:
         "class_balance": selection.class_balance,
         "strategy": selection.strategy,
         "by": selection.by,
+        "kept": selection.in_words,
         "control_of": manifest.control_of,
     }

@@ -20,6 +20,7 @@ from dataprune.probe.plan import PROBE_VERSION, groups_of, model_inputs, reading
 from dataprune.probe.tasks import TASKS
 from dataprune.runs.ledger import Record
 from dataprune.sources._load import Loaded
+from dataprune.tables.flags import SUGGESTED
 
 ENTRYPOINT = "dataprune.evaluation.retrain:retrain_unit"
 FULL = "full"
@@ -33,7 +34,8 @@ class Arms:
     """What every arm shares, and each arm's training rows.
 
     rows: {arm: int64 positions in the source}; `full` is everything that is not held out.
-    shared: arrays for the units.
+    shared: arrays for the units; `targets/ARM` for an arm that trains on labels of its own.
+    relabelled: arms that train on their suggested labels; every arm is tested on given ones.
     held_out: "test" or "20% held out".
     num_steps: optimiser steps of every arm: what the recipe trains the full arm for.
     metric: what arms are compared by: accuracy, exact match or R2.
@@ -41,16 +43,21 @@ class Arms:
 
     rows: dict[str, Rows]
     shared: Shared
+    relabelled: list[str]
     held_out: str
     num_steps: int
     num_test_rows: int
     metric: str
 
 
-def make_arms(recipe: Recipe, loaded: Loaded, kept: dict[str, Rows]) -> Arms:
+def make_arms(
+    recipe: Recipe, loaded: Loaded, kept: dict[str, Rows], suggested: dict[str, Rows]
+) -> Arms:
     """Lay out the arms: full data, then each version's kept rows, less what is held out.
 
     Without a test split a stratified share, hashed from content, is held out of every arm.
+    suggested: {arm: class of every row of the source} for versions with suggested labels, which
+        they train on. What is held out keeps its given labels.
 
     Raises:
         UsageError: an arm has no rows left to train on.
@@ -73,6 +80,9 @@ def make_arms(recipe: Recipe, loaded: Loaded, kept: dict[str, Rows]) -> Arms:
         "targets": task.targets(loaded.labels, train),
         **{f"rows/{arm}": positions for arm, positions in rows.items()},
     }
+    for arm, labels in suggested.items():
+        used = np.where(held_out, loaded.labels, labels)
+        shared[f"targets/{arm}"] = task.targets(used, train)
     if loaded.test is None:
         shared["held_out"] = held_out
         if loaded.inputs is not None:
@@ -83,7 +93,7 @@ def make_arms(recipe: Recipe, loaded: Loaded, kept: dict[str, Rows]) -> Arms:
     steps_per_epoch = len(rows[FULL]) // batch_size
     num_steps = recipe.probe.schedule_epochs * steps_per_epoch
     num_test_rows = int(held_out.sum()) if loaded.test is None else len(loaded.test.labels)
-    return Arms(rows, shared, told, num_steps, num_test_rows, task.metric)
+    return Arms(rows, shared, list(suggested), told, num_steps, num_test_rows, task.metric)
 
 
 def _task_name(recipe: Recipe) -> str:
@@ -120,6 +130,7 @@ def retrain_units(recipe: Recipe, loaded: Loaded, arms: Arms, num_seeds: int) ->
                 "inputs": reading_of(recipe),
                 "test": loaded.test.ref.fingerprint if loaded.test else _sha256(arms.shared),
                 "rows": rows_sha256[arm],
+                **_own_labels(arms, arm),
                 "probe_version": PROBE_VERSION,
             }
             unit_id = fingerprint(identity)[:32]
@@ -127,12 +138,20 @@ def retrain_units(recipe: Recipe, loaded: Loaded, arms: Arms, num_seeds: int) ->
     return units
 
 
+def _own_labels(arms: Arms, arm: str) -> dict[str, str]:
+    """What an arm's own labels add to the identity of its units; nothing if it has given ones."""
+    if arm not in arms.relabelled:
+        return {}
+    targets = np.asarray(arms.shared[f"targets/{arm}"])[arms.rows[arm]]
+    return {"targets": hashlib.sha256(targets.tobytes()).hexdigest()}
+
+
 def _sha256(shared: Shared) -> str:
     return hashlib.sha256(np.asarray(shared["held_out"]).tobytes()).hexdigest()
 
 
 def compare(units: list[Unit], records: dict[str, Record], arms: Arms) -> list[dict[str, Any]]:
-    """A row per arm: the metric, its 95 % interval over seeds, and the paired gain over full.
+    """A row per arm: labels it trained on, metric, 95 % interval over seeds, paired gain over full.
 
     Intervals are Student's t over seeds; None with one seed.
     """
@@ -147,6 +166,7 @@ def compare(units: list[Unit], records: dict[str, Record], arms: Arms) -> list[d
         row: dict[str, Any] = {
             "arm": arm,
             "num_rows": len(arms.rows[arm]),
+            "labels": SUGGESTED if arm in arms.relabelled else "given",
             "seeds": len(values),
             **_interval(name, list(values.values())),
             "per_seed": [values[s] for s in sorted(values)],

@@ -32,8 +32,8 @@ def retrain_unit(
     """Train on the rows of one arm and write `quality.json`.
 
     spec: probe, task, num_outputs, root_seed, seed, arm, num_steps, threads, device.
-    shared: inputs, targets, mean and std (not for text), `rows/<arm>`, and test_inputs and
-    test_targets or the mask held_out.
+    shared: inputs, targets, mean and std (not for text), `rows/<arm>`, `targets/<arm>` if it trains
+    on labels of its own, and test_inputs and test_targets or the mask held_out.
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
     with pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device:
@@ -53,7 +53,8 @@ def _train_and_test(
     task = TASKS.get(spec["task"])
     generator = seeded_generator(*salt)
     rows = tensor_of(np.asarray(shared[f"rows/{spec['arm']}"]))
-    batches = make_batches(shared, "", rows, probe, generator, device)
+    targets = shared.get(f"targets/{spec['arm']}", shared["targets"])
+    batches = make_batches({**shared, "targets": targets}, "", rows, probe, generator, device)
     test, held_out = batches, None
     if "test_inputs" in shared:
         test = make_batches(shared, "test_", None, probe, generator, device)

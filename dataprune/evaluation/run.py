@@ -21,6 +21,7 @@ from dataprune.runs.ledger import Ledger
 from dataprune.sources._load import Loaded
 from dataprune.tables.manifest import portable_recipe
 from dataprune.versions.load import LoadedVersion, load_version
+from dataprune.versions.relabel import suggested_labels
 from dataprune.versions.store import LocalStore
 
 log = logging.getLogger("dataprune")
@@ -82,12 +83,19 @@ def retrain_and_compare(
 ) -> EvaluationResult:
     """Retrain the recipe's probe on every arm, at equal steps, and compare accuracies.
 
+    A version with suggested labels trains on these; tests are by given labels.
+
     Raises:
         ProbeError: every unit failed.
         BusyError: another process works in the folder.
     """
     check_model(recipe, loaded)
-    arms = make_arms(recipe, loaded, {v.tag: np.sort(v.rows) for v in versions})
+    suggested = {
+        v.tag: suggested_labels(v.scores.table, v.decisions_table)
+        for v in versions
+        if v.manifest.selection.relabel
+    }
+    arms = make_arms(recipe, loaded, {v.tag: np.sort(v.rows) for v in versions}, suggested)
     units = retrain_units(recipe, loaded, arms, num_seeds)
     log.info(
         "%d arms x %d seeds of %d steps, tested on the %s",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dataprune.core.errors import UsageError
+from dataprune.core.errors import PartialError, UsageError
 from dataprune.core.registry import Registry
 
 
@@ -47,6 +47,17 @@ def find_flags(names: Iterable[str], task: str | None) -> list[Flag]:
             hint="leave the flag out",
         )
     return found
+
+
+def compute_flags(flags: Iterable[Flag], units: Any) -> tuple[dict[str, Any], list[str]]:
+    """Each flag's result by name; and of those that too few units finished for, a sentence why."""
+    found, left_out = {}, []
+    for flag in flags:
+        try:
+            found[flag.name] = flag.compute(units)
+        except PartialError as exc:
+            left_out.append(f"left out: {flag.name}: {exc.message}")
+    return found, left_out
 
 
 FLAGS: Registry[Flag] = Registry("dataprune.flags", "FLAG", "flag")

@@ -27,7 +27,7 @@ def anchor_counts(means: Means, labels: Labels) -> npt.NDArray[np.int64]:
     """C[given, best]: given labels of each class's anchors, (C, C).
 
     A class's anchors are the surest of the rows whose most probable class it is: a twentieth of
-    them, or 100 if that is more, but no more than half. Rows as sure as the last one count too.
+    them, or 100 if that is more, but no more than about half. Rows as sure as the last count too.
     """
     num_classes = means.num_classes
     best = means.best()

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprune.flags._blocks import over_blocks
-from dataprune.flags._means import TINY, TOP, Means, kept, some
+from dataprune.flags._means import TINY, Means, kept, some
 from dataprune.flags._scale import best_scale, softmax
 from dataprune.flags._votes import Labels, Values, Vote
+from dataprune.tables.heldout import TOP
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def weigh(votes: Sequence[Vote], labels: Labels, *, seed: int) -> Evidence:
 
     over_blocks(work, n, num_classes)
     num_votes = (choices_Sn >= 0).sum(axis=0, dtype=np.int32)
-    again = calibrate(means, seed=seed) if num_votes.max() > 1 else 1.0
+    again = _calibrate(means, seed=seed) if num_votes.max() > 1 else 1.0
     return Evidence(means, margin, vote_frac, num_votes, choices_Sn, tuple(temperatures), again)
 
 
@@ -164,7 +165,7 @@ def margins_of(logits_bC: Values, labels: Labels) -> Values:
     return margins
 
 
-def calibrate(means: Means, *, seed: int) -> float:
+def _calibrate(means: Means, *, seed: int) -> float:
     """Calibrate means on the given labels, in place; the temperature."""
     chosen = some(np.arange(len(means)), means.p_nR.shape[1], (seed, 1 << 20))
     part = means.taken(chosen)

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprune.flags._votes import Labels, Values
+from dataprune.tables.heldout import TOP
 
-TOP = 32
 TINY = 1e-30  # no class is impossible: what the posterior divides by is never 0
 _LEAST = 1e-15  # of probability for the classes that are not kept
 

@@ -6,8 +6,9 @@ Held-out probabilities p are those of the *given* label, noise included.
 2. pi is sharpened: pi^beta, normalised, with the beta under which the given labels are most
    likely, sum over rows of -log (T pi^beta)[given]. A model that was fitted to noisy labels is
    less sure of the truth than of what the noise does, and one number undoes most of that.
-3. For given label y, q = 1 - T[y, y] pi[y] / (T pi)[y], and the suggested label is argmax over k
-   of T[y, k] pi[k].
+3. For given label y, q = 1 - T[y, y] pi[y] / (T pi)[y]. The most probable true label is argmax over
+   k of T[y, k] pi[k]; the best other one leaves y out, because with three classes and more several
+   rivals may make y improbable though none of them is ahead of it.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ _COUNTED = 1e-4  # of a row, for the joint
 class Posterior:
     """What is believed of n rows.
 
-    q: float64 (n,) in [0, 1]. suggested: int32 (n,).
+    q: float64 (n,) in [0, 1]. best, other: int32 (n,), the most probable true label, and that of
+        the classes other than the given one.
     joint: rows given j that are truly k, float64 (C, C), without rows of less than 1 in 10,000.
     """
 
     q: Values
-    suggested: npt.NDArray[np.int32]
+    best: npt.NDArray[np.int32]
+    other: npt.NDArray[np.int32]
     joint: Values
 
 
@@ -120,7 +123,7 @@ def judge(
 ) -> Posterior:
     """Step 3."""
     n, num_classes = len(means), means.num_classes
-    q, suggested = np.empty(n), np.empty(n, dtype=np.int32)
+    q, (best, other) = np.empty(n), np.empty((2, n), dtype=np.int32)
 
     def work(rows: slice) -> tuple[Labels, Values]:
         own, place = labels[rows], means.place[rows]
@@ -130,7 +133,9 @@ def judge(
         joint_bR /= joint_bR.sum(axis=1, keepdims=True)
         every = np.arange(len(own))
         q[rows] = np.clip(1 - joint_bR[every, place], 0, 1)
-        suggested[rows] = classes_bR[every, joint_bR.argmax(axis=1)]
+        best[rows] = classes_bR[every, joint_bR.argmax(axis=1)]
+        rivals_bR = np.where(classes_bR == own[:, None], -1.0, joint_bR)
+        other[rows] = classes_bR[every, rivals_bR.argmax(axis=1)]
         counted = joint_bR > _COUNTED
         pairs = (own[:, None] * num_classes + classes_bR)[counted]
         return pairs, joint_bR[counted]
@@ -138,7 +143,7 @@ def judge(
     parts = over_blocks(work, n, means.p_nR.shape[1])
     pairs, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
     joint: Values = np.bincount(pairs, weights, minlength=num_classes**2).astype(np.float64)
-    return Posterior(q, suggested, joint.reshape(num_classes, num_classes))
+    return Posterior(q, best, other, joint.reshape(num_classes, num_classes))
 
 
 def _slices(n: int, rows: int = 1 << 16) -> list[slice]:

@@ -12,11 +12,15 @@ import numpy.typing as npt
 
 from dataprune.flags._evidence import Evidence, weigh_again
 from dataprune.flags._posterior import judge, log_truth
+from dataprune.flags._scale import BETA_RANGE
 from dataprune.flags._votes import Labels, Values, Vote
 
 WEAK_AGREEMENT = 0.85  # below it, consensus flagged one correct label in ten; not tuned
+_WEAK_FOR = 0.6
+_LEAST_SHARP, _MOST_SHARP = 1.01 * BETA_RANGE[0], 0.99 * BETA_RANGE[1]
+_LEAST_PLANTED = 100
 _USUAL = 10  # rows
-_MOST_UNNAMED = 0.25
+_SHOWN = 5
 _FAR_APART = 3  # times the lowest estimate
 _NOTABLE = 0.05
 _MOST_PLANTED = 2000
@@ -54,8 +58,13 @@ def agreement_of(choices_Sn: npt.NDArray[np.int32]) -> float | None:
     return same / pairs if pairs else None
 
 
+def votes_for_labels(evidence: Evidence) -> float:
+    """The share of votes whose best class is the given one."""
+    return 1 - float(np.average(evidence.vote_frac, weights=evidence.num_votes))
+
+
 def noise_rates(
-    evidence: Evidence, agreement: float | None, confident_joint: float, mean_q: float
+    votes_for: float, agreement: float | None, confident_joint: float, mean_q: float
 ) -> dict[str, float | None]:
     """Three estimates of the share of wrong labels, and the range they span.
 
@@ -63,7 +72,6 @@ def noise_rates(
         rate A: a vote that repeats itself less often than another vote is held against the labels.
     confident_joint: its off-diagonal share. mean_q: the mean of q.
     """
-    votes_for = 1 - float(np.average(evidence.vote_frac, weights=evidence.num_votes))
     found = {
         "agreement": max(0.0, 1 - votes_for / agreement) if agreement else None,
         "confident_joint": confident_joint,
@@ -89,14 +97,14 @@ def planted_recall(
 
     unsuspected: rows to plant in (tier ok); a planted label there is an error almost surely.
     random: any other class, equally often. transition: drawn from the estimated noise, given that
-        it errs. Each None where nothing could be planted.
+        it errs. Each None where nothing could be planted, or in fewer than 100 rows.
     """
     rng = np.random.default_rng((seed, 1 << 21))
     rows = unsuspected
     if len(rows) > _MOST_PLANTED:
         rows = np.sort(rng.choice(rows, _MOST_PLANTED, replace=False))
     found: dict[str, Any] = {"random": None, "transition": None}
-    if len(rows):
+    if len(rows) >= _LEAST_PLANTED:
         truth, num_classes = labels[rows], len(noise.transition)
         errors = noise.transition.copy()
         np.fill_diagonal(errors, 0)
@@ -149,8 +157,8 @@ def warnings_of(
     evidence: Evidence,
     votes: Sequence[Vote],
     labels: Labels,
-    agreement: float | None,
-    rates: Mapping[str, float | None],
+    told: Mapping[str, Any],
+    names: Sequence[str] | None,
 ) -> list[str]:
     """What makes these flags weak, a sentence each."""
     found = []
@@ -163,22 +171,39 @@ def warnings_of(
             f"{single} of {len(evidence.num_votes)} rows have one held-out vote: the sign of its "
             "margin stands for consensus; two to five votes flag better"
         )
+    agreement, rates, votes_for = told["agreement"], told["noise_rate"], told["votes_for"]
+    if votes_for < _WEAK_FOR:
+        found.append(
+            f"votes name the given label of {votes_for:.1%} of the rows only: the models are weak, "
+            "or most labels wrong; expect false `likely`, and act on none without an audit"
+        )
+    if not _LEAST_SHARP < told["sharpness"] < _MOST_SHARP:
+        found.append(
+            f"the posterior's sharpness is at its bound ({told['sharpness']:.4g}): the votes tell "
+            "nothing of the labels"
+        )
     if agreement is not None and agreement < WEAK_AGREEMENT:
         found.append(
             f"votes agree with each other on {agreement:.1%} only (below {WEAK_AGREEMENT:.0%}): "
-            "the models are too weak for their consensus to be trusted; expect false `suspect`"
+            "the models are too weak for their consensus to be trusted; expect false flags, "
+            "`suspect` above all"
         )
-    usual = np.flatnonzero(np.bincount(labels) >= _USUAL)
-    named = np.unique(evidence.choices_Sn)
-    never = np.setdiff1d(usual, named)
-    if len(never) > _MOST_UNNAMED * len(usual):
+    counts = np.bincount(labels)
+    rare = np.flatnonzero((counts > 0) & (counts < _USUAL))
+    if len(rare):
+        found.append(
+            f"{len(rare)} classes have fewer than {_USUAL} rows: hardly any model has learned "
+            f"them, and flags of their rows say little ({_listed(rare, names)})"
+        )
+    usual = np.flatnonzero(counts >= _USUAL)
+    never = np.setdiff1d(usual, np.unique(evidence.choices_Sn))
+    if len(never):
         found.append(
             f"{len(never)} of {len(usual)} classes with {_USUAL} rows and more are no vote's best "
-            "class anywhere: the models have not learned them, and nothing here can be trusted"
+            "class anywhere: their rows are flagged whether right or wrong "
+            f"({_listed(never, names)})"
         )
     low, high = rates["low"], rates["high"]
-    assert low is not None
-    assert high is not None
     if high > _FAR_APART * low and high - low > _NOTABLE:
         found.append(
             f"estimates of the noise rate are far apart, {low:.1%} to {high:.1%}: hard examples, "
@@ -188,3 +213,8 @@ def warnings_of(
     if agreement == 1:
         found.append("all votes name the same class everywhere: are they one model's?")
     return found
+
+
+def _listed(classes: Labels, names: Sequence[str] | None) -> str:
+    shown = [str(k) if names is None else names[k] for k in classes[:_SHOWN].tolist()]
+    return ", ".join(shown) + (", ..." if len(classes) > _SHOWN else "")

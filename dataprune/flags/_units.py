@@ -1,7 +1,8 @@
 """Votes from a run's stored units: what each probe said of the fold that it did not train on.
 
-A repeat of cross-fitting holds every row out once, so it is one vote; each of its units is
-calibrated on its own fold first.
+A repeat of cross-fitting holds every row out once, so it is one vote with one temperature. Its
+units are trained alike; a temperature for each would be fitted to the labels of its fold, and a
+fold that happens to hold few errors would then be surest and vouch for the others.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ import numpy.typing as npt
 from dataprune.core.errors import PartialError, TableError, UsageError
 from dataprune.core.files import read_json
 from dataprune.core.recipe import Recipe, parse_recipe
-from dataprune.flags._evidence import calibrate, fit_temperature
-from dataprune.flags._means import TOP, Means, some
 from dataprune.flags._votes import ArrayVote, Labels, Values, Vote
 from dataprune.runs.ledger import Ledger, Record
-from dataprune.tables.heldout import HeldOut, read_heldout
+from dataprune.tables.heldout import TOP, HeldOut, read_heldout
 from dataprune.tables.run_examples import NAME, RunExamples, read_run_examples
 
+_LEAST = 1e-12  # of probability, that a logsumexp in float32 can tell
 HELD_OUT = "heldout.parquet"
 HOW = "score with --flag label_issue, or with holdout: {folds: 5, repeats: 2} in the recipe"
 
@@ -43,33 +43,34 @@ class StoredUnits:
 
 @dataclass(frozen=True)
 class TopVote:
-    """A vote that is stored for a row's 32 largest logits and the label's, calibrated."""
+    """A vote that is stored for a row's 32 largest logits and the label's.
 
-    means: Means
+    classes_nR: int32 (n, 33), the label last. log_p_nR: float32, their log probabilities.
+    log_other_n: float32 (n,), that of each other class: what is left, shared alike.
+    """
+
     name: str
+    num_classes: int
+    classes_nR: npt.NDArray[np.int32]
+    log_p_nR: npt.NDArray[np.float32]
+    log_other_n: npt.NDArray[np.float32]
     held_out: npt.NDArray[np.bool_]
 
     @property
     def values(self) -> npt.NDArray[Any]:
-        """Probabilities of the kept classes, float32 (n, 33)."""
-        return self.means.p_nR
+        """What is stored of the kept classes."""
+        return self.log_p_nR
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and classes."""
-        return len(self.means), self.means.num_classes
+        return len(self.held_out), self.num_classes
 
     def logits(self, rows: slice | Labels) -> Values:
-        """As `Vote.logits`; classes that are not kept share what is left alike."""
-        part = self.means.taken(rows)
-        logits_bR, _ = part.with_rest(slice(None))
-        logits_bC = np.repeat(logits_bR[:, -1:], part.num_classes, axis=1)
-        every = np.arange(len(part))[:, None]
-        classes_bR = part.classes(slice(None))
-        twice = part.twice(slice(None))
-        logits_bC[every, classes_bR[:, :TOP]] = logits_bR[:, :TOP]
-        alone = np.flatnonzero(~twice)
-        logits_bC[alone, classes_bR[alone, TOP]] = logits_bR[alone, TOP]
+        """As `Vote.logits`."""
+        others = self.log_other_n[rows].astype(np.float64)
+        logits_bC = np.repeat(others[:, None], self.num_classes, axis=1)
+        np.put_along_axis(logits_bC, self.classes_nR[rows], self.log_p_nR[rows], axis=1)
         logits_bC[~self.held_out[rows]] = 0.0
         return logits_bC
 
@@ -109,9 +110,7 @@ def read_units(work: Path) -> StoredUnits:
     return StoredUnits(recipe, examples, dict(sorted(records.items())), sorted(missing))
 
 
-def votes_of(
-    records: Mapping[int, Record], labels: Labels, num_classes: int, *, seed: int
-) -> list[Vote]:
+def votes_of(records: Mapping[int, Record], labels: Labels, num_classes: int) -> list[Vote]:
     """One vote per repeat, rows that no finished unit of it held out left out.
 
     labels: class indices, int64 (n,).
@@ -124,7 +123,7 @@ def votes_of(
     for record in records.values():
         repeats.setdefault(int(record.identity["repeat"]), []).append(record)
     votes = [
-        _vote(f"repeat {repeat}", list(_outputs(several)), labels, num_classes, seed=seed)
+        vote_of(f"repeat {repeat}", list(_outputs(several)), labels, num_classes)
         for repeat, several in sorted(repeats.items())
     ]
     alone = np.flatnonzero(~np.any([vote.held_out for vote in votes], axis=0))
@@ -143,47 +142,32 @@ def _outputs(records: Sequence[Record]) -> Iterator[HeldOut]:
         yield read_heldout(record.path(HELD_OUT))
 
 
-def _vote(
-    name: str, parts: Sequence[HeldOut], labels: Labels, num_classes: int, *, seed: int
-) -> Vote:
+def vote_of(name: str, parts: Sequence[HeldOut], labels: Labels, num_classes: int) -> Vote:
+    """The held-out outputs of a repeat's units as one vote."""
     n = len(labels)
     held_out = np.zeros(n, dtype=np.bool_)
     for part in parts:
         held_out[part.rows] = True
-    if parts[0].outputs is None:
-        means = Means.empty(n, num_classes, labels)
-        assert means.classes_nR is not None
-        means.p_nR[:], means.classes_nR[:], means.place[:] = 1.0 / num_classes, 0, 0
+    if parts[0].outputs is not None:
+        values = np.full((n, num_classes), np.nan, dtype=np.float32)
         for part in parts:
-            own = _means_of(part, labels, num_classes)
-            calibrate(own, seed=seed)
-            assert own.classes_nR is not None
-            rows = part.rows
-            means.p_nR[rows], means.classes_nR[rows] = own.p_nR, own.classes_nR
-            means.place[rows] = own.place
-        return TopVote(means, name, held_out)
-    values = np.full((n, num_classes), np.nan, dtype=np.float32)
+            values[part.rows] = part.outputs
+        return ArrayVote(values, name, is_logits=True, held_out=held_out, floor=0.0)
+    classes_nR = np.zeros((n, TOP + 1), dtype=np.int32)
+    log_p_nR = np.zeros((n, TOP + 1), dtype=np.float32)
+    log_other_n = np.zeros(n, dtype=np.float32)
     for part in parts:
-        assert part.outputs is not None
-        chosen = some(np.arange(len(part.rows)), num_classes, (seed, 1 << 23))
-        fitted = part.outputs[chosen].astype(np.float64)
-        temperature = fit_temperature(fitted, labels[part.rows[chosen]])
-        values[part.rows] = part.outputs / temperature
-    return ArrayVote(values, name, is_logits=True, held_out=held_out, floor=0.0)
-
-
-def _means_of(part: HeldOut, labels: Labels, num_classes: int) -> Means:
-    """Stored logits as probabilities; the 33rd column is the label's own."""
-    assert part.top_classes is not None
-    assert part.top_logits is not None
-    assert part.logsumexp is not None
-    assert part.label_logit is not None
-    own = labels[part.rows]
-    among = part.top_classes == own[:, None]
-    present = among.any(axis=1)
-    logits = np.concatenate([part.top_logits, part.label_logit[:, None]], axis=1)
-    p_kR = np.exp(logits.astype(np.float64) - part.logsumexp[:, None])
-    p_kR[present, TOP] = 0
-    classes_kR = np.concatenate([part.top_classes, own[:, None]], axis=1).astype(np.int32)
-    place = np.where(present, among.argmax(axis=1), TOP)
-    return Means(p_kR.astype(np.float32), classes_kR, place, num_classes)
+        assert part.top_classes is not None
+        assert part.top_logits is not None
+        assert part.logsumexp is not None
+        assert part.label_logit is not None
+        rows, own = part.rows, labels[part.rows, None]
+        logits = np.concatenate([part.top_logits, part.label_logit[:, None]], axis=1)
+        log_p_kR = logits.astype(np.float64) - part.logsumexp[:, None]
+        alone = ~(part.top_classes == own).any(axis=1)
+        told = np.exp(log_p_kR[:, :TOP]).sum(axis=1) + alone * np.exp(log_p_kR[:, TOP])
+        left = np.maximum(1 - told, _LEAST) / (num_classes - TOP - alone)
+        classes_nR[rows] = np.concatenate([part.top_classes, own], axis=1)
+        log_p_nR[rows] = log_p_kR
+        log_other_n[rows] = np.minimum(np.log(left), log_p_kR[:, :TOP].min(axis=1))
+    return TopVote(name, num_classes, classes_nR, log_p_nR, log_other_n, held_out)

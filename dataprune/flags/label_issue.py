@@ -160,7 +160,7 @@ def flag_units(stored: StoredUnits, *, rule: str = "tiers") -> LabelFlags:
     table, ref = stored.examples.table, stored.examples.ref
     labels = table.column("label").to_numpy().astype(np.int64)
     records, seed = stored.records, stored.recipe.seed
-    votes = votes_of(records, labels, len(ref.class_names), seed=seed)
+    votes = votes_of(records, labels, len(ref.class_names))
     names = list(ref.class_names)
     found = judge_votes(votes, labels, class_names=names, seed=seed, rule=rule)
     plateau = train_plateau(records.values(), stored.recipe.checkpoints)
@@ -200,21 +200,27 @@ def judge_votes(
         confident.noise_rate(confident.calibrated_joint(counts, given)),
     )  # fmt: skip
     told = _totals(votes, evidence, columns, believed, noise, class_names, seed)
-    warnings = totals.warnings_of(evidence, votes, given, told["agreement"], told["noise_rate"])
+    warnings = totals.warnings_of(evidence, votes, given, told, class_names)
     found = LabelFlags(columns, transition, told, warnings, class_names)
-    return found if filter_by is None else _by_cleanlab(found, votes, given, filter_by)
+    if filter_by is None:
+        return found
+    return _by_cleanlab(found, believed, cleanlab.verdicts(votes, given, filter_by), filter_by)
 
 
 def _by_cleanlab(
-    found: LabelFlags, votes: Sequence[Vote], given: Labels, filter_by: str
+    found: LabelFlags, believed: Posterior, flagged: npt.NDArray[np.bool_], filter_by: str
 ) -> LabelFlags:
     """The same evidence with cleanlab's verdicts; what it would find of planted ones is unknown."""
-    flagged = cleanlab.verdicts(votes, given, filter_by)
     planted = {**found.totals["planted_recall"], "random": None, "transition": None}
     tier = np.where(flagged, TIERS[0], TIERS[2])
     return replace(
         found,
-        columns={**found.columns, "tier": tier, "is_label_issue": flagged},
+        columns={
+            **found.columns,
+            "suggested": _suggested(tier, believed),
+            "tier": tier,
+            "is_label_issue": flagged,
+        },
         totals={
             **found.totals,
             "tiers": {name: int((tier == name).sum()) for name in TIERS},
@@ -237,18 +243,24 @@ def _columns(given: Labels, believed: Posterior, evidence: Evidence) -> dict[str
     q = believed.q
     likely = is_likely(q, evidence.vote_frac)
     either = (q > _MOST_Q) | (evidence.vote_frac >= _CONSENSUS)
+    tier = np.select([likely, either], TIERS[:2], TIERS[2])
     return {
         "row": np.arange(len(given)),
         "given": given.astype(np.int32),
-        "suggested": believed.suggested,
+        "suggested": _suggested(tier, believed),
         "label_q": q.astype(np.float32),
         "label_score": (1 - q).astype(np.float32),
         "oof_margin": evidence.margin.astype(np.float32),
         "oof_vote_frac": evidence.vote_frac.astype(np.float32),
         "n_votes": evidence.num_votes,
-        "tier": np.select([likely, either], TIERS[:2], TIERS[2]),
+        "tier": tier,
         "is_label_issue": likely,
     }
+
+
+def _suggested(tier: npt.NDArray[Any], believed: Posterior) -> npt.NDArray[np.int32]:
+    """What to call a row: if its label is suspected, something else."""
+    return np.where(tier == TIERS[2], believed.best, believed.other)
 
 
 def _totals(
@@ -262,14 +274,15 @@ def _totals(
 ) -> dict[str, Any]:
     given, tier = columns["given"].astype(np.int64), columns["tier"]
     agreement = totals.agreement_of(evidence.choices_Sn)
-    mean_q = float(believed.q.mean())
+    votes_for, mean_q = totals.votes_for_labels(evidence), float(believed.q.mean())
     return {
         "rows": len(given),
         "classes": len(noise.transition),
         "votes": len(votes),
         "tiers": {name: int((tier == name).sum()) for name in TIERS},
-        "noise_rate": totals.noise_rates(evidence, agreement, noise.confident_joint, mean_q),
+        "noise_rate": totals.noise_rates(votes_for, agreement, noise.confident_joint, mean_q),
         "agreement": agreement,
+        "votes_for": votes_for,
         "planted_recall": totals.planted_recall(
             votes, evidence, given, np.flatnonzero(tier == "ok"), noise, is_likely, seed=seed
         ),

@@ -57,6 +57,8 @@ _BALANCES = {
     "matched": "matched, as many rows of each class as the version it is compared with",
 }
 
+_AUDITED = {"likely": "likely", "flagged": "likely or suspect"}
+
 
 @dataclass(frozen=True)
 class Card:
@@ -166,9 +168,28 @@ def _of_flags(card: Card) -> str:
             "likely wrong, and for all others their own. The label as it came is untouched."
         )
     about = card.scores_meta["flags"][LABEL_ISSUE]
-    made = f", from a table with sha256 {code(about['sha256'])}" if about.get("sha256") else ""
-    audited = " A person has audited them." if about.get("audit") is not None else ""
+    made = f", values with sha256 {code(about['sha256'])}" if about.get("sha256") else ""
+    audited = f" {_of_audit(about['audit'])}" if about.get("audit") else ""
     return f"{said} Flags: {escaped(about['rule'], longest=1000)}{made}.{audited}"
+
+
+def _of_audit(audit: dict[str, Any]) -> str:
+    """What a person judged of flags, and what follows; of suggested labels it says nothing."""
+    words = audit.get("verdicts", {})
+    judged = sum(words.get(word, 0) for word in ("wrong", "right", "unsure"))
+    tiers = _AUDITED.get(audit.get("tier", ""), "likely")
+    of = f"{audit.get('population', 0):,} rows that were flagged {tiers}"
+    said = f"A person judged the labels of {judged:,} of {of}."
+    alpha, rows = audit.get("alpha"), audit.get("passed_rows")
+    if alpha is None:
+        return said
+    if not rows:
+        return f"{said} No part of these flags was shown to have at most {alpha:.0%} wrong ones."
+    sure = f" (confidence {1 - audit['delta']:.0%})" if "delta" in audit else ""
+    return (
+        f"{said} Of the {rows:,} most suspicious ones ({audit.get('passed_share') or 0:.0%}) at "
+        f"most {alpha:.0%} were flagged wrongly{sure}."
+    )
 
 
 def _loading(card: Card) -> list[str]:

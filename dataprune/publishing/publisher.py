@@ -340,7 +340,7 @@ def _published(
 def _message(manifest: Manifest) -> str:
     selection = manifest.selection
     rows = f"{selection.rows_out} of {selection.rows_in} rows"
-    return f"{manifest.name}@{manifest.version}: {rows}, {selection.strategy}"
+    return f"{manifest.name}@{manifest.version}: {rows}, {selection.in_words}"
 
 
 def check_source(version: str, kind: str, source: SourceRef) -> None:

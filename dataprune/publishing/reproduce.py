@@ -85,25 +85,44 @@ def _commands(card: Card) -> str:
     if manifest.control_of:
         version = f"{manifest.name}@{manifest.control_of}"
         return f"{score}\n# then as the card of {version} says, with --control added"
+    asked = manifest.recipe.get("prune", {})
     flags = [] if selection.keep == ALL_LEFT else ["--keep", str(selection.keep)]
-    flags += ["--drop-likely"] if selection.drop_likely else []
-    flags += ["--relabel"] if selection.relabel else []
+    for name in ("drop_likely", "relabel"):
+        flags += _switch(name, on=getattr(selection, name), usual=asked.get(name, False))
     flags += ["--by", card.by] if card.by else []
     flags += ["--strategy", selection.strategy]
     for name, value in selection.params.items():
         flags += ["--param", f"{name}={json.dumps(value)}"]
     flags += ["--seed", str(selection.seed), "--class-balance", selection.class_balance]
-    flags += ["--min-per-class", str(selection.min_per_class)] if selection.min_per_class else []
+    if selection.min_per_class or asked.get("min_per_class"):
+        flags += ["--min-per-class", str(selection.min_per_class)]
     if selection.max_per_group is not None:
         flags += ["--max-per-group", str(selection.max_per_group)]
     flags += ["--name", manifest.name, "--tag", manifest.version]
     flags += ["--view"] if manifest.kind == "view" else []
-    flags += ["--order", "score"] if manifest.result.order == "score" else []
-    if card.scores_meta.get("flags", {}).get(LABEL_ISSUE, {}).get("sha256"):
-        flags += ["--with", "FLAGS.parquet"]
-    elif manifest.scores.unit_ids != card.scores_meta.get("unit_ids"):
-        flags += ["--with", "OTHER-SCORES.parquet"]
+    if manifest.result.order != asked.get("order", "source"):
+        flags += ["--order", manifest.result.order]
+    flags += _joined(card)
     return f"{score}\ndataprune prune scores.parquet {shlex.join(flags)}"
+
+
+def _switch(name: str, *, on: bool, usual: bool) -> list[str]:
+    """The option that turns something on, or off where the recipe asks for it."""
+    option = name.replace("_", "-")
+    return [f"--{option}"] if on else [f"--no-{option}"] if usual else []
+
+
+def _joined(card: Card) -> list[str]:
+    """Options for the tables that were joined to the scores: flags, and other scores."""
+    flags, meta = [], card.scores_meta
+    has_flags = bool(meta.get("flags", {}).get(LABEL_ISSUE, {}).get("sha256"))
+    if has_flags:
+        flags += ["--with", "FLAGS.parquet"]
+    from_flags = has_flags and card.manifest.scores.column == LABEL_ISSUE
+    elsewhere = card.manifest.scores.unit_ids != meta.get("unit_ids") and not from_flags
+    if meta.get("joined") or elsewhere:
+        flags += ["--with", "OTHER-SCORES.parquet"]
+    return flags
 
 
 def _files(files: Sequence[FileEntry]) -> str:

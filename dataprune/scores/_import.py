@@ -148,11 +148,12 @@ def import_scores(
         TableError: the file cannot be read, or a score is not a finite number; the row is named.
         UsageError: a wrong name or column, or not exactly one way to match rows.
     """
-    file, out = Path(file), check_table_path(out)
-    wanted = parse_wanted(scores)
-    matching = parse_matching(row=row, key=key, content_hash=content_hash, in_order=in_order)
+    file, out = Path(file), Path(out)
     if out.resolve() == file.resolve():
         raise UsageError(f"{out} is the file to import", hint="name another table to write")
+    check_table_path(out)
+    wanted = parse_wanted(scores)
+    matching = parse_matching(row=row, key=key, content_hash=content_hash, in_order=in_order)
     recipe = resolve_recipe(source, {})
     columns = [w.column for w in wanted]
     table = read_other(file, [c for c in (*columns, matching.column, label) if c is not None])

@@ -21,8 +21,12 @@ from dataprune.tables.scores import read_scores
 log = logging.getLogger("dataprune")
 
 
-def table_path(folder: Path, loaded: Loaded, wanted: Sequence[Score]) -> Path:
+def table_path(
+    folder: Path, loaded: Loaded, wanted: Sequence[Score], flags: Sequence[str] = ()
+) -> Path:
     """The run folder's own table; it may be made anew, but not taken from another source.
+
+    wanted, flags: what it will hold.
 
     Raises:
         UsageError: the folder holds scores of another source.
@@ -35,9 +39,8 @@ def table_path(folder: Path, loaded: Loaded, wanted: Sequence[Score]) -> Path:
                 f"{path} holds scores of another source, {before['source']['uri']}",
                 hint="choose another --work, or name the new table with --out",
             )
-        lost = sorted(
-            {spec["score"] for spec in before["scores"].values()} - {s.name for s in wanted}
-        )
+        kept = {*(score.name for score in wanted), *flags}
+        lost = sorted({spec["score"] for spec in before["scores"].values()} - kept)
         if lost:
             log.info("%s will no longer hold %s; use --out to keep both", path, ", ".join(lost))
     return path

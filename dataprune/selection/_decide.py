@@ -68,7 +68,7 @@ def make_choice(
     """What was asked for, and the recipe's defaults for what was not.
 
     Who asks for `drop_likely` or `relabel` and names no `keep` keeps all the others: the recipe's
-    `keep` was made for something else then.
+    `keep` was made for something else then, unless the recipe asks for that option itself.
 
     Raises:
         UsageError: neither says how much to keep, or one of the two leaves the other no effect.
@@ -80,7 +80,8 @@ def make_choice(
             "relabel has no effect with drop_likely: no row with a suggested label would be kept",
             hint="leave one out; what the recipe asks for goes by --no-relabel or --no-drop-likely",
         )
-    wanted = defaults.keep if keep is None and not (drop_likely or relabel) else keep
+    anew = (drops and not defaults.drop_likely) or (relabels and not defaults.relabel)
+    wanted = defaults.keep if keep is None and not anew else keep
     if wanted is None and not (drops or relabels):
         raise UsageError("nothing says how much to keep", hint="give --keep 0.5 or --keep 25000")
     same_strategy = strategy in {None, defaults.strategy}

@@ -17,9 +17,10 @@ from dataprune.selection._decide import (
     warnings_for,
     warnings_of_ties,
 )
-from dataprune.selection._label_issues import check_flagged, warnings_of_flags
+from dataprune.selection._label_issues import check_flagged, relabelled, warnings_of_flags
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.join import LABEL_ISSUE
+from dataprune.tables.manifest import RowOrder
 from dataprune.tables.scores import ScoreTable
 
 
@@ -29,6 +30,7 @@ class Decided:
 
     table: of decisions. column: the score beside them. by: that column, if the strategy reads it.
     classes: per class, rows in the source, kept and dropped. reasons: rows per reason.
+    relabelled: kept rows whose suggested label is not their own; None where none are suggested.
     """
 
     table: pa.Table
@@ -36,6 +38,7 @@ class Decided:
     by: str | None
     classes: dict[str, dict[str, int]]
     reasons: dict[str, int]
+    relabelled: int | None
     warnings: list[str]
 
     @property
@@ -45,9 +48,11 @@ class Decided:
 
 
 def decide_from_scores(
-    table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None
+    table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None, *, order: RowOrder = "source"
 ) -> Decided:
     """Decide by a column of a score table, the recipe's where none is named.
+
+    order: that the rows will be stored in; it decides nothing, and makes some choices matter.
 
     Raises:
         UsageError: no such column, flags that are not there, or as `decide`.
@@ -62,7 +67,7 @@ def decide_from_scores(
     class_names = table.meta["source"]["class_names"]
     decisions = decide(table.table, table.values(column), class_names, choice)
     warnings = warnings_of(decisions, table, choice, column if needs_score else None)
-    warnings += _without_effect(table, recipe, choice, by)
+    warnings += _without_effect(table, recipe, choice, by, order)
     if table.origin(column)["status"] == "partial":
         warnings.append("the score table is partial: some units failed; score again to complete it")
     return Decided(
@@ -71,11 +76,14 @@ def decide_from_scores(
         by=column if needs_score else None,
         classes=count_by_class(decisions, class_names),
         reasons=count_reasons(decisions),
+        relabelled=int(relabelled(table.table, decisions).sum()) if choice.relabel else None,
         warnings=warnings,
     )
 
 
-def _without_effect(table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None) -> list[str]:
+def _without_effect(
+    table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None, order: RowOrder
+) -> list[str]:
     """What was asked for and changes nothing: flags that nobody reads, a choice among all rows."""
     found = []
     reads_flags = choice.drop_likely or choice.relabel or by == LABEL_ISSUE
@@ -84,9 +92,9 @@ def _without_effect(table: ScoreTable, recipe: Recipe, choice: Choice, by: str |
     if choice.keep is None:
         usual = recipe.prune
         asked = {
-            "--by": by is not None,
-            "--strategy": choice.strategy != usual.strategy,
-            "--class-balance": choice.balance != usual.class_balance,
+            "--by": by is not None and order == "source",
+            "--strategy": choice.strategy != usual.strategy and order == "source",
+            "--class-balance": choice.balance != usual.class_balance and order == "source",
             "--min-per-class": choice.min_per_class != usual.min_per_class,
         }
         if names := ", ".join(name for name, given in asked.items() if given):

@@ -46,6 +46,15 @@ def is_likely(table: pa.Table) -> npt.NDArray[np.bool_]:
     return likely
 
 
+def relabelled(table: pa.Table, decided: pa.Table) -> npt.NDArray[np.bool_]:
+    """Which rows are kept, likely wrong, and suggested another label than their own, bool (n,)."""
+    keep = decided.column("keep").to_numpy(zero_copy_only=False)
+    differs = pc.not_equal(table.column("suggested"), table.column("label"))
+    found: npt.NDArray[np.bool_] = differs.to_numpy(zero_copy_only=False).astype(np.bool_)
+    found &= is_likely(table) & keep
+    return found
+
+
 def likely_last_first(table: pa.Table, ties: UInt64) -> npt.NDArray[np.int64]:
     """Places of rows whose label is likely wrong, int64, the least suspicious first.
 
@@ -65,8 +74,8 @@ def warnings_of_flags(decided: pa.Table, table: ScoreTable, *, relabels: bool) -
     found = []
     about, class_names = table.meta["flags"][LABEL_ISSUE], table.meta["source"]["class_names"]
     likely = is_likely(table.table)
-    if relabels and not (likely & decided.column("keep").to_numpy(zero_copy_only=False)).any():
-        found.append("no kept row is flagged likely, so the flags change no label")
+    if relabels:
+        found += _unchanged(decided, table.table, likely)
     elif not likely.any():
         found.append("no row is flagged likely, so the flags drop nothing")
     if losing := _losing(decided, class_names):
@@ -81,6 +90,21 @@ def warnings_of_flags(decided: pa.Table, table: ScoreTable, *, relabels: bool) -
     if about.get("audit") is None:
         found.append(_NOT_AUDITED)
     return found
+
+
+def _unchanged(decided: pa.Table, table: pa.Table, likely: npt.NDArray[np.bool_]) -> list[str]:
+    """What to know of kept rows that are likely wrong, and whose label stays."""
+    kept = int((likely & decided.column("keep").to_numpy(zero_copy_only=False)).sum())
+    changed = int(relabelled(table, decided).sum())
+    if not kept:
+        return ["no kept row is flagged likely, so the flags change no label"]
+    if changed == kept:
+        return []
+    same = (
+        f"the suggested label of {kept - changed} of the {kept} kept rows that are flagged likely "
+        "is their own, so it stays; make the flags again with this dataprune"
+    )
+    return [same]
 
 
 def _losing(decided: pa.Table, class_names: list[str]) -> list[tuple[str, float]]:

@@ -38,31 +38,32 @@ def resolve_recipe(recipe: str | Path | Recipe, changes: dict[str, Any]) -> Reci
                 place = place[section]
             place[key] = value
     if data["flags"] and data["holdout"]["repeats"] is None:
-        _cross_fit(data, changes.get("seeds"))
+        named = "folds" in recipe.holdout.model_fields_set
+        _cross_fit(data, recipe.holdout.folds if named else _FOLDS, changes.get("seeds"))
     return parse_recipe(data, where=f"recipe {recipe.name}")
 
 
-def _cross_fit(data: dict[str, Any], seeds: int | None) -> None:
-    """Flags need held-out votes: where a recipe does not say how many, five folds, twice.
+def _cross_fit(data: dict[str, Any], folds: int, seeds: int | None) -> None:
+    """Flags need held-out votes: where a recipe does not say how many, twice, in five folds.
 
     seeds: as asked for now; then so many repeats as they make.
 
     Raises:
         UsageError: they make no whole repeat.
     """
-    repeats, left = divmod(seeds or _FOLDS * _REPEATS, _FOLDS)
+    repeats, left = divmod(seeds or folds * _REPEATS, folds)
     if left:
         raise UsageError(
-            f"{seeds} seeds do not hold every row out equally often in {_FOLDS} folds, as flags "
+            f"{seeds} seeds do not hold every row out equally often in {folds} folds, as flags "
             "need it",
-            hint=f"give a multiple of {_FOLDS}, or holdout: {{folds: ..., repeats: ...}} in a "
+            hint=f"give a multiple of {folds}, or holdout: {{folds: ..., repeats: ...}} in a "
             "recipe",
         )
-    data["holdout"] |= {"folds": _FOLDS, "repeats": repeats}
-    data["seeds"] = _FOLDS * repeats
+    data["holdout"] |= {"folds": folds, "repeats": repeats}
+    data["seeds"] = folds * repeats
     log.info(
         "%s: held-out votes by cross-fitting, %d folds, repeats: %d, so %d seeds",
-        ", ".join(data["flags"]), _FOLDS, repeats, data["seeds"],
+        ", ".join(data["flags"]), folds, repeats, data["seeds"],
     )  # fmt: skip
 
 

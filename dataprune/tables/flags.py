@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprune.core.errors import TableError
-from dataprune.tables.parquet import check_schema, read_table, write_table
+from dataprune.core.errors import TableError, UsageError
+from dataprune.tables.parquet import check_schema, check_target, read_table, write_table
 
 FORMAT = "dataprune.flags"
 FORMAT_VERSION = 1
@@ -46,8 +46,8 @@ IN_SCORES = {"label_q": "label_issue"}  # a flag's number has the flag's name in
 DESCRIPTIONS = {
     "row": "position in the source, from 0, ascending: the join key",
     "given": "the label as it came: index into class_names, where those are known",
-    "suggested": "the most probable true label",
-    "label_q": "probability that the given label is wrong, 0..1",
+    "suggested": "the most probable true label; of a row that is likely or suspect, of the others",
+    "label_q": "probability that the given label is wrong, 0..1; of rows an audit judged 1 or 0",
     "label_score": "1 - label_q: low is bad",
     "oof_margin": "mean over held-out votes of log p(given) - the largest other log p, calibrated",
     "oof_vote_frac": "share of held-out votes against the given label, 0..1",
@@ -69,7 +69,7 @@ METADATA = {
     "source": "from stored units: the source, as in score tables; null otherwise",
     "unit_ids": "from stored units: the units whose votes these are",
     "missing": "from stored units: names of units that did not finish; [] if all did",
-    "audit": "after an audit, which then set the tiers: its draw, verdicts, alpha, delta, prefixes",
+    "audit": "after an audit, which set tiers and judged rows' label_q: draw, verdicts, bounds",
 }
 
 
@@ -103,12 +103,28 @@ def flag_table(columns: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) ->
     return FlagTable(table, meta)
 
 
+def check_flags_path(path: str | Path, *, audited: bool = False) -> Path:
+    """Where flags may be written; audited ones are not replaced by others.
+
+    Raises:
+        UsageError: as `check_target`, or flags are there that a person has audited.
+    """
+    target = check_target(path, FORMAT)
+    if target.is_file() and not audited and read_flags(target).meta.get("audit") is not None:
+        raise UsageError(
+            f"{target} holds flags that a person has audited", hint="name another file"
+        )
+    return target
+
+
 def write_flags(path: Path, columns: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) -> None:
     """Write flags; columns: {name: (n,)} of the contract.
 
     Raises:
         TableError: as `flag_table`.
+        UsageError: as `check_flags_path`.
     """
+    check_flags_path(path, audited=meta.get("audit") is not None)
     table = flag_table(columns, meta).table
     write_table(path, table, {"format": FORMAT, "format_version": FORMAT_VERSION, **meta})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprune.core.errors import AlignmentError, TableError, UsageError, nearest
-from dataprune.core.files import sha256_file
 from dataprune.tables import examples, flags
 from dataprune.tables.flags import (
     FlagTable,
@@ -73,7 +73,11 @@ def _join_scores(table: ScoreTable, path: Path, other_path: Path) -> ScoreTable:
         raise AlignmentError(f"{other_path} has other class names than {path}")
     names = other.table.schema.names[examples.first_columns(other.table) :]
     joined = _appended(table.table, other.table.select(names), other_path)
-    meta = {**table.meta, "scores": table.meta["scores"] | other.meta["scores"]}
+    meta = {
+        **table.meta,
+        "scores": table.meta["scores"] | other.meta["scores"],
+        "joined": [*table.meta.get("joined", []), *names],
+    }
     if "flags" in other.meta:
         meta["flags"] = table.meta.get("flags", {}) | other.meta["flags"]
     origins = table.origins | dict.fromkeys(names, other.meta)
@@ -111,7 +115,7 @@ def _join_flags(table: ScoreTable, path: Path, flags_path: Path) -> ScoreTable:
         "inputs": inputs,  # a version that is published tells no folders of this machine
         "class_names": names,
         "totals": _in_order(found.meta["totals"], index),
-        "sha256": sha256_file(flags_path),
+        "sha256": _values_sha256(columns),
     }
     origin = {
         "scores": specs,
@@ -130,6 +134,20 @@ def _join_flags(table: ScoreTable, path: Path, flags_path: Path) -> ScoreTable:
         meta=meta,
         origins=table.origins | dict.fromkeys(columns.schema.names, origin),
     )
+
+
+def _values_sha256(columns: pa.Table) -> str:
+    """Hash of flags by what they say of rows, not by the file that says it: inputs play no part."""
+    digest = hashlib.sha256()
+    for field in columns.schema:
+        digest.update(f"{field.name} {len(columns)}\n".encode())
+        values = columns.column(field.name)
+        if pa.types.is_string(field.type):
+            digest.update(json.dumps(values.to_pylist()).encode())
+        else:
+            numbers = values.to_numpy(zero_copy_only=False)
+            digest.update(numbers.astype(numbers.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
 
 
 def _appended(table: pa.Table, columns: pa.Table, path: Path) -> pa.Table:

@@ -25,7 +25,7 @@ TAG_PATTERN = r"^v[0-9]+(\.[0-9]+){0,2}(-[a-z0-9]+(\.[a-z0-9]+)*)*$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 RowOrder = Literal["source", "score"]
 _Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
-ALL_LEFT = "all"  # the budget of a version that keeps every row that it may
+ALL_LEFT: Literal["all"] = "all"  # the budget of a version that keeps every row that it may
 _OF_FLAGS = ("drop_likely", "relabel", "flags_sha256", "suggested_sha256")
 
 
@@ -82,7 +82,7 @@ class SelectionEntry(Strict):
     strategy: str
     by: str
     params: dict[str, Any]
-    keep: float | int | str
+    keep: float | int | Literal["all"]
     class_balance: str
     min_per_class: int
     max_per_group: int | None = None
@@ -96,11 +96,21 @@ class SelectionEntry(Strict):
     flags_sha256: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}$",
-        description="the table of flags used by these two; null if the scores had them themselves",
+        description="hash of the values of the joined flags used by these two, with the classes of "
+        "the scores; null if the scores had flags themselves",
     )
     suggested_sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="suggested labels of the kept rows"
     )
+
+    @property
+    def in_words(self) -> str:
+        """What was kept by which rule, in a few words."""
+        by = f" by {self.by}" if self.by and self.strategy != "random" else ""
+        kept = "all others" if self.drop_likely else "all"
+        said = [kept if self.keep == "all" else f"{self.strategy}{by}"]
+        said += ["no likely label issues"] * self.drop_likely + ["relabelled"] * self.relabel
+        return ", ".join(said)
 
     @model_serializer(mode="wrap")
     def _as_before_it_had_flags(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

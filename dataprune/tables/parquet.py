@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataprune.core.errors import TableError
+from dataprune.core.errors import TableError, UsageError
 from dataprune.core.files import atomic_path
 from dataprune.core.fingerprint import canonical_json
 
@@ -80,6 +80,33 @@ def _metadata(schema: pa.Schema) -> dict[str, Any]:
     raw = (schema.metadata or {}).get(METADATA_KEY, b"{}")
     meta = json.loads(raw)
     return meta if isinstance(meta, dict) else {}
+
+
+def check_target(path: str | Path, format_name: str) -> Path:
+    """Where a table may be written: a name that fits, and nothing there that would be lost.
+
+    Raises:
+        UsageError: the name says that it is no Parquet, or a file of another kind is there.
+    """
+    path = Path(path)
+    what = format_name.removeprefix("dataprune.")
+    if path.suffix not in {"", ".parquet"}:
+        raise UsageError(
+            f"tables of {what} are Parquet, and the name is {path}",
+            hint=f"name it {path.with_suffix('.parquet')}",
+        )
+    if path.is_file():
+        try:
+            found = _metadata(pq.read_schema(path)).get("format")
+        except (pa.ArrowException, OSError, ValueError):
+            found = None
+        if found != format_name:
+            holds = str(found).removeprefix("dataprune.") if found else "data of another kind"
+            raise UsageError(
+                f"{path} is there and holds {holds}, which {what} would replace",
+                hint="name another file, or move that one away",
+            )
+    return path
 
 
 def check_schema(table: pa.Table, expected: pa.Schema, *, what: str) -> None:

@@ -15,7 +15,7 @@ from dataprune.core.errors import TableError, UsageError, nearest
 from dataprune.core.fingerprint import HASH_VERSION
 from dataprune.tables import examples
 from dataprune.tables.flags import FlagTable, about_in_scores, in_score_table, score_spec
-from dataprune.tables.parquet import read_table, write_table
+from dataprune.tables.parquet import check_target, read_table, write_table
 
 FORMAT = "dataprune.scores"
 FORMAT_VERSION = 1
@@ -75,17 +75,12 @@ class ScoreTable:
 
 
 def check_table_path(path: str | Path) -> Path:
-    """Where a table may be written: a name that does not say it is something else than Parquet.
+    """Where scores may be written.
 
     Raises:
-        UsageError: the name has another suffix.
+        UsageError: as `check_target`.
     """
-    if Path(path).suffix not in {"", ".parquet"}:
-        raise UsageError(
-            f"score tables are Parquet, and the name is {path}",
-            hint=f"name it {Path(path).with_suffix('.parquet')}",
-        )
-    return Path(path)
+    return check_target(path, FORMAT)
 
 
 def write_scores(

@@ -43,7 +43,7 @@ from dataprune.tables.parquet import write_table
 from dataprune.tables.scores import ScoreTable
 from dataprune.versions.identity import rows_sha256, verify_files, version_identity
 from dataprune.versions.order import Arrangement, kept_rows, rows_per_shard
-from dataprune.versions.relabel import suggested_labels, suggested_sha256, with_suggested
+from dataprune.versions.relabel import COLUMN, suggested_labels, suggested_sha256, with_suggested
 from dataprune.versions.store import MANIFEST, LocalStore
 from dataprune.versions.tags import next_number, settle_tag
 from dataprune.versions.write import write_shards
@@ -328,4 +328,5 @@ def _write_data(
     arrangement = None
     if draft.order == "score":
         arrangement = Arrangement(rows, rows_per_shard(draft.ref))
-    return write_shards(source, keep, folder, draft.ref.split, arrangement)
+    suggested = COLUMN if draft.choice.relabel else None
+    return write_shards(source, keep, folder, draft.ref.split, arrangement, suggested=suggested)

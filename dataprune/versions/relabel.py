@@ -24,6 +24,7 @@ from dataprune.tables.manifest import Manifest
 
 COLUMN = SUGGESTED
 _FEATURES = b"huggingface"
+_FIELD_ID = b"PARQUET:field_id"
 Labels = npt.NDArray[np.int64]
 
 
@@ -88,7 +89,7 @@ def with_suggested(source: Source, labels: Labels, class_names: list[str]) -> So
             hint="rename it in the source and score again, or leave --relabel out",
         )
     assert source.columns.label is not None, "flags of labels are of a source with labels"
-    field = source.schema.field(source.columns.label).with_name(COLUMN)
+    field = _like_label(source.schema.field(source.columns.label))
     values = _class_values(source, field.type, class_names)
 
     def with_labels(batches: Iterator[pa.RecordBatch], row: int) -> Iterator[pa.RecordBatch]:
@@ -115,6 +116,12 @@ def with_suggested(source: Source, labels: Labels, class_names: list[str]) -> So
         batches=batches,
         file_batches=None if of_file is None else lambda i: with_labels(of_file(i), starts[i]),
     )
+
+
+def _like_label(label: pa.Field) -> pa.Field:
+    """The new column's field: the label's, but for its number in a Parquet file."""
+    told = {k: v for k, v in (label.metadata or {}).items() if k != _FIELD_ID}
+    return label.with_name(COLUMN).with_metadata(told or None)
 
 
 def _class_values(source: Source, kind: pa.DataType, class_names: list[str]) -> pa.Array:

@@ -32,11 +32,14 @@ def write_shards(
     folder: Path,
     split: str,
     arrangement: Arrangement | None = None,
+    *,
+    suggested: str | None = None,
 ) -> list[FileEntry]:
     """Write `folder/SPLIT-00000-of-0000N.parquet`; rows are recounted from the written files.
 
     keep: bool (num_rows,), which rows of the source to write. Memory is bounded by a row group.
     arrangement: the order to write them in, if not the source's; memory then holds a shard.
+    suggested: a second column of labels, recounted as the first is.
 
     Raises:
         AlignmentError: the source does not have as many rows as there are decisions.
@@ -44,6 +47,7 @@ def write_shards(
     """
     folder.mkdir(parents=True)
     shards = _Shards(source.schema, folder)
+    labels = [name for name in (source.columns.label, suggested) if name is not None]
     wanted: dict[Any, int] = {}
     spill = folder / ".spill"
     in_shards: Iterable[Iterable[pa.RecordBatch]] = (
@@ -54,13 +58,13 @@ def write_shards(
     for batches in in_shards:
         for batch in batches:
             shards.add(batch)
-            _count(batch, source.columns.label, wanted)
+            _count(batch, labels, wanted)
         if arrangement is not None:
             shards.end()
     if spill.exists():
         spill.rmdir()
     paths = shards.close()
-    _recount(paths, source.columns.label, wanted)
+    _recount(paths, labels, wanted)
     entries = []
     for i, path in enumerate(paths):
         final = path.with_name(f"{split}-{i:05d}-of-{len(paths):05d}.parquet")
@@ -195,24 +199,24 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
         yield path, kind
 
 
-def _count(batch: pa.RecordBatch, label: str | None, into: dict[Any, int]) -> None:
-    """Count rows by label; of labels that are lists, rows and the labels in them."""
+def _count(batch: pa.RecordBatch, labels: list[str], into: dict[Any, int]) -> None:
+    """Count rows by each column of labels; of labels that are lists, the labels in them."""
     into[_ROWS] = into.get(_ROWS, 0) + len(batch)
-    if label is None:
-        return
-    labels = batch.column(label)
-    if pa.types.is_nested(labels.type):
-        labels = pc.list_flatten(labels)
-    for entry in pc.value_counts(labels).to_pylist():
-        into[entry["values"]] = into.get(entry["values"], 0) + entry["counts"]
+    for name in labels:
+        column = batch.column(name)
+        if pa.types.is_nested(column.type):
+            column = pc.list_flatten(column)
+        for entry in pc.value_counts(column).to_pylist():
+            key = (name, entry["values"])
+            into[key] = into.get(key, 0) + entry["counts"]
 
 
-def _recount(paths: list[Path], label: str | None, wanted: dict[Any, int]) -> None:
+def _recount(paths: list[Path], labels: list[str], wanted: dict[Any, int]) -> None:
     written: dict[Any, int] = {}
     for path in paths:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(columns=None if label is None else [label]):
-                _count(batch, label, written)
+            for batch in file.iter_batches(columns=labels or None):
+                _count(batch, labels, written)
     if written != wanted:
         raise VersionError(
             f"written files hold {written.get(_ROWS, 0)} rows, {wanted.get(_ROWS, 0)} were kept, "

@@ -22,9 +22,9 @@ WAIT_S = 30
 
 
 class Browser:
-    """One page of a browser; commands go to it one by one.
+    """One page of a browser at a time, its tab; commands go to it one by one.
 
-    log: what the page was refused or threw.
+    log: what its pages were refused or threw.
     """
 
     def __init__(self, folder: Path, program: str) -> None:
@@ -48,13 +48,21 @@ class Browser:
         self.rest, self.number, self.session = b"", 0, ""
         self.log: list[str] = []
         self.loads = 0
+        self.downloads = folder / "downloads"
         pages = self.send("Target.getTargets")["targetInfos"]
-        page = next(p["targetId"] for p in pages if p["type"] == "page")
+        self._attach(next(p["targetId"] for p in pages if p["type"] == "page"))
+
+    def new_tab(self) -> str:
+        """Go to a new tab; gives the one before, for `session`."""
+        before, self.session = self.session, ""
+        self._attach(self.send("Target.createTarget", url="about:blank")["targetId"])
+        return before
+
+    def _attach(self, page: str) -> None:
         attached = self.send("Target.attachToTarget", targetId=page, flatten=True)
         self.session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.send(f"{domain}.enable")
-        self.downloads = folder / "downloads"
         where = {"behavior": "allow", "downloadPath": str(self.downloads)}
         self.send("Page.setDownloadBehavior", **where)
 
@@ -110,6 +118,13 @@ class Browser:
         """The text that a person sees in an element."""
         shown: str = self.run(f"document.querySelector({json.dumps(selector)}).innerText")
         return shown
+
+    def wait_for(self, selector: str, text: str) -> None:
+        """Wait until an element shows a text."""
+        end = time.monotonic() + WAIT_S
+        while self.text(selector) != text:
+            assert time.monotonic() < end, (selector, self.text(selector))
+            time.sleep(0.02)
 
     def press(self, *keys: str) -> None:
         """Press keys, one after another."""

@@ -221,11 +221,100 @@ def test_what_a_browser_kept_of_something_else_is_ignored(
     browser: Browser, texts: Prepared
 ) -> None:
     browser.open(url(texts))
-    for text in ("{", "null", '{"format": "dataprune.verdicts", "verdicts": [{"row": 1}]}'):
-        key = json.dumps(f"dataprune.audit.{texts.draw.id}")
+    for text in ("{", "", "Wrong", '{"format": "dataprune.verdicts", "verdicts": [{"row": 1}]}'):
+        key = json.dumps(f"dataprune.audit.{texts.draw.id}.{texts.draw.rows[0]}")
         browser.run(f"localStorage.setItem({key}, {json.dumps(text)})")
         browser.open(url(texts))
         assert browser.text("#status") == "0 of 60 judged"
+    assert browser.log == []
+
+
+def said_in(browser: Browser) -> dict[int, str]:
+    """The verdicts that a tab saves."""
+    browser.press("s")
+    return {entry["row"]: entry["verdict"] for entry in browser.saved()["verdicts"]}
+
+
+def test_two_tabs_of_an_audit_keep_each_others_verdicts(browser: Browser, texts: Prepared) -> None:
+    rows = texts.draw.rows
+    browser.open(url(texts))
+    browser.press("w")
+    first = browser.new_tab()
+    second = browser.session
+    browser.open(url(texts))
+    assert browser.text("#place").startswith("Example 2 of 60")
+    browser.press("r", "r")
+    browser.session = first
+    browser.wait_for("#status", "3 of 60 judged")
+    assert browser.text("#strip li:nth-child(3)") == "3 R"
+    pressed = "document.querySelector('#verdicts [aria-pressed=true]').dataset.verdict"
+    assert browser.text("#place").startswith("Example 2 of 60"), "what is looked at stays"
+    assert browser.run(pressed) == "right"
+    browser.press("u", "j", "w")
+    browser.session = second
+    browser.wait_for("#status", "4 of 60 judged")
+    browser.wait_for("#strip li:nth-child(2)", "2 U")
+    browser.press("z")
+    browser.session = first
+    browser.wait_for("#status", "3 of 60 judged, 1 skipped")
+    expected = {rows[0]: "wrong", rows[1]: "unsure", rows[3]: "wrong"}
+    assert said_in(browser) == expected
+    for session in (first, second):
+        browser.session = session
+        assert said_in(browser) == expected
+        browser.open("about:blank")
+        browser.open(url(texts))
+        assert said_in(browser) == expected
+    assert browser.log == []
+
+
+def test_a_verdict_that_another_tab_changed_is_not_undone(
+    browser: Browser, texts: Prepared
+) -> None:
+    browser.open(url(texts))
+    browser.press("w", "w")
+    first = browser.new_tab()
+    browser.open(url(texts))
+    browser.press("k", "r")
+    browser.session = first
+    browser.wait_for("#strip li:nth-child(2)", "2 R")
+    browser.press("z", "z")
+    assert said_in(browser) == {texts.draw.rows[1]: "right"}
+    assert browser.log == []
+
+
+def test_tabs_that_hear_nothing_of_each_other_lose_nothing(
+    browser: Browser, texts: Prepared
+) -> None:
+    deaf = "addEventListener('storage', event => event.stopImmediatePropagation(), true)"
+    browser.send("Page.addScriptToEvaluateOnNewDocument", source=deaf)
+    browser.open(url(texts))
+    first = browser.new_tab()
+    browser.open(url(texts))
+    browser.press("j", "r")
+    browser.session = first
+    browser.press("w")
+    assert browser.text("#status") == "1 of 60 judged"
+    browser.open("about:blank")
+    browser.open(url(texts))
+    assert said_in(browser) == {texts.draw.rows[0]: "wrong", texts.draw.rows[1]: "right"}
+
+
+def test_rows_that_are_not_proven_are_said_to_be(
+    browser: Browser, make_flags: Any, texts: Prepared, tmp_path: Path
+) -> None:
+    browser.open(url(texts))
+    assert browser.text("#unproven") == ""
+    source = tmp_path / "bare.parquet"
+    for i, value in enumerate(("a text", {"bytes": png(np.zeros((3, 3), np.uint8)), "path": None})):
+        kind = IMAGE if i else pa.string()
+        pq.write_table(pa.table({"input": pa.array([value] * N, kind)}), source)
+        flags, wanted = make_flags(N, name=f"{i}.parquet"), {"sample": 60, "tier": "likely"}
+        made = prepare_audit(flags, tmp_path / f"audit{i}", source=str(source), seed=0, **wanted)
+        assert not made.is_proven
+        browser.open(url(made))
+        assert "could not be proven to be the flagged ones" in browser.text("#unproven")
+        assert "give --label" in browser.text("#unproven")
     assert browser.log == []
 
 

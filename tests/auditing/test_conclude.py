@@ -77,7 +77,8 @@ def test_audited_flags_say_what_the_audit_said(make_flags: Any, tmp_path: Path) 
         by_rank = "likely" if place < 150 else "suspect"
         assert tier[row] == {"wrong": "likely", "right": "ok"}.get(word.get(row, ""), by_rank)
     assert number == (tier == "likely").sum()
-    for name in set(before.table.column_names) - {"tier", "is_label_issue"}:
+    changed = {"tier", "is_label_issue", "label_q", "label_score"}
+    for name in set(before.table.column_names) - changed:
         assert np.array_equal(before.column(name), after.column(name)), name
     told = after.meta["audit"]
     assert told == json.loads(json.dumps(found.as_json()))
@@ -85,6 +86,24 @@ def test_audited_flags_say_what_the_audit_said(make_flags: Any, tmp_path: Path) 
     assert told["flags_sha256"] == sha256_file(path)
     assert after.meta["class_names"] == ["a", "b", "c", "d"]
     assert after.meta["rule"].startswith("by an audit")
+
+
+def test_a_selection_by_label_q_heeds_the_verdicts(make_flags: Any, tmp_path: Path) -> None:
+    path = make_flags(900)
+    words = ("wrong", "right", "unsure")
+    found = conclude(path, lambda row: words[row % 7 % 3])
+    found.write(tmp_path / "AUDITED.parquet")
+    before, after = read_flags(path), read_flags(tmp_path / "AUDITED.parquet")
+    wrong, right = (list(found.verdicts.rows_called(word)) for word in ("wrong", "right"))
+    assert wrong
+    assert right
+    for name, of_wrong in {"label_q": 1, "label_score": 0}.items():
+        assert set(after.column(name)[wrong].tolist()) == {of_wrong}, name
+        assert set(after.column(name)[right].tolist()) == {1 - of_wrong}, name
+        others = np.setdiff1d(np.arange(900), wrong + right)
+        assert np.array_equal(after.column(name)[others], before.column(name)[others]), name
+    assert "label_q is 1 where a person judged the label wrong, 0 where right" in after.meta["rule"]
+    assert set(wrong) <= set(after.ranked(np.arange(900))[: len(wrong)].tolist())
 
 
 def test_totals_count_the_tiers_anew_and_further_columns_stay(
@@ -120,14 +139,14 @@ def test_unsure_counts_as_a_wrong_flag_and_is_not_dropped(make_flags: Any) -> No
 
 def test_a_skipped_row_counts_like_unsure(make_flags: Any) -> None:
     path = make_flags(900)
-    skipping = conclude(path, lambda row: None if row % 30 == 0 else "wrong", stop=100)
-    unsure = conclude(path, lambda row: "unsure" if row % 30 == 0 else "wrong", stop=100)
-    assert skipping.verdicts.skipped
-    last = max(i for i, row in enumerate(unsure.verdicts.draw.rows[:100]) if row % 30)
-    assert len(skipping.verdicts.judged) == last + 1
-    if last == 99:
-        assert skipping.prefixes == unsure.prefixes
-        assert np.array_equal(skipping.tiers(), unsure.tiers())
+    rows = conclude(path, lambda _: "wrong").verdicts.draw.rows
+    stop = max(i for i, row in enumerate(rows) if row % 30) + 1  # the last one has a verdict
+    skipping = conclude(path, lambda row: None if row % 30 == 0 else "wrong", stop=stop)
+    unsure = conclude(path, lambda row: "unsure" if row % 30 == 0 else "wrong", stop=stop)
+    assert len(skipping.verdicts.skipped) == len(unsure.verdicts.rows_called("unsure")) > 0
+    assert len(skipping.verdicts.judged) == stop
+    assert skipping.prefixes == unsure.prefixes
+    assert np.array_equal(skipping.tiers(), unsure.tiers())
 
 
 def test_a_census_is_exact(make_flags: Any) -> None:

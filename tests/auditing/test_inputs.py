@@ -75,10 +75,12 @@ def test_flags_without_names_take_the_sources(make_flags: Any, tmp_path: Path) -
     assert read(make_flags(N), texts(tmp_path / "t.parquet")).class_names == NAMES
 
 
-def test_a_class_that_no_label_has_keeps_its_number(make_flags: Any, tmp_path: Path) -> None:
+def test_a_class_that_no_label_has_is_never_a_bare_number(make_flags: Any, tmp_path: Path) -> None:
     flags = make_flags(N, given=np.arange(N) % 3, suggested=np.full(N, 4, np.int32))
     source = texts(tmp_path / "t.parquet", label=[NAMES[i % 3] for i in range(N)])
-    assert read(flags, source).class_names == [*NAMES[:3], "3", "4"]
+    assert read(flags, source).class_names == [*NAMES[:3], "class #3", "class #4"]
+    numbers = texts(tmp_path / "n.parquet", label=[str(4 - i % 3) for i in range(N)])
+    assert read(flags, numbers).class_names == ["4", "3", "2", "class #3", "class #4"]
 
 
 def test_integers_may_be_positions_of_the_flags_classes(make_flags: Any, tmp_path: Path) -> None:
@@ -90,8 +92,20 @@ def test_integers_may_be_positions_of_the_flags_classes(make_flags: Any, tmp_pat
 def test_a_source_without_labels_is_taken_by_its_rows(make_flags: Any, tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": [f"text {i}" for i in range(N)]}), tmp_path / "t.parquet")
     found = read(make_flags(N), tmp_path / "t.parquet")
-    assert found.class_names is None
+    assert (found.class_names, found.is_proven) == (None, False)
     assert found.shown[0]["text"] == "text 63"
+
+
+def test_labels_contents_or_a_pinned_source_prove_the_rows(make_flags: Any, tmp_path: Path) -> None:
+    source = texts(tmp_path / "t.parquet")
+    assert read(make_flags(N), source).is_proven
+    known = pinned(source)
+    assert read(make_flags(N, **known), None).is_proven
+    hashes = known.pop("content_hash")
+    assert read(make_flags(N, **known), None).is_proven, "the source is compared as a whole"
+    bare = pq.read_table(source).select(["text"])
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    assert read(make_flags(N, content_hash=hashes), tmp_path / "bare.parquet").is_proven
 
 
 @pytest.mark.parametrize("names", [NAMES, None])

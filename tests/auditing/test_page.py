@@ -169,3 +169,14 @@ def test_a_sheet_with_verdicts_is_kept(make_flags: Any, tmp_path: Path) -> None:
     assert prepare_audit(flags, folder, **draw).sheet_kept
     assert sheet.read_text() == filled
     assert (folder / "audit.html").exists()
+
+
+def test_notes_in_any_cell_of_a_sheet_are_kept(make_flags: Any, tmp_path: Path) -> None:
+    flags, folder = make_flags(900), tmp_path / "a"
+    draw = {"sample": 60, "tier": "likely", "seed": 0}
+    prepare_audit(flags, folder, **draw)
+    sheet = folder / "audit.csv"
+    noted = sheet.read_text().replace("\n", ",ask Ann\n", 2)
+    sheet.write_text(noted)
+    assert prepare_audit(flags, folder, **draw).sheet_kept
+    assert sheet.read_text() == noted

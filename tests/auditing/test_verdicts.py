@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dataprune.auditing.draw import make_draw
-from dataprune.auditing.sheet import is_filled_in, read_sheet, write_sheet
+from dataprune.auditing.sheet import is_changed, read_sheet, write_sheet
 from dataprune.auditing.verdicts import Verdicts, read_verdicts, token_of
 from dataprune.core.errors import AlignmentError, DatapruneError, TableError
 from dataprune.core.files import sha256_file
@@ -68,6 +68,12 @@ def test_both_files_give_the_same_verdicts(audit: Audit) -> None:
     assert found.wrong_flags == tuple(sorted({*audit.draw.rows[1::3], *audit.draw.rows[2::3]}))
 
 
+def test_a_sheet_may_say_it_with_the_pages_keys(audit: Audit) -> None:
+    said = [(row, "wru"[i % 3]) for i, row in enumerate(audit.draw.rows)]
+    words = {"w": "wrong", "r": "right", "u": "unsure"}
+    assert audit.read(audit.csv(said)).by_row == {row: words[key] for row, key in said}
+
+
 def test_who_stops_early_has_judged_a_prefix(audit: Audit) -> None:
     found = audit.read(audit.json([(row, "wrong") for row in audit.draw.rows[:7]]))
     assert (found.skipped, found.judged) == ((), tuple(sorted(audit.draw.rows[:7])))
@@ -102,25 +108,55 @@ def test_a_text_of_any_length_is_read_back(audit: Audit) -> None:
     write_sheet(audit.folder / "a.csv", [{**row, "verdict": "wrong", "draw": token_of(audit.draw)}])
     assert audit.read(audit.folder / "a.csv").by_row == {row["row"]: "wrong"}
     assert csv.field_size_limit() == 131072
-    assert read_sheet(audit.folder / "a.csv")[0]["text"] == row["text"]
+    assert read_sheet(audit.folder / "a.csv")[0]["text"] == row["text"].replace("\n", " ")
+
+
+SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20"
 
 
 def test_text_that_a_spreadsheet_would_run_is_disarmed(tmp_path: Path) -> None:
-    texts = ['=HYPERLINK("http://a")', "+1", "-1+2", "@SUM(A1)", "\t=1", "plain", "a=b", "\ud800"]
+    texts = ['=HYPERLINK("http://a")', "+1", "-1+2", "@SUM(A1)", "plain", "a=b", "\ud800", "\t=1"]
     write_sheet(tmp_path / "a.csv", [{"text": text, "verdict": ""} for text in texts])
     found = [row["text"] for row in read_sheet(tmp_path / "a.csv")]
-    assert found == [f"'{text}" for text in texts[:5]] + ["plain", "a=b", "?"]
+    assert found == [*(f"'{text}" for text in texts[:4]), "plain", "a=b", "?", " '=1"]
 
 
-def test_a_sheet_is_filled_in_once_it_has_a_verdict_or_cannot_be_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_NONE])
+@pytest.mark.parametrize("separator", [";", ",", "\t"])
+def test_no_cell_is_a_formula_whatever_a_spreadsheet_splits_at(
+    tmp_path: Path, separator: str, quoting: Any
+) -> None:
+    """Read with semicolons, the quotes that protect commas protect nothing."""
+    texts = ["hello;=1+cmd|'/C calc'!A0\n=HYPERLINK(A1)", "a\r\n@b\r-c\u2028=d\x0b=e\x85+f"]
+    for sign in SIGNS:
+        starts = ("", "\n", "\r", "\t", " ", "\u3000", ";", ",", "; ", ',"', ';"";"', ";\x00", ",,")
+        texts += [f"{start}{sign}1" for start in starts]
+        texts += [f"text{start}{sign}1" for start in starts if ";" in start or "," in start]
+    rows = [{"row": i, "text": text, "verdict": "", "draw": "d"} for i, text in enumerate(texts)]
+    write_sheet(tmp_path / "a.csv", rows)
+    back = read_sheet(tmp_path / "a.csv")
+    assert [(row["row"], row["verdict"]) for row in back] == [
+        (str(i), "") for i in range(len(rows))
+    ]
+    lines = (tmp_path / "a.csv").read_text(encoding="utf-8").split("\n")
+    assert len(lines) == len(rows) + 2, "a row is a line"
+    for cells in csv.reader(lines, delimiter=separator, quoting=quoting):
+        for cell in cells:
+            assert not cell.lstrip().lstrip('"').lstrip().startswith(tuple(SIGNS)), cell
+
+
+def test_a_sheet_is_changed_by_whatever_a_person_types(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    assert not is_filled_in(path)
-    write_sheet(path, [{"row": 1, "verdict": ""}, {"row": 2, "verdict": " "}])
-    assert not is_filled_in(path)
-    write_sheet(path, [{"row": 1, "verdict": ""}, {"row": 2, "verdict": "wrong"}])
-    assert is_filled_in(path)
+    rows = [{"row": 1, "verdict": "", "text": "a"}, {"row": 2, "verdict": "", "text": "b"}]
+    assert not is_changed(path, rows)
+    write_sheet(path, rows)
+    assert not is_changed(path, rows)
+    text = path.read_text()
+    for other in ("1,wrong,a", "1,,a see Ann", "1,,a,look again", " 1,,a", "1,,", "1;;a"):
+        path.write_text(text.replace("1,,a", other))
+        assert is_changed(path, rows), other
     path.write_bytes(b"PK\x03\x04 an xlsx\n1,2")
-    assert is_filled_in(path)
+    assert is_changed(path, rows)
 
 
 BAD_WORDS = [

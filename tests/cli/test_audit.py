@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_from_flags_to_audited_flags(cli: Any, ground: Path, tmp_path: Path) -> 
     assert sorted(p.name for p in out.iterdir()) == ["audit.csv", "audit.html", "audit.json"]
     with (out / "audit.csv").open(newline="", encoding="utf-8") as file:
         first = next(csv.DictReader(file))
-    assert first["text"] == f'ɗan "{first["row"]}", =1\nnext'
+    assert first["text"] == f'ɗan "{first["row"]}", \'=1 next'
     assert first["given"] in NAMES
     assert first["verdict"] == ""
     again = cli(*draw(ground, out))
@@ -97,8 +98,12 @@ def test_from_flags_to_audited_flags(cli: Any, ground: Path, tmp_path: Path) -> 
     assert "(90% confidence): write them with --out AUDITED.parquet, then drop them" in told.out
     written = cli(*line, "--out", audited)
     assert written.code == 0
-    assert f"--with {audited} --drop-likely" in written.out
+    drop = f"dataprune prune scores.parquet --with {audited} --drop-likely --name mine --tag v1"
+    assert written.out.splitlines()[-2].endswith(drop)
     assert written.out.splitlines()[-1] == str(audited)
+    before = audited.read_bytes()
+    assert cli(*line, "--out", audited).code == 0, "the same again"
+    assert audited.read_bytes() == before
     found = read_flags(audited)
     number = int(found.column("is_label_issue").sum())
     assert f"{number} rows are likely in {audited}" in written.err
@@ -113,7 +118,8 @@ def test_json_tells_the_same(cli: Any, ground: Path, tmp_path: Path) -> None:
     assert (len(made.json["rows"]), made.json["census"]) == (60, False)
     sheet = fill_in(out / "audit.csv", ground)
     kept = cli(*draw(ground, out, "--json"))
-    assert "has verdicts and was left as it was" in kept.json["warnings"][0]
+    assert "is not as this audit writes it and was left as it was" in kept.json["warnings"][0]
+    assert len(kept.json["warnings"]) == len(made.json["warnings"]) + 1 == 1
     line = ["audit", ground / "FLAGS.parquet", "--verdicts", sheet, "--json"]
     done = cli(*line, "--out", tmp_path / "A.parquet")
     assert (done.code, done.err) == (0, "")
@@ -133,6 +139,70 @@ def test_bad_flags_are_an_answer_too(cli: Any, ground: Path, tmp_path: Path) -> 
     assert (done.code, done.err) == (0, "")
     assert "No prefix can be said to have at most 12.5% wrong flags" in done.out
     assert "nothing is safe to drop unseen" in done.out
+    assert "dataprune prune" not in done.out
+    line = ["audit", ground / "FLAGS.parquet", "--verdicts", sheet, "--alpha", "0.125"]
+    written = cli(*line, "--out", tmp_path / "A B.parquet")
+    number = int(read_flags(tmp_path / "A B.parquet").column("is_label_issue").sum())
+    drop = f"Drop the {number} whose label you judged wrong with dataprune prune scores.parquet"
+    assert f"{drop} --with '{tmp_path / 'A B.parquet'}' --drop-likely" in written.out
+
+
+@pytest.mark.parametrize("has_flags", [False, True])
+def test_the_command_that_is_named_works(
+    cli: Any, ground: Path, tmp_path: Path, monkeypatch: Any, *, has_flags: bool
+) -> None:
+    from dataprune import flow
+    from dataprune.tables.examples import first_columns
+    from dataprune.tables.scores import read_scores, write_scores
+
+    monkeypatch.chdir(tmp_path)
+    recipe = (
+        f"name: r\nsource: {{uri: {ground / 'source.parquet'}, columns: {{label: label, input: "
+    )
+    Path("recipe.yaml").write_text(recipe + "text}}\nscores: {names: [random]}\nseeds: 1\n")
+    flow.score(Path("recipe.yaml"), work=Path("work"), out=Path("scores.parquet"))
+    if has_flags:
+        made = read_scores(Path("scores.parquet"))
+        first = made.table.select(range(first_columns(made.table)))
+        values = {"random": made.table.column("random").to_numpy()}
+        flags = [read_flags(ground / "FLAGS.parquet")]
+        write_scores(Path("scores.parquet"), first, values, made.meta, flags)
+    cli(*draw(ground, tmp_path / "a"))
+    sheet = fill_in(tmp_path / "a" / "audit.csv", ground, wrong=0.2)
+    line = ["audit", ground / "FLAGS.parquet", "--verdicts", sheet, "--out", "AUDITED.parquet"]
+    line += ["--alpha", 0.6]
+    sentence = cli(*line).out.splitlines()[-2]
+    done = cli(*shlex.split(sentence.partition("drop them with dataprune ")[2]))
+    assert done.code == 0, done.err
+    kept = flow.load("mine", "v1").frame().collect()["text"].to_list()
+    likely = read_flags(tmp_path / "AUDITED.parquet").column("is_label_issue")
+    texts = pq.read_table(ground / "source.parquet").column("text").to_pylist()
+    assert kept == [text for text, is_likely in zip(texts, likely, strict=True) if not is_likely]
+    least = ["--strategy", "easiest", "--by", "label_issue", "--keep", "0.8"]
+    names = ["--with", "AUDITED.parquet", "--name", "mine", "--tag", "v2"]
+    assert cli("prune", "scores.parquet", *names, *least).code == 0
+    kept = flow.load("mine", "v2").frame().collect()["text"].to_list()
+    with sheet.open(newline="", encoding="utf-8") as file:
+        said = {texts[int(row["row"])]: row["verdict"] for row in csv.DictReader(file)}
+    assert set(said.values()) == {"RIGHT", "Wrong"}
+    assert {text for text, word in said.items() if word == "RIGHT"} <= set(kept)
+    assert not {text for text, word in said.items() if word == "Wrong"} & set(kept)
+
+
+def test_rows_that_nothing_proves_are_warned_of(cli: Any, make_flags: Any, tmp_path: Path) -> None:
+    flags, source = make_flags(90), tmp_path / "bare.parquet"
+    pq.write_table(pa.table({"text": [f"text {i}" for i in range(90)]}), source)
+    line = ["audit", flags, "--source", source, "--out"]
+    done = cli(*line, tmp_path / "a")
+    assert done.code == 0
+    told = " ".join(done.err.split())
+    assert "rows could not be proven to be the flagged ones: neither" in told
+    assert "give --label, or flags from stored units" in told
+    assert "could not be proven" in cli(*line, tmp_path / "b", "--json").json["warnings"][0]
+    labels = [str(i % 4) for i in range(90)]
+    pq.write_table(pa.table({"text": labels, "is": labels}), source)
+    done = cli(*line, tmp_path / "c", "--label", "is")
+    assert (done.code, "proven" in done.err) == (0, False)
 
 
 def test_skipped_rows_are_told_of(cli: Any, ground: Path, tmp_path: Path) -> None:

@@ -130,7 +130,11 @@ CASES: list[tuple[str, int, str]] = [
     ("score {tmp}/all-alike.parquet --seeds 2", 2, "60 rows in 1 groups, too few for 10 folds"),
     # options of score
     ("score digits --score el2m", 2, "did you mean el2n?"),
-    ("score digits --out scores.csv", 2, "score tables are Parquet, and the name is scores.csv"),
+    (
+        "score digits --out scores.csv",
+        2,
+        "tables of scores are Parquet, and the name is scores.csv",
+    ),
     ("score digits --at 0", 2, "has epoch 0, but the probe trains epochs 1 to 20"),
     ("score digits --at 99", 2, "has epoch 99"),
     ("score digits --at ten", 2, "'ten' is not a list of epochs such as 5,10"),

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataprune import flow
-from dataprune.tables.flags import read_flags
+from dataprune.tables.flags import read_flags, write_flags
 from dataprune.tables.scores import read_scores
 from tests.tables.flagged import put_flags
 
@@ -95,6 +95,9 @@ def test_suggested_labels_are_stored_loaded_compared_and_verified(
     assert np.array_equal(changed, likely(place))
     store = ("--store", tmp_path / "s")
     assert cli("versions", "verify", "d", "v1", *store).code == 0
+    assert prune("--keep", "1.0", tag="v3").code == 0
+    told = f"of the rows in both, {changed.sum()} have another suggested label"
+    assert told in cli("diff", "d", "v1", "v3", *store).out
     settings = cli("diff", "d", "v1", "v2", *store, "--json").json["settings"]
     assert settings == {"drop_likely": [False, True], "relabel": [True, False]}
     row = int(np.flatnonzero(likely(place))[0])
@@ -113,6 +116,41 @@ def test_a_suspect_is_kept_and_said_to_be_one(
     assert "was kept: place" in told
     assert "its label is suspect (label_issue 0.55" in told
     assert "suggested:" not in told
+
+
+def test_an_evaluation_says_which_labels_it_trained_on(
+    cli: Any, prune: Any, place: Path, tmp_path: Path
+) -> None:
+    flags = ("--with", place / "FLAGS.parquet", "--relabel", "--keep", "0.5")
+    assert prune(*flags, "--control").code == 0
+    where = ("--store", tmp_path / "s", "--work", tmp_path / "e", "--seeds", "1")
+    done = cli("evaluate", "d", "v1", *where)
+    assert "trained on suggested_label: v1; every arm is tested on labels as given" in done.out
+    arms = {
+        arm["arm"]: arm["labels"]
+        for arm in cli("evaluate", "d", "v1", *where, "--json").json["arms"]
+    }
+    assert arms == {"full": "given", "v1": "suggested_label", "v1-control": "given"}
+
+
+def test_labels_that_change_are_counted_and_those_that_cannot_warned_of(
+    prune: Any, place: Path, tmp_path: Path
+) -> None:
+    done = prune("--with", place / "FLAGS.parquet", "--relabel")
+    assert f"suggested_label differs from the label in {likely(place).sum()} rows" in done.out
+    found = read_flags(place / "FLAGS.parquet")
+    columns = {name: found.column(name) for name in found.table.schema.names}
+    suggested, first = columns["suggested"].copy(), int(np.flatnonzero(likely(place))[0])
+    suggested[first] = columns["given"][first]  # as tables of before may have it
+    write_flags(tmp_path / "old.parquet", {**columns, "suggested": suggested}, found.meta)
+    done = prune("--with", tmp_path / "old.parquet", "--relabel", "--dry-run", "--json")
+    assert done.json["relabelled"] == likely(place).sum() - 1
+    assert any(
+        f"the suggested label of 1 of the {likely(place).sum()} kept rows" in warning
+        for warning in done.json["warnings"]
+    )
+    done = prune("--with", place / "FLAGS.parquet", "--drop-likely", "--dry-run", "--json")
+    assert done.json["relabelled"] is None
 
 
 def test_json_says_what_was_asked_for(prune: Any, place: Path) -> None:

@@ -280,12 +280,39 @@ def test_what_makes_flags_weak_is_said(
 
 def test_classes_that_no_vote_names_are_warned_of(noisy: Callable[..., Any]) -> None:
     data = noisy(num_classes=4)
-    vote = data.votes[0].copy()
-    vote[:, 1:] *= 0.01  # class 0 is the best of nearly every row
-    vote /= vote.sum(axis=1, keepdims=True)
-    found = dataprune.flag_labels(np.full_like(vote, [[0.4, 0.2, 0.2, 0.2]]), data.given)
+    same = np.full_like(data.votes[0], [[0.4, 0.2, 0.2, 0.2]])
+    found = dataprune.flag_labels(same, data.given)
     assert any("3 of 4 classes with 10 rows and more" in w for w in found.warnings)
-    assert not any("no vote's best" in w for w in dataprune.flag_labels(vote, data.given).warnings)
+    names = ["ape", "bee", "cat", "dog"]
+    named = dataprune.flag_labels(same, data.given, class_names=names)
+    assert any("right or wrong (bee, cat, dog)" in w for w in named.warnings)
+    good = dataprune.flag_labels(data.votes, data.given)
+    assert not any("no vote's best" in w for w in good.warnings)
+    few = np.where(data.given == 3, 0, data.given)
+    few[:4] = 3
+    rare = dataprune.flag_labels(data.votes, few, class_names=names)
+    assert any("1 classes have fewer than 10 rows" in w and "(dog)" in w for w in rare.warnings)
+
+
+def test_votes_that_know_little_are_warned_of(noisy: Callable[..., Any]) -> None:
+    data = noisy(n=2000, noise=0.0, sharpness=0.8, votes=2)
+    found = dataprune.flag_labels(data.votes, data.given)
+    assert any("name the given label of" in w for w in found.warnings)
+    blind = np.random.default_rng(0).dirichlet(np.full(10, 5.0), 2000).astype(np.float32)
+    found = dataprune.flag_labels(blind, data.given)
+    assert any("name the given label of" in w for w in found.warnings)
+    assert any("sharpness is at its bound" in w for w in found.warnings)
+    assert found.totals["planted_recall"]["random"] is None
+
+
+def test_a_suggestion_for_a_flagged_row_is_another_class(noisy: Callable[..., Any]) -> None:
+    data = noisy(num_classes=5, noise=0.4, sharpness=2.0)
+    found = dataprune.flag_labels(data.votes, data.given).columns
+    flagged = found["tier"] != "ok"
+    assert (found["suggested"] != found["given"])[flagged].all()
+    many = noisy(num_classes=60, noise=0.4, sharpness=2.5)
+    found = dataprune.flag_labels(many.votes, many.given).columns
+    assert (found["suggested"] != found["given"])[found["tier"] != "ok"].all()
 
 
 def test_strong_votes_are_not_warned_of(noisy: Callable[..., Any]) -> None:

@@ -47,7 +47,7 @@ def both(
 ) -> tuple[Any, Any]:
     kept = means(p, labels)
     found = judge(log_truth(kept, transition), kept, labels, transition, beta)
-    return found.q, found.suggested
+    return found.q, found.best
 
 
 def made(num_rows: int, num_classes: int, support: int) -> tuple[np.ndarray, ...]:
@@ -123,6 +123,15 @@ def test_the_joint_counts_every_row_once(noisy: Callable[..., Any], means: Any) 
     found = judge(log_truth(kept, transition), kept, data.given, transition, 1.0)
     assert found.joint.sum(axis=1) == pytest.approx(np.bincount(data.given), rel=1e-3)
     assert 1 - np.trace(found.joint) / 2000 == pytest.approx(found.q.mean(), abs=1e-3)
+
+
+def test_the_best_other_class_is_never_the_given_one(means: Callable[..., Any]) -> None:
+    for num_classes in (5, 60):
+        p, labels, transition = made(50, num_classes, 5)
+        kept = means(p, labels)
+        found = judge(log_truth(kept, transition), kept, labels, transition, 1.0)
+        assert (found.other != labels).all()
+        assert (found.other == found.best)[found.best != labels].all()
 
 
 def test_without_noise_no_label_is_wrong(means: Callable[..., Any]) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from dataprune import flow
 from dataprune.publishing.card import render_card
 from dataprune.publishing.publisher import _said_at_building
+from dataprune.tables.examples import first_columns
+from dataprune.tables.parquet import write_table
 from dataprune.tables.scores import read_scores
 from tests.hub.server import LoopbackHub
 from tests.hub.warm_client import WarmClient
@@ -84,6 +88,75 @@ def test_cards_tell_what_was_done_and_how_far_to_trust_it(store: Path) -> None:
     assert "--drop-likely" in card
     assert "Its label is likely wrong" in card
     assert "dropped before the others competed" in card
+
+
+AUDIT: dict[str, Any] = {
+    "tier": "flagged", "population": 400, "drawn": 60, "alpha": 0.2, "delta": 0.05,
+    "verdicts": {"wrong": 50, "right": 8, "unsure": 2, "skipped": 0},
+    "passed_share": 0.25, "passed_rows": 100,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tag", OPTIONS)
+def test_a_card_says_what_was_audited_and_what_passed(store: Path, tag: str) -> None:
+    card = _card(store, tag)
+
+    def said(audit: dict[str, Any]) -> str:
+        about = {**card.scores_meta["flags"]["label_issue"], "audit": audit}
+        meta = {**card.scores_meta, "flags": {"label_issue": about}}
+        return html.unescape(render_card(replace(card, scores_meta=meta)))
+
+    text = said(AUDIT)
+    judged = "judged the labels of 60 of 400 rows that were flagged likely or suspect."
+    assert judged in text
+    assert "Of the 100 most suspicious ones (25%) at most 20% were flagged wrongly" in text
+    assert "(confidence 95%)" in text
+    text = said({**AUDIT, "tier": "likely", "passed_share": None, "passed_rows": 0})
+    assert "60 of 400 rows that were flagged likely." in text
+    assert "No part of these flags was shown to have at most 20% wrong ones." in text
+    assert "has audited them" not in text
+
+
+def command_of(card: Any, **prune: Any) -> str:
+    """The command that a card gives, if the recipe asks for something."""
+    recipe = {**card.manifest.recipe, "prune": {**card.manifest.recipe["prune"], **prune}}
+    text = render_card(replace(card, manifest=card.manifest.model_copy(update={"recipe": recipe})))
+    return text.split("## Reproduce")[1].split("```")[1]
+
+
+def test_a_command_undoes_what_the_recipe_asks_for(store: Path) -> None:
+    relabelled, dropped = (_card(store, tag) for tag in OPTIONS)
+    assert "--no-" not in command_of(relabelled)
+    assert "--relabel" in command_of(relabelled, drop_likely=True)
+    assert "--no-drop-likely" in command_of(relabelled, drop_likely=True)
+    assert "--no-relabel" in command_of(dropped, relabel=True)
+    assert "--order source" in command_of(dropped, order="score")
+    assert "--min-per-class 0" in command_of(dropped, min_per_class=5)
+
+
+def test_a_command_names_every_table_that_was_joined(built: Built, tmp_path: Path) -> None:
+    table = read_scores(built.scores)
+    given = table.table.column("label").to_numpy()
+    flags = put_flags(tmp_path / "FLAGS.parquet", given, LIKELY)
+    mine = tmp_path / "mine.parquet"
+    meta = {**table.meta, "scores": {"mine": {"score": "mine"}}, "unit_ids": ["another"]}
+    first = table.table.select(table.table.schema.names[: first_columns(table.table)])
+    write_table(mine, first.append_column("mine", pa.array(np.arange(60, dtype=np.float32))), meta)
+    with_flags, with_mine = "--with FLAGS.parquet", "--with OTHER-SCORES.parquet"
+    cases: dict[str, tuple[list[Path], dict[str, Any], tuple[bool, bool]]] = {
+        "v1": ([], {}, (False, False)),
+        "v2": ([flags], {}, (True, False)),
+        "v3": ([flags], {"by": "label_issue"}, (True, False)),
+        "v4": ([mine], {}, (False, True)),
+        "v5": ([mine], {"by": "mine"}, (False, True)),
+        "v6": ([mine, flags], {"by": "label_issue"}, (True, True)),
+        "v7": ([flags, mine], {"by": "mine"}, (True, True)),
+    }
+    for tag, (extra, how, wanted) in cases.items():
+        where: dict[str, Any] = {"keep": 30, "store": tmp_path / "store"}
+        flow.prune(built.scores, name="animals", tag=tag, extra=extra, **where, **how)
+        command = command_of(_card(tmp_path / "store", tag))
+        assert (with_flags in command, with_mine in command) == wanted
 
 
 def test_datasets_read_the_suggested_label_as_a_class(

@@ -215,7 +215,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
         ({"keep": 0.5}, {"on": True}, True, None),
         ({"keep": 0.5}, {"on": True, "keep": 0.8}, True, 0.8),
         ({"keep": 0.5, "on": True}, {}, True, 0.5),
-        ({"keep": 0.5, "on": True}, {"on": True}, True, None),
+        ({"keep": 0.5, "on": True}, {"on": True}, True, 0.5),
         ({"keep": 0.5, "on": True}, {"on": False}, False, 0.5),
         ({"keep": 0.5, "on": True}, {"keep": 9}, True, 9),
         ({"on": True}, {}, True, None),
@@ -230,6 +230,15 @@ def test_without_a_keep_of_its_own_the_option_keeps_all_others(
 
     choice = make_choice(PruneRecipe(**named(recipe)), **{**NOTHING, **named(asked)})
     assert (getattr(choice, option), choice.keep) == (on, keep)
+
+
+@pytest.mark.parametrize(("own", "other"), [("relabel", "drop_likely"), ("drop_likely", "relabel")])
+def test_the_option_in_place_of_the_recipes_other_one_keeps_all_others(
+    own: str, other: str
+) -> None:
+    recipe = PruneRecipe(**{"keep": 0.5, own: True})
+    choice = make_choice(recipe, **NOTHING, **{own: False, other: True})
+    assert choice.keep is None
 
 
 def test_off_by_the_recipe_and_off_by_hand_want_a_keep() -> None:

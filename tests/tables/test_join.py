@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprune.core.errors import AlignmentError, TableError, UsageError
-from dataprune.core.files import sha256_file
 from dataprune.tables.examples import examples_table
 from dataprune.tables.flags import in_score_table, read_flags
 from dataprune.tables.join import join_tables
@@ -22,6 +21,7 @@ NAMES = ["ape", "bee", "cat"]
 LABELS = np.asarray([0, 1, 2, 1, 0, 2])
 HASHES = np.arange(10, 16, dtype=np.uint64)
 LIKELY = np.asarray([False, True, False, False, False, True])
+PINNED = "c3c886e11b1abbf6a2d2d0f981fcdf7889d194b2d7b924f7e4c2183fe50018f1"
 
 
 def scored(path: Path, labels: Any = LABELS, **meta: Any) -> Path:
@@ -49,8 +49,27 @@ def test_flags_become_columns_beside_the_scores(path: Path, tmp_path: Path) -> N
     about = table.meta["flags"]["label_issue"]
     assert about["columns"] == columns.schema.names
     assert (about["rule"], about["warnings"], about["class_names"]) == (RULE, ["weak"], NAMES)
-    assert about["sha256"] == sha256_file(file)
+    assert len(about["sha256"]) == 64
     assert "audit" not in about
+
+
+def sha256_of(path: Path, flags: Path) -> str:
+    told: str = joined(path, flags).meta["flags"]["label_issue"]["sha256"]
+    return told
+
+
+def test_flags_are_told_apart_by_what_they_say_not_by_their_file(
+    path: Path, tmp_path: Path
+) -> None:
+    file = put_flags(tmp_path / "f.parquet", LABELS, LIKELY, class_names=NAMES)
+    # pinned: it is part of the identity of versions, whatever pyarrow wrote the file
+    assert sha256_of(path, file) == PINNED
+    inputs = [{"file": "/home/me/a.npy", "sha256": "0" * 64}]
+    same = put_flags(tmp_path / "g.parquet", LABELS, LIKELY, inputs=inputs, warnings=["weak"])
+    assert sha256_of(path, same) == PINNED
+    for i, (likely, suspect) in enumerate([(~LIKELY, None), (LIKELY, np.arange(6) == 2)]):
+        other = put_flags(tmp_path / f"{i}.parquet", LABELS, likely, suspect=suspect)
+        assert sha256_of(path, other) != PINNED
 
 
 def test_folders_of_what_flags_were_made_from_stay_behind(path: Path, tmp_path: Path) -> None:
@@ -168,7 +187,7 @@ def test_flags_stand_in_for_those_that_were_made_with_the_scores(
     audited = put_flags(tmp_path / "audited.parquet", LABELS, ~LIKELY)
     table = joined(with_flags, audited)
     assert table.table.column("is_label_issue").to_pylist() == (~LIKELY).tolist()
-    assert table.meta["flags"]["label_issue"]["sha256"] == sha256_file(audited)
+    assert table.meta["flags"]["label_issue"]["sha256"] == sha256_of(path, audited)
     assert len(set(table.table.schema.names)) == len(table.table.schema.names)
     with pytest.raises(UsageError, match="has a column suggested"):
         joined(with_flags, audited, first)
@@ -180,7 +199,9 @@ def test_flags_and_further_scores_join_together(path: Path, tmp_path: Path) -> N
     write_scores(mine, examples_table(HASHES, LABELS), {"mine": np.ones(6)}, about)
     flags = put_flags(tmp_path / "f.parquet", LABELS, LIKELY)
     for others in ((mine, flags), (flags, mine)):
-        assert set(joined(path, *others).columns) == {"el2n", "mine", "label_issue"}
+        table = joined(path, *others)
+        assert set(table.columns) == {"el2n", "mine", "label_issue"}
+        assert table.meta["joined"] == ["mine"]
 
 
 def test_what_is_neither_scores_nor_flags_is_named(path: Path, tmp_path: Path) -> None:

@@ -188,6 +188,20 @@ def test_an_order_that_is_none_is_told(tmp_path: Path, data: dict[str, Any]) -> 
         read_manifest(stored(tmp_path, data))
 
 
+@pytest.mark.parametrize("keep", [0.5, 1.0, 250, "all"])
+def test_a_budget_is_a_number_or_all(data: dict[str, Any], keep: float | str) -> None:
+    data["selection"]["keep"] = keep
+    found = Manifest.model_validate(data).selection.keep
+    assert (found, type(found)) == (keep, type(keep))
+
+
+@pytest.mark.parametrize("keep", ["half", "All", "", None])
+def test_another_budget_is_refused(tmp_path: Path, data: dict[str, Any], keep: Any) -> None:
+    data["selection"]["keep"] = keep
+    with pytest.raises(TableError, match=r"selection\.keep"):
+        read_manifest(stored(tmp_path, data))
+
+
 def test_an_unknown_part_is_refused(tmp_path: Path, data: dict[str, Any]) -> None:
     with pytest.raises(TableError, match="is not a manifest: created_at"):
         read_manifest(stored(tmp_path, {**data, "created_at": "now"}))

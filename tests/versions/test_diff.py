@@ -40,6 +40,7 @@ def test_a_version_does_not_differ_from_itself(blobs_scores: Path, build: Build)
         "in_both": 150,
         "added": 0,
         "removed": 0,
+        "relabelled": 0,
         "classes": {},
         "settings": {},
     }
@@ -122,3 +123,16 @@ def test_a_row_that_changed_its_content_is_one_removed_and_one_added(
     told = diff_versions(old, build(score_random(changed), "v2", keep=1.0))
     assert (told["in_both"], told["added"], told["removed"]) == (299, 1, 1)
     assert told["classes"] == {"class-0": {"added": 1, "removed": 1}}
+
+
+def test_labels_that_were_given_anew_are_no_suggestions(
+    blobs_path: Path, score_random: ScoreRandom, build: Build, tmp_path: Path
+) -> None:
+    table = pq.read_table(blobs_path)
+    labels = table.column("label").to_pylist()
+    labels[9] = "class-1"
+    corrected = tmp_path / "corrected.parquet"
+    pq.write_table(table.set_column(1, "label", pa.array(labels)), corrected)
+    old = build(score_random(blobs_path), "v1", keep=1.0)
+    told = diff_versions(old, build(score_random(corrected), "v2", keep=1.0))
+    assert (told["in_both"], told["relabelled"]) == (300, 0)

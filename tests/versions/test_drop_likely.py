@@ -11,7 +11,7 @@ import pytest
 
 from dataprune import flow
 from dataprune.core.errors import UsageError, VersionExistsError
-from dataprune.core.files import sha256_file
+from dataprune.tables.flags import read_flags, write_flags
 from dataprune.tables.join import join_tables
 from dataprune.tables.parquet import write_table
 from dataprune.tables.scores import read_scores
@@ -54,7 +54,8 @@ def test_likely_rows_are_left_out_and_suspects_are_not(
     assert version.rows.tolist() == np.flatnonzero(~LIKELY).tolist()
     selection = version.manifest.selection
     assert (selection.drop_likely, selection.relabel, selection.keep) == (True, False, "all")
-    assert selection.flags_sha256 == sha256_file(flags)
+    about = version.scores.meta["flags"]["label_issue"]
+    assert selection.flags_sha256 == about["sha256"]
     assert selection.suggested_sha256 is None
     assert version.manifest.reasons == result.reasons
     assert version.arrow().schema.names == ["features", "label", "id"]
@@ -131,7 +132,7 @@ def test_a_score_table_may_have_flags_of_its_own(
     prune(own, tmp_path, "v2", relabel=True)
     assert load(tmp_path, "v2").manifest.selection.flags_sha256 is None
     prune(own, tmp_path, "v3", drop_likely=True, extra=[flags])  # given ones stand in
-    assert load(tmp_path, "v3").manifest.selection.flags_sha256 == sha256_file(flags)
+    assert load(tmp_path, "v3").manifest.selection.flags_sha256 is not None
     with pytest.raises(VersionExistsError, match="exists with flags_sha256 None, this has"):
         prune(blobs_scores, tmp_path, drop_likely=True, extra=[flags])
 
@@ -146,7 +147,7 @@ def test_a_recipes_wish_and_its_keep_go_together(
     write_table(path, table.table, {**table.meta, "recipe": recipe})
     rows = {
         "v1": ({}, 120),
-        "v2": ({"drop_likely": True}, 270),
+        "v2": ({"drop_likely": True}, 120),
         "v3": ({"keep": 0.6}, 180),
         "v4": ({"drop_likely": False}, 120),
     }
@@ -190,3 +191,50 @@ def test_by_label_issue_keeps_the_least_suspicious(
     assert version.scores.columns == ["random@20", "random", "label_issue"] or set(
         version.scores.columns
     ) >= {"random", "label_issue"}
+
+
+def test_equal_flags_make_the_same_version(blobs_scores: Path, flags: Path, tmp_path: Path) -> None:
+    found = read_flags(flags)
+    columns = {name: found.column(name) for name in found.table.schema.names}
+    elsewhere = tmp_path / "elsewhere.parquet"
+    inputs = [{"file": "/another/folder/a.npy", "sha256": "0" * 64}]
+    write_flags(elsewhere, columns, {**found.meta, "inputs": inputs})
+    for how in ({"drop_likely": True}, {"relabel": True}):
+        tag = f"v{len(how)}-{next(iter(how)).replace('_', '-')}"
+        assert prune(blobs_scores, tmp_path, tag, extra=[flags], **how).created
+        assert not prune(blobs_scores, tmp_path, tag, extra=[elsewhere], **how).created
+        other = write_suspect(tmp_path / "other.parquet", columns, found.meta)
+        with pytest.raises(VersionExistsError, match="exists with flags_sha256"):
+            prune(blobs_scores, tmp_path, tag, extra=[other], **how)
+
+
+def write_suspect(path: Path, columns: dict[str, Any], meta: dict[str, Any]) -> Path:
+    """Flags that differ in the tier of one row that is neither dropped nor relabelled."""
+    tier = columns["tier"].copy()
+    tier[int(np.flatnonzero(tier == "ok")[0])] = "suspect"
+    write_flags(path, {**columns, "tier": tier}, meta)
+    return path
+
+
+@pytest.mark.parametrize("how", [{"keep": 1.0}, {"relabel": True}])
+def test_a_control_of_every_row_is_refused(
+    blobs_scores: Path, flags: Path, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match="control has no effect where every row is kept") as caught:
+        prune(blobs_scores, tmp_path, control=True, extra=[flags], **how)
+    assert "--keep" in str(caught.value.hint)
+    assert not (tmp_path / "store").exists()
+
+
+def test_with_an_order_by_score_the_strategy_matters_without_a_budget(
+    blobs_scores: Path, flags: Path, tmp_path: Path
+) -> None:
+    how = {"drop_likely": True, "extra": [flags], "by": "label_issue", "strategy": "easiest"}
+    assert any(
+        "--by, --strategy chooses nothing" in w
+        for w in prune(blobs_scores, tmp_path, **how).warnings
+    )
+    ordered = prune(blobs_scores, tmp_path, "v2", order="score", **how, class_balance="equal")
+    assert not any("chooses nothing" in w for w in ordered.warnings)
+    floor = prune(blobs_scores, tmp_path, "v3", order="score", **how, min_per_class=1)
+    assert any("--min-per-class chooses nothing" in w for w in floor.warnings)

@@ -28,6 +28,7 @@ from dataprune.versions.diff import diff_versions
 from dataprune.versions.identity import version_identity
 from dataprune.versions.load import LoadedVersion, explain_row
 from dataprune.versions.relabel import with_suggested
+from dataprune.versions.write import _Shards
 from tests.conftest import blobs
 from tests.tables.flagged import put_flags
 from tests.versions.conftest import ScoreRandom
@@ -159,7 +160,7 @@ def test_what_was_done_is_recorded_and_part_of_the_identity(relabel: Any) -> Non
     with pytest.raises(VersionExistsError, match=r"exists with keep all, this has 0\.5"):
         relabel(keep=0.5)
     settings = diff_versions(first, other)["settings"]
-    assert list(settings) == ["flags_sha256"]
+    assert list(settings) == ["flags_sha256", "suggested_sha256"]
 
 
 def test_the_same_rows_with_and_without_suggestions_are_two_versions(
@@ -217,6 +218,51 @@ def test_suggestions_of_a_manifest_changed_by_hand_are_refused(relabel: Any) -> 
     (version.folder / "manifest.json").write_text(render_manifest(forged))
     with pytest.raises(VersionError, match="suggested labels of d@v1 are not its flags'"):
         flow.load("d", "v1", store=version.folder.parent.parent)
+
+
+def test_a_diff_counts_the_rows_whose_suggested_label_changed(
+    relabel: Any, animals_scores: Path
+) -> None:
+    likely = np.arange(60) % 9 == 2
+    first, other = relabel(), relabel("v2", likely=likely, keep=40)
+    changed = [r for r in other.rows.tolist() if LIKELY[r] != likely[r]]
+    assert changed
+    assert diff_versions(first, other)["relabelled"] == len(changed)
+    assert diff_versions(first, first)["relabelled"] == 0
+    flow.prune(animals_scores, name="d", tag="v3", keep=1.0, store=first.folder.parent.parent)
+    plain = flow.load("d", "v3", store=first.folder.parent.parent)
+    assert diff_versions(plain, first)["relabelled"] == LIKELY.sum()
+
+
+def test_columns_keep_their_own_number_in_the_file(
+    score_random: ScoreRandom, tmp_path: Path
+) -> None:
+    table = blobs(60)
+    numbered = [
+        f.with_metadata({"PARQUET:field_id": str(i)}) for i, f in enumerate(table.schema, 1)
+    ]
+    pq.write_table(table.cast(pa.schema(numbered)), tmp_path / "rows.parquet")
+    scores = score_random(tmp_path / "rows.parquet")
+    extra = [flags_of(scores)]
+    made = flow.prune(scores, name="d", tag="v1", relabel=True, extra=extra, store=tmp_path / "s")
+    assert made.folder is not None
+    schema = pq.read_schema(next((made.folder / "data").iterdir()))
+    ids = [(f.metadata or {}).get(b"PARQUET:field_id") for f in schema]
+    assert ids == [b"1", b"2", b"3", None]
+
+
+def test_suggested_labels_that_were_written_wrong_are_noticed(
+    relabel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = _Shards.add
+
+    def spoilt(shards: _Shards, batch: pa.RecordBatch) -> None:
+        at = batch.schema.get_field_index("suggested_label")
+        add(shards, batch.set_column(at, batch.schema.field(at), batch.column("label")))
+
+    monkeypatch.setattr(_Shards, "add", spoilt)
+    with pytest.raises(VersionError, match="or their labels differ"):
+        relabel(likely=np.arange(60) % 9 == 0)  # of one class, so that counts per class differ
 
 
 def test_a_view_has_no_room_for_labels(relabel: Any) -> None:
