@@ -49,6 +49,17 @@ def grok_command(out: Path | None, recipe: Path | None, *, as_json: bool) -> int
     regularisation. Prints what each ends as (phases), what pruning neurons by the periodicity of
     their weights (IPR) takes away, and when EL2N begins to find the wrong labels.
     """
+    try:
+        _grok(out, recipe, as_json=as_json)
+    except KeyboardInterrupt:
+        from dataprune.cli.errors import INTERRUPTED, say
+
+        say("Interrupted. No result was written.")
+        return INTERRUPTED
+    return 0
+
+
+def _grok(out: Path | None, recipe: Path | None, *, as_json: bool) -> None:
     from dataprune.cli.output import emit_json, emit_table, talk, warn
     from dataprune.core.extras import require
 
@@ -64,21 +75,14 @@ def grok_command(out: Path | None, recipe: Path | None, *, as_json: bool) -> int
         check_folder(out)
         warnings = missing_plots()
         warn(warnings)
-    try:
-        with talk(quiet=as_json) as on_progress:
-            result = reproduce_grok(read, on_progress=on_progress)
-            paths = [] if out is None else write_result(result, out, pictures=not warnings)
-    except KeyboardInterrupt:
-        from dataprune.cli.errors import INTERRUPTED, say
-
-        say("Interrupted. No result was written.")
-        return INTERRUPTED
+    with talk(quiet=as_json) as on_progress:
+        result = reproduce_grok(read, on_progress=on_progress)
+    paths = [] if out is None else write_result(result, out, pictures=not warnings)
     if as_json:
         told: dict[str, Any] = result.as_json()
         emit_json({**told, "files": [os.fspath(path) for path in paths], "warnings": warnings})
-        return 0
+        return
     for table in tables(result):
         emit_table(table.title, table.header, table.rows)
     for path in paths:
         click.echo(path)
-    return 0

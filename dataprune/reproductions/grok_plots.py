@@ -22,6 +22,7 @@ _KINDS = (
 _PANEL_INCHES = (3.0, 2.7)
 _ENTRY_INCHES = 2.4  # of a legend
 _DPI = 150
+PICTURES = ("accuracy.png", "ipr.png", "pruning.png", "el2n_timing.png")
 _WHY = "drawing pictures"
 
 
@@ -41,15 +42,15 @@ def draw_pictures(result: GrokResult, folder: Path) -> list[Path]:
         MissingExtraError: matplotlib is not installed.
     """
     runs = [run for run in result.runs if not run.seed]
-    pictures: dict[str, Callable[[], Any]] = {
-        "accuracy": lambda: _panels(runs, _accuracy, "step", "accuracy"),
-        "ipr": lambda: _panels(runs, _ipr, "inverse participation ratio", "neurons"),
-        "pruning": lambda: _pruning(runs),
-        "el2n_timing": lambda: _panels(runs[:1], _timing, "step", "accuracy, AUROC", width=5.5),
-    }
+    drawn: tuple[Callable[[], Any], ...] = (
+        lambda: _panels(runs, _accuracy, "step", "accuracy"),
+        lambda: _panels(runs, _ipr, "inverse participation ratio", "neurons"),
+        lambda: _pruning(runs),
+        lambda: _panels(runs[:1], _timing, "step", "accuracy, AUROC", width=5.5),
+    )
     paths = []
-    for name, draw in pictures.items():
-        path = folder / f"{name}.png"
+    for name, draw in zip(PICTURES, drawn, strict=True):
+        path = folder / name
         with atomic_path(path) as temporary:
             figure = draw()
             figure.savefig(temporary, format="png", dpi=_DPI)

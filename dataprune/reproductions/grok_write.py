@@ -8,7 +8,7 @@ from pathlib import Path
 from dataprune.core.errors import MissingExtraError, UsageError
 from dataprune.core.files import write_json
 from dataprune.reproductions.grok import GrokResult
-from dataprune.reproductions.grok_plots import draw_pictures, require_plots
+from dataprune.reproductions.grok_plots import PICTURES, draw_pictures, require_plots
 
 RESULT = "grok.json"
 
@@ -22,9 +22,10 @@ def check_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{folder} cannot be written to", hint="give another folder to --out")
-    if any(folder.iterdir()) and not (folder / RESULT).is_file():
+    theirs = [entry for entry in folder.iterdir() if entry.name not in {RESULT, *PICTURES}]
+    if theirs and not (folder / RESULT).is_file():
         raise UsageError(
-            f"{folder} is not empty and holds no {RESULT} of a run before",
+            f"{folder} holds other things and no {RESULT} of a run before",
             hint="give --out a new folder",
         )
 
@@ -41,9 +42,10 @@ def missing_plots() -> list[str]:
 def write_result(result: GrokResult, folder: Path, *, pictures: bool) -> list[Path]:
     """Write the pictures and grok.json, each whole or not at all; give their paths.
 
-    grok.json of a run before is taken away first, so that no pictures stand beside other numbers.
+    What a run before wrote is taken away first, so that no pictures stand beside other numbers.
     """
-    (folder / RESULT).unlink(missing_ok=True)
+    for name in (RESULT, *PICTURES):
+        (folder / name).unlink(missing_ok=True)
     paths = draw_pictures(result, folder) if pictures else []
     write_json(folder / RESULT, result.as_json())
     return [*paths, folder / RESULT]

@@ -83,16 +83,18 @@ def test_a_folder_of_a_run_before_is_written_again(
     out.mkdir()
     (out / "grok.json").write_text("{}")
     (out / "notes.txt").write_text("mine")
+    (out / "ipr.png").write_text("of other numbers")
     assert cli("reproduce", "grok", "--recipe", recipe, "--out", out).code == 0
     assert json.loads((out / "grok.json").read_text())["recipe"]["name"] == "tiny"
     assert (out / "notes.txt").read_text() == "mine"
+    assert not (out / "ipr.png").exists()
 
 
 def test_a_folder_of_other_things_is_left_alone(cli: Any, recipe: Path, tmp_path: Path) -> None:
     done = cli("reproduce", "grok", "--recipe", recipe, "--out", tmp_path)
     assert done.code == 2
     assert done.err.splitlines() == [
-        f"Error: {tmp_path} is not empty and holds no grok.json of a run before",
+        f"Error: {tmp_path} holds other things and no grok.json of a run before",
         "Hint: give --out a new folder",
     ]
 
