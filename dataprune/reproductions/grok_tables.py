@@ -35,13 +35,13 @@ def tables(result: GrokResult) -> list[Printed]:
         [_accuracy(run) for run in result.runs],
     )
     pruning = Printed(
-        "Neurons pruned: shares that are answered as their column says",
+        "After pruning neurons (corrupted: still their wrong label; relabelled: the true one)",
         ("run", "pruned", "corrupted", "relabelled", "uncorrupted", "test"),
         [row for run in result.runs for row in _pruning(run)],
     )
     first = result.runs[0]
     timing = Printed(
-        f"Is a score taken early worth anything? {first.name}: AUROC of EL2N for wrong labels",
+        f"When a score means something ({first.name}): how well EL2N tells wrong labels from right",
         ("step", "AUROC of EL2N", "test accuracy", "train accuracy"),
         _timing(first),
     )
