@@ -1,4 +1,4 @@
-"""A small modular addition that memorizes and generalizes in a second."""
+"""One training of the small recipe, for all tests that look at it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,7 @@ from typing import Any
 
 import pytest
 
-SMALL: dict[str, Any] = {
-    "reproduces": "grok",
-    "name": "small",
-    "p": 23,
-    "num_neurons": 64,
-    "alpha": 0.8,
-    "xi": 0.2,
-    "evaluate_every": 100,
-    "runs": [
-        {"name": "mild", "weight_decay": 1, "steps": 200},
-        {"name": "strong", "weight_decay": 5, "steps": 300},
-    ],
-}
+from tests.reproductions.small import SMALL
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,14 @@ import pytest
 import torch
 
 from dataprune.core.errors import ProbeError
+from dataprune.reproductions import grok
 from dataprune.reproductions.grok import reproduce_grok, run_once
 from dataprune.reproductions.grok_model import QuadraticMlp
 from dataprune.reproductions.grok_recipe import GrokRecipe, GrokRun
 from dataprune.reproductions.grok_tables import tables
+from tests.reproductions.small import SMALL
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY: dict[str, Any] = {
     "reproduces": "grok",
@@ -98,11 +102,16 @@ def test_another_seed_is_another_network() -> None:
     assert train(tiny(), seed=1).name == "r, seed 1"
 
 
-def test_multiplication_runs() -> None:
-    recipe = GrokRecipe.model_validate(
-        {**TINY, "operation": "multiplication", "runs": [{"name": "r", "steps": 3}]}
-    )
-    assert len(train(recipe).ipr) == 16
+def test_multiplication_is_learned_by_neurons_with_a_period_in_logarithms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = {"name": "r", "weight_decay": 5, "steps": 200}
+    recipe = GrokRecipe.model_validate({**SMALL, "operation": "multiplication", "runs": [run]})
+    result = train(recipe)
+    assert result.last.test_accuracy > 0.85
+    assert result.mean_ipr > 0.5
+    monkeypatch.setattr(grok, "fourier_rows", lambda p, _: range(1, p))
+    assert train(recipe).mean_ipr < 0.2
 
 
 def test_dropout_drops_its_share_while_training_only() -> None:
