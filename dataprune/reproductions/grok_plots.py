@@ -9,7 +9,7 @@ from typing import Any
 from dataprune.core.extras import require
 from dataprune.core.files import atomic_path
 from dataprune.reproductions.grok import GrokResult, RunResult
-from dataprune.reproductions.pruning import Order
+from dataprune.reproductions.pruning import IN_WORDS, Order
 
 # Okabe and Ito's palette, told apart by all kinds of colour vision; lines differ in dashes, too.
 _BLUE, _ORANGE, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -141,12 +141,12 @@ def _ipr(axis: Any, run: RunResult) -> None:
 
 def _pruning(runs: list[RunResult]) -> Any:
     """A row per run; low IPR first on the left, high IPR first on the right."""
-    shown: tuple[Order, ...] = ("low IPR first", "high IPR first")
+    shown: tuple[Order, ...] = ("low_ipr", "high_ipr")
     figure, axes = _figure(len(runs), len(shown))
     for row, run in zip(axes, runs, strict=True):
         for axis, order in zip(row, shown, strict=True):
             _pruning_panel(axis, run, order)
-            axis.set_title(f"{run.name}: {order}", fontsize=10)
+            axis.set_title(f"{run.name}: {IN_WORDS[order]}", fontsize=10)
         row[0].set_ylabel("share of examples")
     for axis in axes[-1]:
         axis.set_xlabel("neurons pruned in %")

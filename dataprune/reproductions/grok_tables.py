@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataprune.reproductions.grok import GrokResult, RunResult
-from dataprune.reproductions.pruning import Order
+from dataprune.reproductions.pruning import IN_WORDS, Order
 
 _PRUNINGS: tuple[tuple[Order, int], ...] = (
-    ("low IPR first", 65),
-    ("high IPR first", 20),
-    ("small first", 65),
+    ("low_ipr", 65),
+    ("high_ipr", 20),
+    ("small", 65),
 )
 _TIMING_STEPS = (2, 10, 20, 50, 100, 200, 300, 400)
 
@@ -58,8 +58,11 @@ def _accuracy(run: RunResult) -> list[object]:
 
 
 def _pruning(run: RunResult) -> list[list[object]]:
-    levels = [("nothing", run.after("low IPR first", 0))]
-    levels += [(f"{percent} %, {order}", run.after(order, percent)) for order, percent in _PRUNINGS]
+    levels = [("nothing", run.after("low_ipr", 0))]
+    levels += [
+        (f"{percent} %, {IN_WORDS[order]}", run.after(order, percent))
+        for order, percent in _PRUNINGS
+    ]
     return [
         [run.name, name, *map(_shown, (at.corrupted, at.relabelled, at.uncorrupted, at.test))]
         for name, at in levels

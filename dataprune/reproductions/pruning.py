@@ -14,7 +14,12 @@ import torch
 from dataprune.reproductions.grok_data import ModularData
 from dataprune.reproductions.grok_model import QuadraticMlp
 
-Order = Literal["low IPR first", "high IPR first", "small first"]
+Order = Literal["low_ipr", "high_ipr", "small"]
+IN_WORDS: dict[Order, str] = {
+    "low_ipr": "low IPR first",
+    "high_ipr": "high IPR first",
+    "small": "small first",
+}
 PERCENTS = tuple(range(0, 101, 5))
 
 
@@ -42,9 +47,9 @@ def orders(ipr_N: torch.Tensor, size_N: torch.Tensor) -> dict[Order, torch.Tenso
     Small first is a control: it knows nothing of Fourier transforms.
     """
     return {
-        "low IPR first": ipr_N.argsort(stable=True),
-        "high IPR first": ipr_N.argsort(descending=True, stable=True),
-        "small first": size_N.argsort(stable=True),
+        "low_ipr": ipr_N.argsort(stable=True),
+        "high_ipr": ipr_N.argsort(descending=True, stable=True),
+        "small": size_N.argsort(stable=True),
     }
 
 

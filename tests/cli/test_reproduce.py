@@ -59,7 +59,7 @@ def test_json_is_the_same_as_the_file(
     assert run["phase"] in {"memorization", "confusion"}
     assert [point["step"] for point in run["curve"]] == [0, 2, 5, 10]
     assert len(run["ipr"]) == 16
-    assert [level["percent"] for level in run["pruning"]["low IPR first"]][::10] == [0, 50, 100]
+    assert [level["percent"] for level in run["pruning"]["low_ipr"]][::10] == [0, 50, 100]
     assert (run["alpha"], run["num_train"], told["runs"][1]["num_wrong"]) == (0.5, 60, 0)
 
 

@@ -48,8 +48,8 @@ def test_mild_decay_memorizes_and_generalizes_and_strong_decay_leaves_wrong_labe
 
 def test_the_periodic_neurons_are_those_that_generalize(small_result: Any) -> None:
     mild = small_result.runs[0]
-    whole = mild.after("low IPR first", 0)
-    low, high = mild.after("low IPR first", 25), mild.after("high IPR first", 25)
+    whole = mild.after("low_ipr", 0)
+    low, high = mild.after("low_ipr", 25), mild.after("high_ipr", 25)
     assert low.test > 0.9
     assert low.uncorrupted > 0.99
     assert low.corrupted < 0.6 < whole.corrupted
@@ -140,4 +140,4 @@ def test_a_run_that_diverges_says_so() -> None:
 def test_without_wrong_labels_there_is_no_table_of_timing() -> None:
     result = reproduce_grok(tiny(xi=0), on_progress=lambda *_: None)
     assert len(tables(result)) == 2
-    assert result.runs[0].after("low IPR first", 0).corrupted is None
+    assert result.runs[0].after("low_ipr", 0).corrupted is None

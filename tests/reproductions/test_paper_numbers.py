@@ -55,7 +55,7 @@ def test_too_much_decay_forgets(runs: dict[str, Any]) -> None:
 def test_pruning_unperiodic_neurons_takes_away_wrong_labels_only(
     runs: dict[str, Any], percent: int
 ) -> None:
-    left = runs["wd 0"].after("low IPR first", percent)
+    left = runs["wd 0"].after("low_ipr", percent)
     assert left.corrupted < 0.02
     assert left.relabelled > 0.98
     assert left.uncorrupted > 0.99
@@ -63,7 +63,7 @@ def test_pruning_unperiodic_neurons_takes_away_wrong_labels_only(
 
 
 def test_pruning_periodic_neurons_takes_away_sums_first(runs: dict[str, Any]) -> None:
-    left = runs["wd 0"].after("high IPR first", 20)
+    left = runs["wd 0"].after("high_ipr", 20)
     assert left.test < 0.3
     assert left.corrupted > 0.9
 

@@ -24,9 +24,9 @@ def untrained(p: int = 11, **run: object) -> tuple[QuadraticMlp, ModularData, to
 
 def test_low_goes_up_and_high_goes_down_and_ties_by_number() -> None:
     order = orders(torch.tensor([0.5, 0.1, 0.9, 0.1]), torch.tensor([1.0, 4.0, 2.0, 2.0]))
-    assert order["low IPR first"].tolist() == [1, 3, 0, 2]
-    assert order["high IPR first"].tolist() == [2, 0, 1, 3]
-    assert order["small first"].tolist() == [0, 2, 3, 1]
+    assert order["low_ipr"].tolist() == [1, 3, 0, 2]
+    assert order["high_ipr"].tolist() == [2, 0, 1, 3]
+    assert order["small"].tolist() == [0, 2, 3, 1]
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
