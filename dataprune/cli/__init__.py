@@ -11,7 +11,7 @@ from dataprune.cli.errors import run_and_exit
 
 COMMANDS = (
     "score", "scores", "flags", "audit", "prune", "publish", "load", "evaluate", "versions",
-    "promote", "rollback", "yank", "retract", "explain", "diff", "status",
+    "promote", "rollback", "yank", "retract", "explain", "diff", "status", "reproduce",
 )  # fmt: skip
 
 

@@ -7,15 +7,13 @@ the plug-ins live, when the run is planned.
 
 from __future__ import annotations
 
-import types
-import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from dataprune.core.errors import RecipeError, nearest
+from dataprune.core.recipe_file import is_reproduction, read_yaml, recipe_folder, validate
 from dataprune.core.recipe_prune import PruneRecipe
 from dataprune.core.recipe_scores import DEFAULT_SCORES, ScoresRecipe, TaskName
 from dataprune.core.recipe_training import (
@@ -284,33 +282,10 @@ class Recipe(Strict):
         return self
 
 
-def recipe_folder() -> Path:
-    """Where the shipped recipes are: inside the wheel, or pipelines/recipes of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    shipped = package / "recipes"
-    return shipped if shipped.is_dir() else package.parent / "pipelines" / "recipes"
-
-
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes."""
-    return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which lets a key given twice win silently; here it is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
-        """Refuse a repeated key."""
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key} is given twice", key_node.start_mark
-                )
-            if isinstance(key, str):
-                seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+    """Names of the shipped scoring recipes."""
+    paths = recipe_folder().glob("*.yaml")
+    return sorted(path.stem for path in paths if not is_reproduction(path))
 
 
 def load_recipe(name_or_path: str) -> Recipe:
@@ -327,14 +302,12 @@ def load_recipe(name_or_path: str) -> Recipe:
             f"there is no recipe {name_or_path}",
             hint=nearest(Path(name_or_path).stem, recipe_names()),
         )
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe one
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        problem = " ".join(str(exc).split())
-        raise RecipeError(f"{path} is not YAML: {problem}") from exc
-    if not isinstance(data, dict):
-        raise RecipeError(f"{path} holds {type(data).__name__}, not a recipe's keys and values")
-    return parse_recipe(data, where=str(path))
+    if is_reproduction(path):
+        raise RecipeError(
+            f"{name_or_path} is the recipe of a reproduction, not of a scoring job",
+            hint="run it with dataprune reproduce",
+        )
+    return parse_recipe(read_yaml(path), where=str(path))
 
 
 def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:
@@ -343,41 +316,4 @@ def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:
     Raises:
         RecipeError: what is wrong, where, and the nearest right key for an unknown one.
     """
-    try:
-        return Recipe.model_validate(data)
-    except ValidationError as exc:
-        problems = sorted(
-            exc.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden"
-        )
-        first = problems[0]
-        path = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = _known_keys(Recipe, list(first["loc"][:-1]))
-            raise RecipeError(
-                f"{where}: unknown key {path}", hint=nearest(str(first["loc"][-1]), known)
-            ) from exc
-        reason = first["msg"].removeprefix("Value error, ")
-        shown = "" if first["type"] in {"missing", "value_error"} else f" (got {first['input']!r})"
-        more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise RecipeError(f"{where}: {path or 'recipe'}: {reason}{shown}{more}") from exc
-
-
-def _known_keys(model: type[BaseModel], path: list[Any]) -> list[str]:
-    """Field names of the model that `path` leads to; union tags are followed by their name."""
-    for part in path:
-        if part in model.model_fields:
-            models = list(_models_in(model.model_fields[part].annotation))
-            if len(models) == 1:
-                model = models[0]
-            elif models:
-                tagged = [m for m in models if m.model_fields["name"].default == path[-1]]
-                return sorted(tagged[0].model_fields) if tagged else []
-    return sorted(model.model_fields)
-
-
-def _models_in(annotation: Any) -> typing.Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif typing.get_origin(annotation) in {typing.Union, types.UnionType, Annotated}:
-        for argument in typing.get_args(annotation):
-            yield from _models_in(argument)
+    return validate(Recipe, data, where=where)

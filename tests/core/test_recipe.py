@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from dataprune.core.errors import RecipeError
 from dataprune.core.fingerprint import fingerprint
-from dataprune.core.recipe import Recipe, load_recipe, parse_recipe, recipe_folder, recipe_names
+from dataprune.core.recipe import Recipe, load_recipe, parse_recipe, recipe_names
+from dataprune.core.recipe_file import is_reproduction, recipe_folder
 
 
 def put(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -62,7 +63,16 @@ def test_a_recipe_file_is_read_by_path(tmp_path: Path, recipe_data: dict[str, An
 
 
 def test_the_recipes_lie_beside_the_package_or_inside_it() -> None:
-    assert {path.stem for path in recipe_folder().glob("*.yaml")} == set(recipe_names())
+    paths = [path for path in recipe_folder().glob("*.yaml") if not is_reproduction(path)]
+    assert {path.stem for path in paths} == set(recipe_names())
+
+
+def test_a_reproductions_recipe_is_no_scoring_recipe() -> None:
+    assert "digits" in recipe_names()
+    assert "grok_modular_addition" not in recipe_names()
+    with pytest.raises(RecipeError, match="grok_modular_addition is the recipe of a reprod") as c:
+        load_recipe("grok_modular_addition")
+    assert c.value.hint == "run it with dataprune reproduce"
 
 
 @pytest.mark.parametrize("section", [(), ("source",), ("probe", "optimizer"), ("prune",)])

@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from dataprune.core.recipe import parse_recipe
+from dataprune.core.recipe import parse_recipe, recipe_names
 from dataprune.tables.schemas import drifted, render
 from dataprune.tables.scores import read_scores
 
 REPO = Path(__file__).resolve().parents[2]
 SCHEMAS = REPO / "schemas"
-RECIPES = sorted((REPO / "pipelines" / "recipes").glob("*.yaml"))
+RECIPES = [REPO / "pipelines" / "recipes" / f"{name}.yaml" for name in recipe_names()]
 
 
 def schema(name: str) -> dict[str, Any]:
