@@ -23,7 +23,7 @@ def test_without_regularisation_both_kinds_of_knowledge_coexist(runs: dict[str, 
     run = runs["wd 0"]
     assert run.phase == "coexistence"
     assert run.last.train_accuracy == pytest.approx(0.978, abs=0.01)
-    assert run.last.test_accuracy >= 0.975
+    assert run.last.test_accuracy >= 0.97  # .976 to .988 over seeds; rounding moves it by .002
 
 
 @pytest.mark.parametrize(
