@@ -106,12 +106,22 @@ def check_timing(
         value = means[epoch]
         is_share = metric != "R2"
         low = wilson_low(value, heldout_rows) if is_share else min(by_epoch[epoch])
-        problem = None
-        if low <= chance:
-            bound = "its lower 95 % bound" if is_share else "the least of the seeds,"
-            whose = ", what the best constant guess gets" if chance else ""
-            problem = f"{bound} {low:.3f} is not above chance {chance:.3f}{whose}"
-        elif value < best / 2:
-            problem = f"it is under half of the run's best, {best:.3f}"
+        bound = "its lower 95 % bound" if is_share else "the least of the seeds,"
+        problem = problem_of(value, low, chance=chance, best=best, bound=bound)
         judged.append(CheckpointQuality(epoch, metric, value, low, problem))
     return judged
+
+
+def problem_of(
+    value: float, low: float, *, chance: float, best: float, bound: str = "its lower 95 % bound"
+) -> str | None:
+    """Why scores of a checkpoint should not be believed; None if they may be.
+
+    value: held-out quality there. low: its lower bound, called `bound`. best: the run's best value.
+    """
+    if low <= chance:
+        whose = ", what the best constant guess gets" if chance else ""
+        return f"{bound} {low:.3f} is not above chance {chance:.3f}{whose}"
+    if value < best / 2:
+        return f"it is under half of the run's best, {best:.3f}"
+    return None

@@ -10,6 +10,7 @@ import torch
 
 from dataprune.core.fingerprint import derive_seed
 from dataprune.core.protocols import OnProgress
+from dataprune.probe.gate import problem_of, wilson_low
 from dataprune.probe.train import pinned_arithmetic
 from dataprune.reproductions.grok_data import ModularData, fourier_rows, make_data
 from dataprune.reproductions.grok_model import QuadraticMlp
@@ -26,6 +27,7 @@ FORMAT_VERSION = 1
 class RunResult:
     """One trained network.
 
+    p: the modulus.
     num_wrong: training labels that are not the truth; num_drawn: those drawn at random, of which
         some are right by chance.
     ipr: of each neuron. pruning: what is left at each level, by the order of pruning.
@@ -34,6 +36,7 @@ class RunResult:
 
     run: GrokRun
     seed: int
+    p: int
     alpha: float
     xi: float
     num_train: int
@@ -60,6 +63,13 @@ class RunResult:
         """The network's inverse participation ratio: the mean over its neurons."""
         return sum(self.ipr) / len(self.ipr)
 
+    def gate(self, point: Checkpoint) -> str | None:
+        """What `score`'s timing gate would hold against scores of this step; None if nothing."""
+        p = self.p
+        low = wilson_low(point.test_accuracy, p * p - self.num_train)
+        best = max(each.test_accuracy for each in self.curve)
+        return problem_of(point.test_accuracy, low, chance=1 / p, best=best)
+
     def after(self, order: Order, percent: int) -> Pruned:
         """One level of one pruning."""
         return next(level for level in self.pruning[order] if level.percent == percent)
@@ -75,7 +85,7 @@ class RunResult:
             "train_accuracy": self.last.train_accuracy,
             "test_accuracy": self.last.test_accuracy,
             "mean_ipr": self.mean_ipr,
-            "curve": [asdict(point) for point in self.curve],
+            "curve": [{**asdict(point), "gate": self.gate(point)} for point in self.curve],
             "pruning": {k: [asdict(level) for level in v] for k, v in self.pruning.items()},
         }
 
@@ -168,6 +178,7 @@ def _measure(
     return RunResult(
         run,
         seed,
+        recipe.p,
         alpha,
         xi,
         num_train=data.num_train,

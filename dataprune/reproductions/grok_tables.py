@@ -42,7 +42,7 @@ def tables(result: GrokResult) -> list[Printed]:
     first = result.runs[0]
     timing = Printed(
         f"When a score means something ({first.name}): how well EL2N tells wrong labels from right",
-        ("step", "AUROC of EL2N", "test accuracy", "train accuracy"),
+        ("step", "AUROC of EL2N", "test accuracy", "train accuracy", "timing gate of score"),
         _timing(first),
     )
     return [accuracy, pruning, timing] if timing.rows else [accuracy, pruning]
@@ -72,7 +72,11 @@ def _pruning(run: RunResult) -> list[list[object]]:
 def _timing(run: RunResult) -> list[list[object]]:
     points = [p for p in run.curve if p.step in _TIMING_STEPS or p == run.last]
     return [
-        [p.step, _shown(p.el2n_auroc), _shown(p.test_accuracy), _shown(p.train_accuracy)]
+        [
+            p.step,
+            *map(_shown, (p.el2n_auroc, p.test_accuracy, p.train_accuracy)),
+            "too early" if run.gate(p) else "passes",
+        ]
         for p in points
         if p.el2n_auroc is not None
     ]

@@ -63,6 +63,18 @@ def test_errors_find_wrong_labels_only_once_the_network_generalizes(small_result
     assert area[200] > 0.98
 
 
+def test_the_timing_gate_refuses_scores_until_the_network_generalizes(small_result: Any) -> None:
+    run = small_result.runs[0]
+    gates = [run.gate(point) for point in run.curve]
+    assert "not above chance" in str(gates[0])
+    assert gates[-1] is None
+    passed = [gate is None for gate in gates]
+    assert passed == sorted(passed)
+    best = max(point.test_accuracy for point in run.curve)
+    early = [p.test_accuracy for p, gate in zip(run.curve, gates, strict=True) if gate]
+    assert max(early) < best / 2
+
+
 def test_the_curve_has_the_early_steps_and_the_last(small_result: Any) -> None:
     steps = [point.step for point in small_result.runs[0].curve]
     assert steps == [0, 2, 5, 10, 20, 50, 100, 200]

@@ -77,6 +77,8 @@ def test_regularisation_makes_neurons_periodic(runs: dict[str, Any]) -> None:
 def test_errors_find_wrong_labels_after_generalizing_and_not_before(runs: dict[str, Any]) -> None:
     points = {point.step: point for point in runs["wd 0"].curve}
     assert all(points[step].el2n_auroc < 0.6 for step in (2, 5, 10, 20, 50))
+    assert all(runs["wd 0"].gate(points[step]) for step in (2, 5, 10, 20, 50, 100, 200))
+    assert runs["wd 0"].gate(points[400]) is None
     assert points[400].el2n_auroc > 0.98
     assert points[400].test_accuracy > 0.9
     assert points[50].test_accuracy < 0.1
