@@ -356,7 +356,8 @@ def evaluate(
 ) -> EvaluationResult:
     """Version -> evaluate: retrain the probe on each version, its control and the full data.
 
-    Every arm trains for as many steps as the recipe gives the full data.
+    Every arm trains for as many steps as the recipe gives the full data, a relabelled version on
+    its suggested labels.
     stream: read inputs from disk while training, as `run.stream` of a recipe.
 
     Raises:

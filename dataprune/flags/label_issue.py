@@ -164,6 +164,7 @@ def flag_units(stored: StoredUnits, *, rule: str = "tiers") -> LabelFlags:
     names = list(ref.class_names)
     found = judge_votes(votes, labels, class_names=names, seed=seed, rule=rule)
     plateau = train_plateau(records.values(), stored.recipe.checkpoints)
+    found.warnings.extend(_contradictions(table.column("content_hash").to_numpy(), labels))
     if stored.missing:
         found.warnings.append(
             f"PARTIAL: {len(stored.missing)} units are missing ({', '.join(stored.missing)}): "
@@ -179,6 +180,24 @@ def flag_units(stored: StoredUnits, *, rule: str = "tiers") -> LabelFlags:
             "missing": stored.missing,
         },
     )
+
+
+def _contradictions(hashes: npt.NDArray[np.uint64], labels: Labels) -> list[str]:
+    """Copies that are labelled otherwise, if there are any: one of the labels must be wrong."""
+    _, group = np.unique(hashes, return_inverse=True)
+    order = np.lexsort((labels, group))
+    pairs = np.unique(np.stack([group, labels]), axis=1)
+    several = np.bincount(pairs[0], minlength=group.max() + 1) > 1
+    rows = order[several[group[order]]]
+    if not len(rows):
+        return []
+    first = np.sort(rows[group[rows] == group[rows].min()])
+    other = first[labels[first] != labels[first[0]]][0]
+    told = (
+        f"{len(rows)} rows are exact copies of rows with another label (rows {first[0]} and "
+        f"{other}, for one): whatever their tier, one of the labels is wrong"
+    )
+    return [told]
 
 
 def judge_votes(

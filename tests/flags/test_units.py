@@ -20,7 +20,7 @@ from dataprune.core.recipe import parse_recipe
 from dataprune.flags._evidence import fit_temperature
 from dataprune.flags._plateau import train_plateau
 from dataprune.flags._units import read_units, vote_of
-from dataprune.flags.label_issue import flag_votes, judge_votes
+from dataprune.flags.label_issue import _contradictions, flag_votes, judge_votes
 from dataprune.tables.flags import read_flags
 from dataprune.tables.heldout import condense, read_heldout
 from dataprune.tables.scores import read_scores
@@ -179,6 +179,14 @@ def test_rows_that_a_vote_did_not_hold_out_say_nothing() -> None:
     vote = vote_of("repeat 0", [part], np.array([0, 7, 0, 9]), 150)
     assert vote.held_out.tolist() == [False, True, False, True]
     assert (vote.logits(slice(0, 4))[[0, 2]] == 0).all()
+
+
+def test_copies_with_other_labels_are_told() -> None:
+    hashes = np.array([7, 9, 7, 3, 9, 7, 3], dtype=np.uint64)
+    told = _contradictions(hashes, np.array([1, 0, 1, 2, 0, 2, 2]))
+    assert len(told) == 1
+    assert told[0].startswith("3 rows are exact copies of rows with another label (rows 0 and 5,")
+    assert _contradictions(hashes, np.array([1, 0, 1, 2, 0, 1, 2])) == []
 
 
 # --- what is not there
