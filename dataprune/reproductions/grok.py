@@ -11,12 +11,14 @@ import torch
 from dataprune.core.fingerprint import derive_seed
 from dataprune.core.protocols import OnProgress
 from dataprune.probe.gate import problem_of, wilson_low
+from dataprune.probe.memorization import Basis
 from dataprune.probe.train import pinned_arithmetic
 from dataprune.reproductions.grok_data import ModularData, fourier_rows, make_data
 from dataprune.reproductions.grok_model import QuadraticMlp
 from dataprune.reproductions.grok_recipe import GrokRecipe, GrokRun
 from dataprune.reproductions.grok_train import Checkpoint, train
 from dataprune.reproductions.ipr import neuron_ipr
+from dataprune.reproductions.memorized import MemorizedPart, memorized_parts, noisy_held_out
 from dataprune.reproductions.phases import Phase, classify
 from dataprune.reproductions.pruning import Order, Pruned, orders, prune_neurons, sizes
 
@@ -32,6 +34,7 @@ class RunResult:
         some are right by chance.
     ipr: of each neuron. pruning: what is left at each level, by the order of pruning.
     scale: BatchNorm's factor of each neuron, absolute; None without BatchNorm.
+    memorized: what removing the memorized part, found without Fourier transforms, shows.
     """
 
     run: GrokRun
@@ -47,6 +50,7 @@ class RunResult:
     ipr: tuple[float, ...]
     pruning: dict[Order, tuple[Pruned, ...]]
     scale: tuple[float, ...] | None
+    memorized: dict[Basis, MemorizedPart]
 
     @property
     def name(self) -> str:
@@ -76,7 +80,9 @@ class RunResult:
 
     def as_json(self) -> dict[str, Any]:
         """All that is known of the run, as grok.json holds it."""
-        about = {k: v for k, v in vars(self).items() if k not in {"run", "curve", "pruning"}}
+        about = {
+            k: v for k, v in vars(self).items() if k not in {"run", "curve", "pruning", "memorized"}
+        }
         return {
             **about,
             **self.run.model_dump(mode="json"),
@@ -86,6 +92,7 @@ class RunResult:
             "test_accuracy": self.last.test_accuracy,
             "mean_ipr": self.mean_ipr,
             "curve": [{**asdict(point), "gate": self.gate(point)} for point in self.curve],
+            "memorized": {k: asdict(part) for k, part in self.memorized.items()},
             "pruning": {k: [asdict(level) for level in v] for k, v in self.pruning.items()},
         }
 
@@ -151,7 +158,8 @@ def run_once(recipe: GrokRecipe, run: GrokRun, seed: int, on_progress: OnProgres
         generator=draws("order"),
         on_checkpoint=progress.tell,
     )
-    result = _measure(recipe, run, seed, data, model, curve)
+    held_out = noisy_held_out(data, xi, draws("held-out"))
+    result = _measure(recipe, run, seed, data, held_out, model, curve)
     progress.end()
     return result
 
@@ -161,6 +169,7 @@ def _measure(
     run: GrokRun,
     seed: int,
     data: ModularData,
+    held_out: tuple[torch.Tensor, torch.Tensor],
     model: QuadraticMlp,
     curve: list[Checkpoint],
 ) -> RunResult:
@@ -173,6 +182,7 @@ def _measure(
             order: tuple(prune_neurons(model, data, hidden_BN, order_N))
             for order, order_N in orders(ipr_N, size_N).items()
         }
+        memorized = memorized_parts(hidden_BN, model.W_NP, data, held_out)
     last, alpha, xi = curve[-1], recipe.alpha_of(run), recipe.xi_of(run)
     best = max(point.test_accuracy for point in curve)
     return RunResult(
@@ -189,6 +199,7 @@ def _measure(
         ipr=tuple(ipr_N.tolist()),
         pruning=pruning,
         scale=None if model.norm is None else tuple(model.norm.weight.detach().abs().tolist()),
+        memorized=memorized,
     )
 
 

@@ -45,7 +45,16 @@ def tables(result: GrokResult) -> list[Printed]:
         ("step", "AUROC of EL2N", "test accuracy", "train accuracy", "timing gate of score"),
         _timing(first),
     )
-    return [accuracy, pruning, timing] if timing.rows else [accuracy, pruning]
+    memorized = Printed(
+        "What held-out answers do not miss, removed (our extension, experimental). AUROC: of minus "
+        "the margin after it; that flip: of all wrong labels, learned before and lost",
+        (
+            "run", "removed", "localizability", "AUROC", "wrong labels learned",
+            "that flip", "flips that are wrong", "relabelled",
+        ),
+        [row for run in result.runs for row in _memorized(run)],
+    )  # fmt: skip
+    return [table for table in (accuracy, pruning, memorized, timing) if table.rows]
 
 
 def _accuracy(run: RunResult) -> list[object]:
@@ -67,6 +76,21 @@ def _pruning(run: RunResult) -> list[list[object]]:
         [run.name, name, *map(_shown, (at.corrupted, at.relabelled, at.uncorrupted, at.test))]
         for name, at in levels
     ]
+
+
+def _memorized(run: RunResult) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for basis, part in run.memorized.items():
+        if part.fitted is None:  # no label is wrong
+            continue
+        index = f"{part.index:.3f} +- {part.index_se:.3f}"
+        told = index if part.is_localizable else f"{index}: not_localizable"
+        shares = (part.fitted, part.flip_recall, part.flip_precision, part.relabelled)
+        what = (
+            f"{part.removed} {basis}" if basis != "magnitude" else f"{part.removed} smallest units"
+        )
+        rows.append([run.name, what, told, _shown(part.score_auroc), *map(_shown, shares)])
+    return rows
 
 
 def _timing(run: RunResult) -> list[list[object]]:

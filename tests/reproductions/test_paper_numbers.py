@@ -82,3 +82,18 @@ def test_errors_find_wrong_labels_after_generalizing_and_not_before(runs: dict[s
     assert points[400].el2n_auroc > 0.98
     assert points[400].test_accuracy > 0.9
     assert points[50].test_accuracy < 0.1
+
+
+@pytest.mark.parametrize("basis", ["units", "directions"])
+def test_held_out_examples_tell_what_was_memorized(runs: dict[str, Any], basis: Any) -> None:
+    for name in ("wd 0", "wd 5", "wd 15", "BatchNorm"):
+        part = runs[name].memorized[basis]
+        assert part.score_auroc >= 0.999
+        assert part.flip_recall == pytest.approx(part.fitted, abs=0.03)
+        assert part.relabelled > 0.95
+        if part.fitted > 0.1:
+            assert part.is_localizable
+            assert part.flip_precision > 0.98
+    assert runs["wd 15"].memorized[basis].fitted < 0.02
+    assert not runs["wd 15"].memorized[basis].is_localizable
+    assert not runs["wd 20"].memorized[basis].is_localizable
