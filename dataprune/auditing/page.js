@@ -21,9 +21,7 @@
     return made;
   }
 
-  function isolated(text) {
-    return element("bdi", text);
-  }
+  const isolated = (text) => element("bdi", text);
 
   // Verdicts as a file
 
