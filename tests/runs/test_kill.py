@@ -190,6 +190,7 @@ def test_killed_at_random_moments_until_done_it_ends_equal(
     assert filecmp.cmp(work / "scores.parquet", undisturbed.table, shallow=False)
 
 
+@pytest.mark.slow
 def test_ctrl_c_exits_130_with_one_line_and_keeps_what_had_finished(
     recipe: Path, tmp_path: Path
 ) -> None:

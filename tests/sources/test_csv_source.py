@@ -203,6 +203,7 @@ def test_reading_stops_cleanly_when_the_reader_has_enough(
     path.unlink()
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_with_an_error_on_a_csv_file_ends_in_order(tmp_path: Path) -> None:
     """Arrow reads ahead in a thread, which must not be alive when the interpreter ends."""
     path = tmp_path / "d.csv"
