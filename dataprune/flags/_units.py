@@ -18,7 +18,7 @@ import numpy.typing as npt
 from dataprune.core.errors import PartialError, TableError, UsageError
 from dataprune.core.files import read_json
 from dataprune.core.recipe import Recipe, parse_recipe
-from dataprune.flags._votes import ArrayVote, Labels, Values, Vote
+from dataprune.flags._votes import ArrayVote, Labels, Values, Vote, rows_without_vote
 from dataprune.runs.ledger import Ledger, Record
 from dataprune.tables.heldout import TOP, HeldOut, read_heldout
 from dataprune.tables.run_examples import NAME, RunExamples, read_run_examples
@@ -126,7 +126,7 @@ def votes_of(records: Mapping[int, Record], labels: Labels, num_classes: int) ->
         vote_of(f"repeat {repeat}", list(_outputs(several)), labels, num_classes)
         for repeat, several in sorted(repeats.items())
     ]
-    alone = np.flatnonzero(~np.any([vote.held_out for vote in votes], axis=0))
+    alone = rows_without_vote(votes)
     if len(alone):
         raise PartialError(
             f"{len(alone)} rows were held out by no finished unit (first: row {alone[0]})",

@@ -153,12 +153,17 @@ def check_together(votes: Sequence[Vote], labels: Array, labels_name: str) -> No
             f"{labels_name} has {len(labels)} labels, and {first.name} {first.shape[0]} rows",
             hint="give the label of every row, in the same order",
         )
-    alone = np.flatnonzero(~np.any([vote.held_out for vote in votes], axis=0))
+    alone = rows_without_vote(votes)
     if len(alone):
         raise TableError(
             f"row {alone[0]} is NaN in every vote ({len(alone)} such rows)",
             hint="each row needs a model that did not train on it; leave the others out",
         )
+
+
+def rows_without_vote(votes: Sequence[Vote]) -> Labels:
+    """Rows that no vote held out, int64, ascending."""
+    return np.flatnonzero(~np.any([vote.held_out for vote in votes], axis=0))
 
 
 def _size(vote: Vote) -> str:

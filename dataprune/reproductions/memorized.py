@@ -12,6 +12,7 @@ import torch
 
 from dataprune.probe.memorization import BASES, Basis, Layer, remove_memorized, squared_error
 from dataprune.reproductions.grok_data import ModularData
+from dataprune.reproductions.pruning import share
 from dataprune.reproductions.timing import auroc
 
 _MOST_HELD_OUT = 1000
@@ -76,13 +77,9 @@ def memorized_parts(
             part.is_localizable,
             part.held_out,
             score_auroc=auroc(-part.margin_pruned_T, wrong_T),
-            fitted=_share(fit_T[wrong_T]),
-            flip_recall=_share(part.flip_T[wrong_T]),
-            flip_precision=_share(wrong_T[part.flip_T]),
-            relabelled=_share((part.relabel_T == truth_T)[wrong_T]),
+            fitted=share(fit_T[wrong_T]),
+            flip_recall=share(part.flip_T[wrong_T]),
+            flip_precision=share(wrong_T[part.flip_T]),
+            relabelled=share((part.relabel_T == truth_T)[wrong_T]),
         )
     return found
-
-
-def _share(is_so: torch.Tensor) -> float | None:
-    return is_so.double().mean().item() if len(is_so) else None

@@ -85,16 +85,17 @@ def prune_neurons(
 def _measure(percent: int, answer_B: torch.Tensor, data: ModularData) -> Pruned:
     answer_T, truth_T = answer_B[: data.num_train], data.truth_B[: data.num_train]
     is_wrong_T = data.is_wrong_T
-    test = _share(answer_B[data.num_train :] == data.truth_B[data.num_train :])
+    test = share(answer_B[data.num_train :] == data.truth_B[data.num_train :])
     assert test is not None
     return Pruned(
         percent,
-        corrupted=_share((answer_T == data.label_T)[is_wrong_T]),
-        relabelled=_share((answer_T == truth_T)[is_wrong_T]),
-        uncorrupted=_share((answer_T == data.label_T)[~is_wrong_T]),
+        corrupted=share((answer_T == data.label_T)[is_wrong_T]),
+        relabelled=share((answer_T == truth_T)[is_wrong_T]),
+        uncorrupted=share((answer_T == data.label_T)[~is_wrong_T]),
         test=test,
     )
 
 
-def _share(is_so: torch.Tensor) -> float | None:
+def share(is_so: torch.Tensor) -> float | None:
+    """The share that is True; None of nothing."""
     return is_so.double().mean().item() if len(is_so) else None

@@ -322,3 +322,11 @@ def test_a_folder_that_cannot_be_written_is_named(
     done = cli("audit", flags, "--out", locked / "a")
     assert done.code == 1
     assert "Permission denied" in done.err
+
+
+def test_a_folder_inside_a_file_is_named(cli: Any, make_flags: Any, tmp_path: Path) -> None:
+    flags = make_flags(90)
+    done = cli("audit", flags, "--out", flags / "a")
+    assert done.code == 1
+    assert "Not a directory" in done.err
+    assert done.out == ""
