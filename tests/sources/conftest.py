@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub.conftest import MODES, Served, renewed, serve
-from tests.sources.hub_desk import (
-    ACTIONS,
-    Desk,
-)
+from tests.sources.hub_desk import ACTIONS, Desk
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +19,17 @@ def lfs_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
+def _emptied(served: Served, folder: Path) -> Iterator[Desk]:
+    for fresh in renewed(served):
+        made = Desk(fresh.hub, fresh.client, folder)
+        made.forget()
+        yield made
+
+
 @pytest.fixture
 def desk(lfs_served: Served, tmp_path: Path) -> Iterator[Desk]:
     """An empty Hub and a client that has nothing of it."""
-    for served in renewed(lfs_served):
-        made = Desk(served.hub, served.client, tmp_path)
-        made.forget()
-        yield made
+    yield from _emptied(lfs_served, tmp_path)
 
 
 @pytest.fixture(
@@ -48,7 +49,4 @@ def mode(
 @pytest.fixture
 def each(mode: Served, tmp_path: Path) -> Iterator[Desk]:
     """An empty Hub of each mode, and a client that has nothing of it."""
-    for served in renewed(mode):
-        made = Desk(served.hub, served.client, tmp_path)
-        made.forget()
-        yield made
+    yield from _emptied(mode, tmp_path)
