@@ -110,7 +110,7 @@ def score(
     from dataprune.probe.plan import holds_out_folds, run_fingerprint
     from dataprune.scores._aggregate import compute_scores
     from dataprune.scores._check import check_scores, find_scores
-    from dataprune.scores._table import table_meta, table_path
+    from dataprune.scores._table import table_meta, table_path, warnings_of_removals
 
     changes = {
         **about,
@@ -142,12 +142,12 @@ def score(
             seen = observe(recipe, loaded, signals, folder, on_progress)
     finally:
         loaded.discard()
-    at_init = all(score.at_init for score in wanted)  # no epoch is judged then
-    timing, warnings = ([], []) if at_init else timing_gate(recipe, loaded, seen)
+    judged = not all(score.at_init for score in wanted)
+    timing, warnings = timing_gate(recipe, loaded, seen) if judged else ([], [])
     columns = compute_scores(
         recipe, wanted, seen.traces, loaded.labels, holds_out=holds_out_folds(recipe, loaded)
     )
-    warnings += [f"left out: {why}" for why in columns.left_out.values()] + columns.constant
+    warnings += warnings_of_removals(recipe, wanted, seen) + columns.warnings
     meta = table_meta(recipe, loaded, seen, columns, timing)
     run = StoredUnits(recipe, RunExamples(loaded.examples, loaded.ref), seen.records, seen.missing)
     found, left_out = compute_flags(flagging, run)

@@ -36,6 +36,11 @@ class ScoresRecipe(Strict):
         ge=2,
         description="epochs in a window of dyn_unc, dual and tdds; the best epochs lbpe is over",
     )
+    removal: Literal["directions", "units", "magnitude"] = Field(
+        "directions",
+        description="of the last layer, for scores mem_*: principal directions (M2), hidden units "
+        "by held-out worth (M1), or, as a control, by magnitude",
+    )
     timing_gate: Literal["error", "warn", "off"] = Field(
         "error", description="what to do when a scored epoch is too early to be believed"
     )

@@ -77,16 +77,23 @@ def check_signals(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[
 def _lacks(quantity: str, task: Task, recipe: Recipe, loaded: Loaded) -> tuple[str, str] | None:
     """Why a probe lacks a quantity, and what could be changed; None if it has it."""
     from dataprune.probe.observer import OF_LABEL_LOGITS, OF_MODELS, OF_NUMBERS
+    from dataprune.probe.removal import OF_REMOVAL
 
     if quantity in task.has:
         return None
-    if quantity not in OF_MODELS | OF_NUMBERS | OF_LABEL_LOGITS:
+    if quantity not in OF_MODELS | OF_NUMBERS | OF_LABEL_LOGITS | OF_REMOVAL:
         return f"a {task.name} probe has none", ""
-    if quantity in OF_LABEL_LOGITS and "p_label" not in task.has:
+    if quantity in OF_LABEL_LOGITS | OF_REMOVAL and "p_label" not in task.has:
         return f"a {task.name} probe has no one label", ""
     if recipe.scores.mode == "train":
         return "training steps do not show it", "set scores.mode: eval, or "
-    if quantity not in OF_MODELS and loaded.inputs is None:
+    if quantity in OF_REMOVAL and not holds_out_folds(recipe, loaded):
+        wants = "with a test split no seed holds rows of the source out, to say what generalizes"
+        return (
+            wants,
+            "set holdout: {folds: 5, repeats: 2} in the recipe, which trains 10 seeds, or ",
+        )
+    if quantity not in OF_MODELS | OF_REMOVAL and loaded.inputs is None:
         return "the input is text, which has no numbers to look at", ""
     return None
 
@@ -96,6 +103,7 @@ def _check_gradients(recipe: Recipe, loaded: Loaded, quantities: list[str]) -> N
     import torch
 
     from dataprune.probe.observer import look
+    from dataprune.probe.removal import OF_REMOVAL
     from dataprune.probe.tasks import TASKS
 
     assert recipe.task is not None
@@ -103,7 +111,9 @@ def _check_gradients(recipe: Recipe, loaded: Loaded, quantities: list[str]) -> N
     network, inputs = _blank_run(recipe, loaded)
     targets = torch.from_numpy(task.targets(loaded.labels[:2], loaded.labels))
     try:
-        look(network, task, inputs, targets, quantities)
+        # what is removed is of the last layer, which this finds too
+        tried = {"grad_norm_last" if q in OF_REMOVAL else q for q in quantities}
+        look(network, task, inputs, targets, tried)
     except RuntimeError as exc:
         problem = " ".join(str(exc).split())
         raise UsageError(

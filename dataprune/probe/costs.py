@@ -12,6 +12,9 @@ _PASSES = {
     "grad_norm": (1, "a forward and a backward pass"),
     "label_gradient_BD": (1, "a forward and a backward pass"),
     "input_curvature": (11, "11 forward and backward passes"),
+    **dict.fromkeys(
+        ("mem_drop", "mem_flip", "mem_margin_pruned", "mem_relabel"), (1 / 3, "a forward pass")
+    ),
 }
 _TOLD_BYTES = 2**26
 

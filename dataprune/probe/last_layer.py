@@ -64,6 +64,15 @@ class LastLayer:
         assert isinstance(layer, nn.Linear)
         self._runs[-1].append(_Call(layer, inputs[0].detach(), output.detach()))
 
+    def layer_of(self, outputs_BC: torch.Tensor) -> tuple[nn.Linear, torch.Tensor]:
+        """The layer that gave these outputs just now, and what it read, (B, D).
+
+        Raises:
+            UsageError: as `gradient_norms`.
+        """
+        call = self._last_call(outputs_BC)
+        return call.layer, call.features
+
     def gradient_norms(
         self, outputs_BC: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
@@ -98,13 +107,13 @@ class LastLayer:
             if sum(other.layer is call.layer for other in run) > 1 or self._is_shared(call.layer):
                 raise UsageError(
                     f"the last layer of {type(self.model).__name__} shares its weights with "
-                    "another use, so its gradient has no closed form",
-                    hint="use the score grand, which adds both uses",
+                    "another use, so nothing can be told of it alone",
+                    hint="leave out the scores of the last layer (grand adds both uses)",
                 )
             return call
         raise UsageError(
-            f"{type(self.model).__name__} does not end in a linear layer, so the gradient of its "
-            "last layer has no closed form",
+            f"{type(self.model).__name__} does not end in a linear layer, so scores of its last "
+            "layer have no closed form",
             hint="use the score grand, or end the model in torch.nn.Linear",
         )
 

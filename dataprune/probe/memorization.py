@@ -58,6 +58,7 @@ class Memorized:
         of the layer, or nothing was memorized.
     margin_full_T, margin_pruned_T: given label's output less the largest other, before and after.
     flip_T: fitted before and not after. relabel_T: the answer after removal.
+    read_out_KC, bias_C: what is left of the read-out, for the activations as they came, float64.
     """
 
     basis: Basis
@@ -70,6 +71,8 @@ class Memorized:
     margin_pruned_T: torch.Tensor
     flip_T: torch.Tensor
     relabel_T: torch.Tensor
+    read_out_KC: torch.Tensor
+    bias_C: torch.Tensor
 
     @property
     def is_localizable(self) -> bool:
@@ -85,7 +88,7 @@ class Memorized:
 def squared_error(logits_BC: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
     """Squared distance from the one-hot label, (B,)."""
     error_BC = logits_BC.clone()
-    error_BC[torch.arange(len(label_B)), label_B] -= 1
+    error_BC[torch.arange(len(label_B), device=label_B.device), label_B] -= 1
     squared_B: torch.Tensor = error_BC.square().sum(dim=1)
     return squared_B
 
@@ -103,7 +106,10 @@ def remove_memorized(layer: Layer, basis: Basis, loss: Loss) -> Memorized:
     loss: what the network was trained on; ranks units.
     """
     layer = _in_double(layer)
-    parts_TK, parts_HK, read_out_KC, bias_C = _in_order(layer, basis, loss)
+    axes_KK, mean_K = _in_order(layer, basis, loss)
+    read_out_KC = axes_KK.T @ layer.read_out_KC
+    bias_C = layer.bias_C + mean_K @ layer.read_out_KC
+    parts_HK = (layer.hidden_HK - mean_K) @ axes_KK
     num_units = len(read_out_KC)
     levels = sorted({num_units * level // _LEVELS for level in range(_LEVELS)})
     right_LH = torch.stack(
@@ -113,8 +119,10 @@ def remove_memorized(layer: Layer, basis: Basis, loss: Loss) -> Memorized:
         ]
     ).double()
     removed = levels[_most_within_one_error(right_LH)]
-    full_TC = parts_TK @ read_out_KC + bias_C
-    pruned_TC = parts_TK[:, removed:] @ read_out_KC[removed:] + bias_C
+    left_KC = axes_KK[:, removed:] @ read_out_KC[removed:]
+    left_C = bias_C - mean_K @ left_KC
+    full_TC = layer.hidden_TK @ layer.read_out_KC + layer.bias_C
+    pruned_TC = layer.hidden_TK @ left_KC + left_C
     before_T, after_T = full_TC.argmax(dim=1), pruned_TC.argmax(dim=1)
     fit_T, kept_T = before_T == layer.label_T, after_T == layer.label_T
     lost_T = fit_T.double() - kept_T.double()
@@ -130,12 +138,14 @@ def remove_memorized(layer: Layer, basis: Basis, loss: Loss) -> Memorized:
         margin_pruned_T=margins(pruned_TC, layer.label_T),
         flip_T=fit_T & ~kept_T,
         relabel_T=after_T,
+        read_out_KC=left_KC,
+        bias_C=left_C,
     )
 
 
 def margins(logits_BC: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
     """The label's output less the largest other one, (B,)."""
-    every = torch.arange(len(label_B))
+    every = torch.arange(len(label_B), device=label_B.device)
     others_BC = logits_BC.clone()
     others_BC[every, label_B] = -torch.inf
     return logits_BC[every, label_B] - others_BC.max(dim=1).values
@@ -152,32 +162,19 @@ def _in_double(layer: Layer) -> Layer:
     )
 
 
-def _in_order(
-    layer: Layer, basis: Basis, loss: Loss
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Activations of the basis's parts, those to remove first, their read-out, and the bias."""
-    read_out_KC, bias_C = layer.read_out_KC, layer.bias_C
+def _in_order(layer: Layer, basis: Basis, loss: Loss) -> tuple[torch.Tensor, torch.Tensor]:
+    """Axes of the basis as columns (K, K), those to remove first, and where they start, (K,)."""
     if basis == "directions":
         mean_K = layer.hidden_TK.mean(dim=0)
         centred_TK = layer.hidden_TK - mean_K
         _, directions_KK = torch.linalg.eigh(centred_TK.T @ centred_TK)  # variance rises
-        return (
-            centred_TK @ directions_KK,
-            (layer.hidden_HK - mean_K) @ directions_KK,
-            directions_KK.T @ read_out_KC,
-            bias_C + mean_K @ read_out_KC,
-        )
+        return directions_KK, mean_K
     if basis == "units":
         worth_K = _held_out_worth(layer, loss)
     else:
-        worth_K = layer.hidden_TK.var(dim=0) * read_out_KC.square().sum(dim=1)
-    order_K = worth_K.argsort(stable=True)
-    return (
-        layer.hidden_TK[:, order_K],
-        layer.hidden_HK[:, order_K],
-        read_out_KC[order_K],
-        bias_C,
-    )
+        worth_K = layer.hidden_TK.var(dim=0) * layer.read_out_KC.square().sum(dim=1)
+    units_KK = torch.eye(len(worth_K), dtype=worth_K.dtype, device=worth_K.device)
+    return units_KK[:, worth_K.argsort(stable=True)], torch.zeros_like(worth_K)
 
 
 def _held_out_worth(layer: Layer, loss: Loss) -> torch.Tensor:

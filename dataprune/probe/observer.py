@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from dataprune.core.fingerprint import derive_seed
 from dataprune.probe.data import Batch, Batches
 from dataprune.probe.input_gradients import label_gradients, loss_curvature
 from dataprune.probe.last_layer import LastLayer
+from dataprune.probe.memorization import Basis
+from dataprune.probe.removal import OF_REMOVAL, remove_from_last_layer
 from dataprune.probe.signal_store import SignalStore
 from dataprune.probe.tasks import Observation, Task
 from dataprune.probe.train import SCORE_BATCH
@@ -57,6 +59,7 @@ class EvalObserver:
     """Observes every row with the model in eval mode, on clean inputs.
 
     in_sample: bool (N,), the rows trained on. salt: what random directions are drawn from.
+    basis: of what is removed for the signals of memorization; removals: what was, by epoch.
     """
 
     step = None
@@ -68,7 +71,10 @@ class EvalObserver:
         in_sample: torch.Tensor,
         checkpoints: Iterable[int],
         *salt: int | str,
+        basis: Basis = "directions",
     ) -> None:
+        self.basis: Basis = basis
+        self.removals: dict[int, dict[str, Any]] = {}
         self.store, self.task, self.in_sample = store, task, in_sample
         self.checkpoints, self.salt = frozenset(checkpoints), salt
         self.recorded: Snapshots = {}
@@ -92,9 +98,14 @@ class EvalObserver:
             return
         reads = {quantity for signal in signals for quantity in signal.reads}
         salt = (*self.salt, "directions", epoch)
-        for rows, seen in observations(model, self.task, batches, reads, *salt):
+        removed = {}
+        if reads & OF_REMOVAL:
+            removal = remove_from_last_layer(model, batches, self.in_sample, self.basis)
+            removed, self.removals[epoch] = removal.values, removal.told
+        for rows, seen in observations(model, self.task, batches, reads - OF_REMOVAL, *salt):
             with torch.no_grad():
-                self.store.put(rows, seen, signals)
+                more = {quantity: values[rows] for quantity, values in removed.items()}
+                self.store.put(rows, dataclasses.replace(seen, **more), signals)
         self.store.finish(torch.ones_like(self.in_sample), self.in_sample, signals)
 
     def finish(self) -> tuple[InSample, Snapshots]:

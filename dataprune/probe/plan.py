@@ -235,18 +235,20 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         "checkpoints": list(recipe.checkpoints),
         "mode": recipe.scores.mode,
         "window": recipe.scores.window,
+        "removal": recipe.scores.removal,
         "threads": recipe.run.num_cpus,
         "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
         "torch": importlib.metadata.version("torch"),
     }
     identity = {
-        **spec,
+        **{key: value for key, value in spec.items() if key != "removal"},
         "probe": _identifying(recipe),
         "inputs": reading_of(recipe),
         "entrypoint": ENTRYPOINT,
         "source": loaded.ref.fingerprint,
         "holdout": _holdout(recipe, loaded),
         "window": recipe.scores.window if _has_windows(signals) else None,
+        **({"removal": recipe.scores.removal} if _has_removal(signals) else {}),
         "dtype": "float32",
         "probe_version": PROBE_VERSION,
         "world_size": 1,
@@ -262,6 +264,13 @@ def _has_windows(signals: list[str]) -> bool:
     return any(SIGNALS.get(name).state.per_window for name in signals)
 
 
+def _has_removal(signals: list[str]) -> bool:
+    from dataprune.probe.removal import OF_REMOVAL
+    from dataprune.probe.signals import SIGNALS
+
+    return any(OF_REMOVAL.intersection(SIGNALS.get(name).reads) for name in signals)
+
+
 def _serving(least: Unit, unit_id: str, records: list[Record]) -> Record | None:
     """A finished unit that computed the same and recorded at least as much; `unit_id` first."""
     serving = [r for r in records if not _differences(least, r)]
@@ -274,7 +283,7 @@ def _differences(unit: Unit, record: Record) -> list[str]:
     for key in unit.identity.keys() | record.identity.keys():
         wanted, have = unit.identity.get(key), record.identity.get(key)
         serves = set(wanted) <= set(have) if key in _GROWING and have else wanted == have  # type: ignore[arg-type]
-        if key == "window" and wanted is None:  # no wanted signal has windows
+        if key in {"window", "removal"} and wanted is None:  # no wanted signal has it
             continue
         if not serves:
             keys.append(key)

@@ -123,7 +123,9 @@ def _train_and_record(
             values = values * np.asarray(shared["target_std"]) + np.asarray(shared["target_mean"])
         table = condense(np.flatnonzero(~in_sample), values, rivals)
         write_heldout(folder / HELD_OUT, table, {"fold": spec["fold"], "epochs": outputs.count})
+    removals = observer.removals if isinstance(observer, EvalObserver) else {}
     return {
+        **({"removals": {str(k): v for k, v in removals.items()}} if removals else {}),
         "history": history,
         "metric": task.metric,
         "heldout_rows": len(shared["test_targets"]) if test else int((~in_sample).sum()),
@@ -140,7 +142,8 @@ def _observer(
     if spec["mode"] == "train":
         return StepObserver(store, task, in_sample, spec["checkpoints"])
     salt = (spec["root_seed"], spec["seed"])
-    return EvalObserver(store, task, in_sample, spec["checkpoints"], *salt)
+    basis = spec.get("removal", "directions")
+    return EvalObserver(store, task, in_sample, spec["checkpoints"], *salt, basis=basis)
 
 
 class _HeldOutOutputs:

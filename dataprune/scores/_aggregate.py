@@ -45,6 +45,11 @@ class ScoreColumns:
     left_out: dict[str, str]
 
     @property
+    def warnings(self) -> list[str]:
+        """One sentence for each score that is left out, or the same for every row."""
+        return [f"left out: {why}" for why in self.left_out.values()] + self.constant
+
+    @property
     def constant(self) -> list[str]:
         """One sentence for each score that is the same for every row."""
         same = [n for n in self.reliability if len(v := self.values[n]) > 1 and (v == v[0]).all()]

@@ -121,7 +121,7 @@ def score_traces(
     log.info(NO_GATE)
     scored = _with_at(recipe, at).model_copy(update={"seeds": len(found)})
     columns = compute_scores(scored, wanted, traces, loaded.labels)
-    warnings += [f"left out: {why}" for why in columns.left_out.values()] + columns.constant
+    warnings += columns.warnings
     specs = {name: _spec(spec, found[0], traces) for name, spec in columns.specs.items()}
     columns = replace(columns, specs=specs)
     # The recipe's epochs are its own probe's: what was scored stands in the specs.

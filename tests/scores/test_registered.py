@@ -21,9 +21,10 @@ CORE = {
 EXPERIMENTAL = {
     "correctness", "csl", "curvature", "data_iq", "dyn_unc", "entropy", "first_learned",
     "grand_init", "grand_last", "heldout_el2n", "heldout_loss", "heldout_margin", "input_norm",
-    "lbpe", "least_confidence", "tdds", "vog",
+    "lbpe", "least_confidence", "mem_drop", "mem_flip", "mem_margin_pruned", "tdds", "vog",
 }  # fmt: skip
 GRADIENTS = {"grad_norm", "grad_norm_last", "label_gradient_BD", "input_curvature"}
+REMOVALS = {"mem_drop", "mem_flip", "mem_margin_pruned"}
 
 
 def test_which_scores_there_are_and_which_keep_their_definition() -> None:
@@ -57,7 +58,9 @@ def test_a_score_reads_signals_that_there_are_and_says_what_they_cost(name: str)
     every_epoch = any(signal.when == "epoch" for signal in signals)
     assert (EVERY_EPOCH in score.cost) == (every_epoch and not reads & GRADIENTS)
     assert (score.cost == BACKWARD) == (name == "grand")
-    is_free = bool(signals) and not every_epoch and not reads & (GRADIENTS | {"input_norm"})
+    is_free = (
+        bool(signals) and not every_epoch and not reads & (GRADIENTS | REMOVALS | {"input_norm"})
+    )
     assert (FREE in score.cost) == is_free
     assert score.at_init == any(signal.when == "init" for signal in signals)
 

@@ -15,7 +15,10 @@ from hypothesis.extra.numpy import arrays
 from dataprune.scores import SCORES
 
 # Their input or gradients, too, decide these.
-OF_MODELS = {"grand", "grand_last", "grand_init", "input_norm", "vog", "curvature"}
+OF_MODELS = {
+    "grand", "grand_last", "grand_init", "input_norm", "vog", "curvature", "mem_drop", "mem_flip",
+    "mem_margin_pruned",
+}  # fmt: skip
 NAMES = [name for name in SCORES.names() if SCORES.get(name).signals and name not in OF_MODELS]
 READ_NO_LABEL = {"entropy", "least_confidence", "tdds"}
 WINDOW = 3

@@ -145,6 +145,8 @@ AT_EPOCHS = (
     "std_p_label", "window_dual", "window_std",
 )  # fmt: skip
 
+AFTER_REMOVAL = ("mem_drop", "mem_flip", "mem_margin_pruned", "mem_relabel")  # one removal
+
 
 def recorded_anyway(task: Task, mode: str, wanted: Iterable[str]) -> list[str]:
     """What every unit of a task records besides the wanted signals: it costs next to nothing.
@@ -153,4 +155,5 @@ def recorded_anyway(task: Task, mode: str, wanted: Iterable[str]) -> list[str]:
     """
     every_epoch = mode == "train" or any(SIGNALS.get(name).when == "epoch" for name in wanted)
     names = AT_CHECKPOINTS + AT_EPOCHS if every_epoch else AT_CHECKPOINTS
-    return [name for name in names if task.has.issuperset(SIGNALS.get(name).reads)]
+    found = [name for name in names if task.has.issuperset(SIGNALS.get(name).reads)]
+    return [*found, *AFTER_REMOVAL] if set(wanted) & set(AFTER_REMOVAL) else found

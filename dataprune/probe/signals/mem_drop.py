@@ -1,0 +1,7 @@
+"""How far the logit margin falls when the memorized part of the last layer is removed."""
+
+from __future__ import annotations
+
+from dataprune.probe.signals import stateless
+
+SIGNAL = stateless("mem_drop", "mem_drop")

@@ -1,0 +1,7 @@
+"""The class that is answered once the memorized part of the last layer is removed."""
+
+from __future__ import annotations
+
+from dataprune.probe.signals import stateless
+
+SIGNAL = stateless("mem_relabel", "mem_relabel")

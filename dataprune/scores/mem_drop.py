@@ -1,0 +1,34 @@
+"""How far the logit margin falls when what the last layer memorized is removed.
+
+The probe's last layer loses the part that held-out rows do not miss: by default its principal
+directions of least variance, of 50 levels the one that removes most while held-out accuracy stays
+within one standard error of the best level's (`scores.removal`: units, or magnitude as a control).
+Each seed's held-out rows choose; their labels may be noisy. No class or period is assumed, which is
+how this differs from the paper, whose neurons are found by their Fourier transform.
+Higher is more memorized. Range (-inf, inf).
+
+Cost: as mem_flip.
+
+Pitfalls. It is no detector of wrong labels, and its size depends on how much was removed: where
+nothing was memorized, well-learned rows fall furthest. Read mem_flip first.
+"""
+
+from __future__ import annotations
+
+from dataprune.scores import Score
+
+SCORE = Score(
+    name="mem_drop",
+    signals=("mem_drop",),
+    compute=lambda seen: seen.signals["mem_drop"],
+    higher_is="more memorized",
+    status="experimental",
+    value_range="(-inf, inf)",
+    source="own extension of To grok or not to grok, 2023 (arXiv 2310.13061)",
+    cost="a forward pass at each checkpoint; needs seeds that hold rows out",
+    pitfalls="depends on how much is removed: no detector of wrong labels",
+    spec={
+        "of": "logit margin before removal less after",
+        "layer": "input of the last linear layer",
+    },
+)

@@ -1,0 +1,32 @@
+"""Share of seeds that memorized the row: its label is fitted, and not after removal.
+
+The probe's last layer loses the part that held-out rows do not miss: by default its principal
+directions of least variance, of 50 levels the one that removes most while held-out accuracy stays
+within one standard error of the best level's (`scores.removal`: units, or magnitude as a control).
+Each seed's held-out rows choose; their labels may be noisy. No class or period is assumed, which is
+how this differs from the paper, whose neurons are found by their Fourier transform.
+Higher is more memorized. Range [0, 1].
+
+Cost: a forward pass at each checkpoint; the activations of all rows, float64, are held in memory.
+
+Pitfalls. Memorized is not mislabelled: rare and odd rows are memorized, too, and a network that
+resists noise memorizes none of it. Where the table's metadata says not_localizable it means
+nothing. The model must end in torch.nn.Linear.
+"""
+
+from __future__ import annotations
+
+from dataprune.scores import Score
+
+SCORE = Score(
+    name="mem_flip",
+    signals=("mem_flip",),
+    compute=lambda seen: seen.signals["mem_flip"],
+    higher_is="more memorized",
+    status="experimental",
+    value_range="[0, 1]",
+    source="own extension of To grok or not to grok, 2023 (arXiv 2310.13061)",
+    cost="a forward pass at each checkpoint; needs seeds that hold rows out",
+    pitfalls="memorized is not mislabelled; means nothing where not localizable",
+    spec={"of": "fitted before removal and not after", "layer": "input of the last linear layer"},
+)
