@@ -82,7 +82,7 @@ def score(
 
     recipe: a shipped recipe's name, a YAML file, a data path (default recipe), or a Recipe.
     inputs, label: columns of the source; one image, text or list column, or numeric ones.
-    flags: flags to add, such as label_issue; they need cross-fitting: 5 folds twice by default.
+    flags: label_issue, memorized; they need cross-fitting: 5 folds twice by default.
     traces: a folder of recorded traces to score instead, at their last common epoch by default.
     The other arguments override the recipe. Units already in `work` are not trained again.
 
@@ -150,10 +150,10 @@ def score(
     warnings += warnings_of_removals(recipe, wanted, seen) + columns.warnings
     meta = table_meta(recipe, loaded, seen, columns, timing)
     run = StoredUnits(recipe, RunExamples(loaded.examples, loaded.ref), seen.records, seen.missing)
-    found, left_out = compute_flags(flagging, run)
-    warnings += left_out + [text for result in found.values() for text in result.warnings]
-    tables = [result.table() for result in found.values()]
-    write_scores(path, loaded.examples, columns.values, meta, tables)
+    flagged = compute_flags(flagging, run)
+    warnings += flagged.warnings
+    meta |= {"flag_overlap": flagged.overlap} if flagged.overlap else {}
+    write_scores(path, loaded.examples, columns.values, meta, flagged.columns)
     return ScoreResult(
         path=path,
         work=folder,
@@ -168,7 +168,8 @@ def score(
         failed=seen.failed,
         notes=seen.reasons,
         warnings=warnings,
-        flags={name: result.totals for name, result in found.items()},
+        flags=flagged.totals,
+        flag_overlap=flagged.overlap,
     )
 
 
@@ -198,6 +199,11 @@ def flag(
     target = None if out is None else check_flags_path(out)
     stored = read_units(Path(work))
     [wanted] = find_flags([name], stored.recipe.task)
+    if not wanted.has_table:
+        raise UsageError(
+            f"flag {name} has no table of its own",
+            hint=f"dataprune score RECIPE --flag {name} puts it into the score table",
+        )
     found: LabelFlags = wanted.compute(stored, rule=rule)
     labels = stored.examples.table.column("label").to_numpy()
     beside = in_sample_scores(stored.recipe, stored.records, labels, wanted.beside)

@@ -12,8 +12,6 @@ from dataprune.cli.options import json_option
 if TYPE_CHECKING:
     from dataprune.flags.label_issue import LabelFlags
 
-_MEMORIZES = 0.05
-
 
 @click.command("flags")
 @click.argument("work", required=False, type=click.Path(file_okay=False))
@@ -74,7 +72,7 @@ def command(
         told = {**result.totals, "class_names": result.class_names, "warnings": result.warnings}
         emit_json({**told, "flags": out})
     else:
-        show_totals(result.totals)
+        show_totals("label_issue", result.totals)
         if out is not None:
             click.echo(out)
     return 3 if result.is_partial else 0
@@ -116,40 +114,10 @@ def _from_files(
     return result
 
 
-def show_totals(totals: dict[str, Any]) -> None:
-    """Totals of flags as a table for people."""
+def show_totals(name: str, totals: dict[str, Any]) -> None:
+    """Totals of a flag as a table for people."""
     from dataprune.cli.output import emit_table
+    from dataprune.flags import FLAGS
 
-    n, tiers, rate = totals["rows"], totals["tiers"], totals["noise_rate"]
-    planted = totals["planted_recall"]
-    parts = [f"{_share(rate[k])} {k}" for k in ("agreement", "confident_joint", "mean_q")]
-    rows = [
-        ["likely wrong", f"{tiers['likely']} rows", _share(tiers["likely"] / n)],
-        ["suspect", f"{tiers['suspect']} rows", _share(tiers["suspect"] / n)],
-        ["noise rate", f"{_share(rate['low'])} to {_share(rate['high'])}", ", ".join(parts)],
-        ["votes agree", _share(totals["agreement"]), f"{totals['votes']} votes"],
-        [
-            "planted errors found, at most",
-            _share(planted["random"]),
-            f"{_share(planted['transition'])} of errors like the estimated ones",
-        ],
-    ]
-    plateau = totals.get("train_plateau")
-    if plateau is not None:
-        trained = f"training accuracy {1 - plateau['rate']:.1%}"
-        if plateau["held_out"] is not None:
-            trained += f", {plateau['held_out']:.1%} on held-out folds"
-            if 1 - plateau["rate"] - plateau["held_out"] > _MEMORIZES:
-                trained += ": memorized, so too low"
-        rows.append(["noise by training (experimental)", _share(plateau["rate"]), trained])
-    rows += [
-        ["often confused", f"{c['given']}, truly {c['true']}", f"about {c['rows']:.0f} rows"]
-        for c in totals["confusions"][:3]
-        if c["rows"] >= 1
-    ]
-    title = f"Labels of {n} rows in {totals['classes']} classes"
+    title, rows = FLAGS.get(name).tell(totals)
     emit_table(title, ["what", "estimate", "detail"], rows)
-
-
-def _share(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.1%}"

@@ -32,7 +32,7 @@ def _epochs(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.option("--score", "scores", multiple=True, metavar="NAME", help="Score to compute; repeat.")
 @click.option(
     "--flag", "flags", multiple=True, metavar="NAME",
-    help="Flag to add: label_issue finds wrong labels, by cross-fitting. Repeat.",
+    help="Flag to add, by cross-fitting: label_issue (wrong labels), memorized. Repeat.",
 )  # fmt: skip
 @click.option("--at", callback=_epochs, metavar="EPOCH,...", help="Epochs to score at.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of probe seeds.")
@@ -119,6 +119,7 @@ def _summary(result: Any) -> dict[str, Any]:
         "between_scores": result.between,
         "advice": result.advice,
         "flags": result.flags,
+        "flag_overlap": result.flag_overlap,
         "timing": [vars(t) for t in result.timing],
         "notes": result.notes,
         "warnings": result.warnings,
@@ -143,8 +144,12 @@ def _show(result: Any) -> None:
         click.echo(sentence, err=True)
     for t in result.timing:
         click.echo(f"held-out {t.metric} at epoch {t.epoch}: {t.value:.4f}", err=True)
-    for totals in result.flags.values():
-        show_totals(totals)
+    for name, totals in result.flags.items():
+        show_totals(name, totals)
+    for rows in result.flag_overlap:
+        a, b = rows["a"], rows["b"]
+        told = f"{rows['both']} rows both, {rows['only_a']} {a} alone, {rows['only_b']} {b} alone"
+        click.echo(f"{a} and {b}: {told}", err=True)
     click.echo(str(result.path))
 
 

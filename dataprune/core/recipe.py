@@ -221,7 +221,7 @@ class Recipe(Strict):
     probe: ProbeRecipe = ProbeRecipe()
     scores: ScoresRecipe = ScoresRecipe()
     flags: tuple[str, ...] = Field(
-        (), description="flags to add to the scores: label_issue, from cross-fitting"
+        (), description="flags to add to the scores, from cross-fitting: label_issue, memorized"
     )
     seeds: int = Field(10, ge=1, description="number of probe seeds")
     seed: int = Field(0, ge=0, description="root of every random draw")

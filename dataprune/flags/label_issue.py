@@ -24,6 +24,7 @@ from dataprune.flags._anchors import anchor_counts, transition_of
 from dataprune.flags._evidence import Evidence, weigh
 from dataprune.flags._plateau import train_plateau
 from dataprune.flags._posterior import Posterior, fit_sharpness, judge, log_truth
+from dataprune.flags._told import tell
 from dataprune.flags._totals import Noise
 from dataprune.flags._units import StoredUnits, votes_of
 from dataprune.flags._votes import (
@@ -35,7 +36,14 @@ from dataprune.flags._votes import (
     check_together,
     check_vote,
 )
-from dataprune.tables.flags import TIERS, FlagTable, flag_table, write_flags
+from dataprune.tables.flags import (
+    TIERS,
+    FlagColumns,
+    FlagTable,
+    flag_table,
+    label_columns,
+    write_flags,
+)
 
 _MOST_Q = 0.5
 _CONSENSUS = 0.8 - 1e-9  # four of five votes, whatever their sum rounds to
@@ -73,6 +81,10 @@ class LabelFlags:
     def table(self) -> FlagTable:
         """As FLAGS.parquet has them."""
         return flag_table(self.columns, self._meta([]))
+
+    def in_scores(self) -> FlagColumns:
+        """As a score table has them."""
+        return label_columns(self.table())
 
     def write(self, path: str | Path, *, inputs: Sequence[dict[str, str]] = ()) -> Path:
         """Write FLAGS.parquet; inputs: {file, sha256} of what the flags were made from."""
@@ -354,6 +366,7 @@ def _checked_names(class_names: Sequence[str], num_classes: int) -> list[str]:
 FLAG = Flag(
     name="label_issue",
     compute=flag_units,
+    tell=tell,
     beside=("aum", "el2n"),
     rule="likely: label_q > 0.5 and oof_vote_frac >= 0.8; suspect: one of the two; ok: neither; "
     "with one vote oof_margin < 0 stands for the fraction; is_label_issue: likely",
@@ -362,4 +375,5 @@ FLAG = Flag(
     "(confident joint); shrinking, sharpening, tiers: own",
     pitfalls="errors that depend on the example itself, as people make them, look like hard "
     "examples: look at a sample before dropping; on curated data few flags are errors",
+    has_table=True,
 )

@@ -23,7 +23,7 @@ class ScoreResult:
     status: "complete", or "partial" when units failed; the table says so too.
     reliability: per score, how well the seeds agree. between: every pair of scores, how far they
         rank alike. timing: accuracy at each scored epoch.
-    flags: totals of each flag that was asked for.
+    flags: totals of each flag that was asked for. flag_overlap: rows by each two flags' verdicts.
     seeds: what the scores are a mean of. trained: those of them trained now.
     """
 
@@ -41,6 +41,7 @@ class ScoreResult:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     flags: dict[str, dict[str, Any]] = field(default_factory=dict)
+    flag_overlap: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def advice(self) -> list[str]:

@@ -91,6 +91,20 @@ class FlagTable:
         return rows[np.lexsort((rows, margin, -q))]
 
 
+@dataclass(frozen=True)
+class FlagColumns:
+    """What a flag adds to a score table.
+
+    name: of the flag, and of the column of its number. columns: NAME, is_NAME and the flag's own.
+    spec: score_spec of the number. about: what the metadata says under `flags` and the name.
+    """
+
+    name: str
+    columns: pa.Table
+    spec: dict[str, Any]
+    about: dict[str, Any]
+
+
 def flag_table(columns: Mapping[str, npt.NDArray[Any]], meta: dict[str, Any]) -> FlagTable:
     """Flags in memory as they are stored; columns: {name: (n,)} of the contract.
 
@@ -191,6 +205,12 @@ def score_spec(found: FlagTable) -> dict[str, Any]:
         "status": "experimental",
         "rule": found.meta["rule"],
     }
+
+
+def label_columns(found: FlagTable) -> FlagColumns:
+    """What flags of labels add to a score table."""
+    columns, about = in_score_table(found.table), about_in_scores(found)
+    return FlagColumns(found.meta["flag"], columns, score_spec(found), about)
 
 
 def _all(holds: pa.ChunkedArray, what: str, name: str, table: pa.Table) -> None:

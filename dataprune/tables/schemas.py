@@ -48,6 +48,10 @@ def render() -> dict[str, str]:
                 "between_scores": "[{a, b, spearman, kept_half_overlap}] at the last checkpoint",
                 "timing": "the held-out metric at each scored epoch, with its lower 95 % bound",
                 "environment": "device class, threads and torch version the bits depend on",
+                "flags": "{flag: rule, totals, warnings, unit_ids, missing, columns, sha256}; the "
+                "sha256 of flags that were joined from a table of their own",
+                "flag_overlap": "with several flags, rows by the verdicts of each two: "
+                "[{a, b, both, only_a, only_b, neither}]",
                 "removals": "with scores mem_*, per epoch: what was removed of the last layer, a "
                 "mean over seeds, the localizability index, and whether it is above 0 in most",
             },

@@ -14,7 +14,7 @@ import pyarrow as pa
 from dataprune.core.errors import TableError, UsageError, nearest
 from dataprune.core.fingerprint import HASH_VERSION
 from dataprune.tables import examples
-from dataprune.tables.flags import FlagTable, about_in_scores, in_score_table, score_spec
+from dataprune.tables.flags import FlagColumns
 from dataprune.tables.parquet import check_target, read_table, write_table
 
 FORMAT = "dataprune.scores"
@@ -88,7 +88,7 @@ def write_scores(
     example_table: pa.Table,
     columns: dict[str, npt.NDArray[np.float64]],
     meta: dict[str, Any],
-    flags: Sequence[FlagTable] = (),
+    flags: Sequence[FlagColumns] = (),
 ) -> None:
     """Write examples, their score columns and flags; every value must be finite.
 
@@ -107,13 +107,12 @@ def write_scores(
         column = pa.field(name, pa.float32(), nullable=False)
         table = table.append_column(column, pa.array(stored))
     for found in flags:
-        name, more = found.meta["flag"], in_score_table(found.table)
-        for field_ in more.schema:
-            table = table.append_column(field_, more.column(field_.name))
+        for field_ in found.columns.schema:
+            table = table.append_column(field_, found.columns.column(field_.name))
         meta = {
             **meta,
-            "scores": meta["scores"] | {name: score_spec(found)},
-            "flags": meta.get("flags", {}) | {name: about_in_scores(found)},
+            "scores": meta["scores"] | {found.name: found.spec},
+            "flags": meta.get("flags", {}) | {found.name: found.about},
         }
     full = {
         "format": FORMAT,

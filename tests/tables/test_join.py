@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dataprune.core.errors import AlignmentError, TableError, UsageError
 from dataprune.tables.examples import examples_table
-from dataprune.tables.flags import in_score_table, read_flags
+from dataprune.tables.flags import in_score_table, label_columns, read_flags
 from dataprune.tables.join import join_tables
 from dataprune.tables.scores import ScoreTable, read_scores, write_scores
 from tests.tables.flagged import RULE, put_flags
@@ -181,9 +181,8 @@ def test_flags_stand_in_for_those_that_were_made_with_the_scores(
     first = put_flags(tmp_path / "first.parquet", LABELS, LIKELY)
     about = {"scores": {"el2n": {"score": "el2n"}}, "source": {"class_names": NAMES}}
     with_flags = tmp_path / "with.parquet"
-    write_scores(
-        with_flags, examples_table(HASHES, LABELS), {"el2n": np.ones(6)}, about, [read_flags(first)]
-    )
+    own = label_columns(read_flags(first))
+    write_scores(with_flags, examples_table(HASHES, LABELS), {"el2n": np.ones(6)}, about, [own])
     audited = put_flags(tmp_path / "audited.parquet", LABELS, ~LIKELY)
     table = joined(with_flags, audited)
     assert table.table.column("is_label_issue").to_pylist() == (~LIKELY).tolist()

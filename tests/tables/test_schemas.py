@@ -128,7 +128,8 @@ def test_a_score_table_has_the_columns_its_schema_lists(tiny_scores: Path) -> No
 
 def test_a_score_tables_metadata_has_the_keys_its_schema_lists(tiny_scores: Path) -> None:
     listed = set(schema("scores.v1.json")["metadata"]["keys"])
-    listed.remove("removals")  # only where scores mem_* are; tests/probe/test_removal.py
+    # only where scores mem_* or flags are: tests/probe/test_removal.py and tests/flags have them
+    listed -= {"removals", "flags", "flag_overlap"}
     assert listed - set(read_scores(tiny_scores).meta) == set()
 
 
