@@ -1,0 +1,60 @@
+"""Rules: what is wrong with a trajectory, by code alone. One family a file, each defines `RULE`.
+
+A rule is a pure function of a trajectory, its dialect (both in `Parsed`) and the settings; it gives
+reasons with the message and the characters they are about. All rules run, so that overlaps show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dataprune.core.recipe_curate import RulesRecipe
+from dataprune.core.registry import Registry
+from dataprune.trajectories.dialects import Parsed
+
+Severity = Literal["reject", "flag", "repair"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code of the ledger: its stage, what it does to a trajectory unless told otherwise, why."""
+
+    stage: str
+    severity: Severity
+    means: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One finding.
+
+    step: place among the messages, None where it is about the whole. start, end: characters of that
+        message's content, exclusive; of a tool call's arguments where `detail` says so.
+    detail: for people, in a few words; never a quotation of what was found.
+    score, threshold: the number behind it, and its limit.
+    """
+
+    code: str
+    step: int | None = None
+    start: int | None = None
+    end: int | None = None
+    detail: str = ""
+    score: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A registered family of rules.
+
+    codes: {code: what it is}. check: the reasons it finds. cost: cheap ones run first.
+    """
+
+    name: str
+    codes: Mapping[str, Code]
+    check: Callable[[Parsed, RulesRecipe], Iterable[Reason]]
+
+
+RULES: Registry[Rule] = Registry("dataprune.trajectories.rules", "RULE", "rule")
