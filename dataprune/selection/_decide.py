@@ -16,10 +16,11 @@ from dataprune.core.params import check_params
 from dataprune.core.recipe import Recipe
 from dataprune.core.recipe_prune import PruneRecipe
 from dataprune.selection import STRATEGIES, Order, Pool, Strategy
-from dataprune.selection._label_issues import REASON, RULE, likely_last_first
+from dataprune.selection._excluded import Excluded, excluded_rows
 from dataprune.selection._quotas import budget_rows, check_floor, class_quotas
 from dataprune.tables import decisions
 from dataprune.tables.examples import GROUP, NO_CLASSES, occurrences, with_label_type
+from dataprune.tables.ledger import is_ledger
 from dataprune.tables.scores import ScoreTable
 
 TIE_BREAK = "splitmix64 of the row, seeded"
@@ -104,7 +105,8 @@ def default_column(table: ScoreTable, recipe: Recipe) -> str:
     Raises:
         UsageError: the recipe names a column that the table lacks.
     """
-    column = recipe.prune.by or recipe.score_names[0]
+    first = table.columns[0] if is_ledger(table.meta) else recipe.score_names[0]
+    column = recipe.prune.by or first
     if column not in table.columns:
         raise UsageError(
             f"recipe {recipe.name} decides by {column}, and the score table has no such column",
@@ -132,11 +134,11 @@ def decide(
 ) -> pa.Table:
     """A decision for every example: exactly `budget_rows(choice.keep, n)` of all are kept.
 
-    Likely label issues are dropped first, if that is chosen; then groups give up what is too many;
-    quotas and floors share out what is left.
+    What a curation rejected is dropped first, and likely label issues, if that is chosen; then
+    groups give up what is too many; quotas and floors share out what is left.
 
     examples: the examples table, any order; a row's decision does not depend on its place. With
-        flags beside it, for `drop_likely`.
+        flags beside it, for `drop_likely`; or a ledger.
     scores: float64 (n,), finite, beside it.
 
     Raises:
@@ -145,9 +147,9 @@ def decide(
     strategy = check_strategy(choice.strategy, choice.params)
     labels, names = _strata(examples, class_names, choice)
     ties = mix64(examples.column("row").to_numpy(), "ties", strategy.name, choice.seed)
-    likely = likely_last_first(examples, ties) if choice.drop_likely else np.empty(0, np.int64)
-    left = np.setdiff1d(np.arange(len(labels)), likely)
-    budget = _budget(choice, len(labels), len(left))
+    out = excluded_rows(examples, ties, drop_likely=choice.drop_likely)
+    left = np.setdiff1d(np.arange(len(labels)), out.rows)
+    budget = _budget(choice, len(labels), len(left), out.why)
     allowed = _within_groups(strategy, examples, Pool(scores, ties, budget), left, choice)
     if choice.keep is None:
         budget = len(allowed)
@@ -175,7 +177,7 @@ def decide(
     left_out = np.setdiff1d(left, allowed)
     if len(left_out):
         parts.append((left_out, np.zeros(len(left_out), dtype=np.bool_), "group_is_full", ""))
-    table = _assemble(examples, scores, parts, likely, strategy.name)
+    table = _assemble(examples, scores, parts, out, strategy.name)
     assert int(np.sum(table.column("keep").to_numpy(zero_copy_only=False))) == budget
     return table
 
@@ -203,22 +205,24 @@ def _strata(examples: pa.Table, class_names: list[str], choice: Choice) -> tuple
     return np.zeros(len(examples), dtype=np.int64), [NO_CLASSES]
 
 
-def _budget(choice: Choice, num_rows: int, num_left: int) -> int:
-    """How many rows to keep; not more than are left when likely label issues are dropped.
+def _budget(choice: Choice, num_rows: int, num_left: int, why: str) -> int:
+    """How many rows to keep; not more than are left when some are dropped first.
+
+    A share is one of all rows. why: what those are that are dropped.
 
     Raises:
         UsageError: too few are left, or none.
     """
     if not num_left:
         raise UsageError(
-            f"all {num_rows} rows are likely label issues, so that none would be left",
-            hint="look at the flags: they cannot be right",
+            f"all {num_rows} rows are {why}, so that none would be left",
+            hint="look at the reasons: they cannot be right",
         )
     budget = num_left if choice.keep is None else budget_rows(choice.keep, num_rows)
     if budget > num_left:
         raise UsageError(
-            f"{num_left} of {num_rows} rows are left without the likely label issues, and {budget} "
-            "are to be kept",
+            f"{num_left} of {num_rows} rows are left without the {why}, and {budget} are to be "
+            "kept",
             hint="keep fewer, or leave --keep out to keep all that are left",
         )
     return budget
@@ -278,10 +282,10 @@ def _assemble(
     examples: pa.Table,
     scores: npt.NDArray[np.float64],
     parts: list[Part],
-    likely: Rows,
+    out: Excluded,
     rule: str,
 ) -> pa.Table:
-    """The decisions table; likely label issues are ranked after all other rows, in their order."""
+    """The decisions table; what never competed is ranked after all other rows, in its order."""
     n = len(examples)
     keep = np.zeros(n, dtype=np.bool_)
     rank = np.zeros(n, dtype=np.int64)
@@ -291,8 +295,8 @@ def _assemble(
         rank[rows] = np.arange(len(rows))
         reason[rows] = np.where(kept, why_kept, dropped)
     rules = np.full(n, rule, dtype=object)
-    rank[likely] = np.arange(n - len(likely), n)
-    reason[likely], rules[likely] = REASON, RULE
+    rank[out.rows] = np.arange(n - len(out.rows), n)
+    reason[out.rows], rules[out.rows] = out.reasons, out.rules
     columns = [examples.column(name) for name in examples.schema.names[:4]]
     added = [
         pa.array(keep),
@@ -327,16 +331,17 @@ def warnings_for(table: pa.Table, choice: Choice, class_names: list[str]) -> lis
 
 
 def warnings_of_ties(
-    table: pa.Table, values: npt.NDArray[np.float64], by: str, higher_is: str
+    table: pa.Table, values: npt.NDArray[np.float64], by: str, higher_is: str, strategy: str
 ) -> list[str]:
     """What to know of the score itself: it is a control, or much was drawn among equal values.
 
-    values: the score that the decisions were made by, (n,).
+    values: the score that the decisions were made by, (n,). strategy: the rule of rows that
+        competed.
     """
     found = []
     if higher_is == "nothing" and by != "random":
         found.append(f"{by} is a control: it does not tell which rows are hard")
-    competed = pc.not_equal(table.column("reason"), REASON).to_numpy(zero_copy_only=False)
+    competed = pc.equal(table.column("rule"), strategy).to_numpy(zero_copy_only=False)
     keep = table.column("keep").to_numpy(zero_copy_only=False)[competed]
     values = values[competed]
     both = np.isin(values, np.intersect1d(values[keep], values[~keep]))

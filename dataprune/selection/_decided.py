@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dataprune.core.errors import UsageError
@@ -20,6 +21,7 @@ from dataprune.selection._decide import (
 from dataprune.selection._label_issues import check_flagged, relabelled, warnings_of_flags
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.join import LABEL_ISSUE
+from dataprune.tables.ledger import is_ledger, kept_rows
 from dataprune.tables.manifest import RowOrder
 from dataprune.tables.scores import ScoreTable
 
@@ -65,7 +67,8 @@ def decide_from_scores(
         raise UsageError(f"strategy {choice.strategy} uses no score, and --by names {by}")
     column = by or default_column(table, recipe)
     class_names = table.meta["source"]["class_names"]
-    decisions = decide(table.table, table.values(column), class_names, choice)
+    values = table.values(column, among=_competing(table))
+    decisions = decide(table.table, values, class_names, choice)
     warnings = warnings_of(decisions, table, choice, column if needs_score else None)
     warnings += _without_effect(table, recipe, choice, by, order)
     if table.origin(column)["status"] == "partial":
@@ -79,6 +82,20 @@ def decide_from_scores(
         relabelled=int(relabelled(table.table, decisions).sum()) if choice.relabel else None,
         warnings=warnings,
     )
+
+
+def _wrong_way(choice: Choice, by: str, higher_is: str) -> list[str]:
+    """A strategy's name speaks of scores that are higher for harder rows."""
+    other = {"hardest": "easiest", "easiest": "hardest"}.get(choice.strategy)
+    if higher_is != "easier" or other is None:
+        return []
+    told = f"{by} is higher for easier rows: {choice.strategy} by it keeps the {other} ones"
+    return [f"{told}; the other way round is --strategy {other}"]
+
+
+def _competing(table: ScoreTable) -> npt.NDArray[np.bool_] | None:
+    """Of a ledger, the rows that compete, bool (n,); None for all."""
+    return kept_rows(table.table) if is_ledger(table.meta) else None
 
 
 def _without_effect(
@@ -113,7 +130,10 @@ def warnings_of(
     found = warnings_for(decisions, choice, class_names)
     if by is not None:
         higher_is = table.meta["scores"].get(by, {}).get("higher_is", "harder")
-        found += warnings_of_ties(decisions, table.values(by), by, higher_is)
+        found += _wrong_way(choice, by, higher_is)
+        found += warnings_of_ties(
+            decisions, table.values(by, among=_competing(table)), by, higher_is, choice.strategy
+        )
     if choice.drop_likely or choice.relabel:
         found += warnings_of_flags(decisions, table, relabels=choice.relabel)
     return found

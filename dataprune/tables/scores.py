@@ -52,8 +52,12 @@ class ScoreTable:
         """Names of the score columns (not their spreads)."""
         return list(self.meta["scores"])
 
-    def values(self, column: str) -> npt.NDArray[np.float64]:
+    def values(
+        self, column: str, *, among: npt.NDArray[np.bool_] | None = None
+    ) -> npt.NDArray[np.float64]:
         """One score column as float64 (n,).
+
+        among: bool (n,), the rows whose score counts; the others are 0 where they have none.
 
         Raises:
             UsageError: there is no such column.
@@ -65,6 +69,8 @@ class ScoreTable:
             )
         array = self.table.column(column)
         values: npt.NDArray[np.float64] = array.to_numpy().astype(np.float64)
+        if among is not None:
+            values = np.where(among | np.isfinite(values), values, 0.0)
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise TableError(
