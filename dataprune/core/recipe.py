@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from dataprune.core.errors import RecipeError, nearest
+from dataprune.core.recipe_curate import CurateRecipe
 from dataprune.core.recipe_file import is_reproduction, read_yaml, recipe_folder, validate
 from dataprune.core.recipe_prune import PruneRecipe
 from dataprune.core.recipe_scores import DEFAULT_SCORES, ScoresRecipe, TaskName
@@ -229,6 +230,7 @@ class Recipe(Strict):
     run: RunRecipe = RunRecipe()
     prune: PruneRecipe = PruneRecipe()
     publish: PublishRecipe = PublishRecipe()
+    curate: CurateRecipe | None = Field(None, description="how trajectories are curated")
 
     @property
     def score_names(self) -> tuple[str, ...]:

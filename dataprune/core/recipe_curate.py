@@ -37,6 +37,9 @@ class RulesRecipe(Strict):
         (), description="codes that reject, whatever they do by default"
     )
     flag: tuple[str, ...] = Field((), description="codes that are noted only")
+    only: tuple[str, ...] = Field(
+        (), description="the only codes that reject; all others are noted; none: no such limit"
+    )
     off: tuple[str, ...] = Field((), description="codes that are not looked for")
     repair: tuple[str, ...] = Field(
         (), description="repairs to make, such as P_TRIM_AFTER_ACTION; none by default"

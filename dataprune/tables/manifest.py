@@ -290,4 +290,6 @@ def portable_recipe(recipe: Recipe) -> dict[str, Any]:
     """A recipe without where it ran: the part that can change a result."""
     elsewhere = {"run": {"runner", "address", "max_retries", "stream"}}
     data: dict[str, Any] = recipe.model_dump(mode="json", exclude=elsewhere)
+    if data["curate"] is None:  # as before there was such a section
+        del data["curate"]
     return data
