@@ -6,6 +6,7 @@ actions) and of its strict check (nothing outside of marks), told of each place 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -57,31 +58,28 @@ def _several_answers(parsed: Parsed) -> Iterator[Reason]:
 def _mismatches(parsed: Parsed) -> Iterator[Reason]:
     """Turns with more actions than observations behind them, or the other way round.
 
-    The last turn is not judged: `S_DANGLING_CALL` and `F_MAX_TURNS` are about it. Replies without
-    the dialect's marks (a nag, the next question) are no observations, where it has marks.
+    The last turn is not judged: `S_DANGLING_CALL` and `F_MAX_TURNS` are about it. Nor is a turn
+    that was replied to because of what it is: its answer was refused, or it got a nag.
     """
     dialect = parsed.dialect
     if dialect.calls:
         return
-    seen: dict[int, int] = {}
-    for observation in parsed.observations:
-        seen[observation.step] = _num_observations(observation.message.content, dialect)
-    messages = parsed.trajectory.messages
-    ends = [turn.step for turn in parsed.turns[1:]]
-    for turn, end in zip(parsed.turns, ends, strict=False):
-        num = sum(seen.get(step, 0) for step in range(turn.step + 1, end))
-        actions = turn.actions
-        if len(actions) == num or (not actions and not dialect.observation):
-            continue
-        if num == 0 and turn.answers:  # what was replied to is the answer
+    nags = {seen.step for seen in parsed.observations if seen.is_nag}
+    seen = {
+        seen.step: _num_observations(seen.message.content, dialect) for seen in parsed.observations
+    }
+    for turn, following in itertools.pairwise(parsed.turns):
+        steps = range(turn.step + 1, following.step)
+        num, actions = sum(seen.get(step, 0) for step in steps), turn.actions
+        if len(actions) == num or any(step in nags for step in steps):
             continue
         detail = f"{len(actions)} actions, {num} observations"
-        if actions:
+        if actions and not (num == 0 and turn.answers):
             piece = actions[min(num, len(actions) - 1)]
             yield Reason(CODE_OBS_MISMATCH, turn.step, piece.start, piece.end, detail)
-        else:
-            step = next(step for step in range(turn.step + 1, end) if seen.get(step))
-            length = len(messages[step].content)
+        elif not actions and any(closing for _, closing in dialect.observation):
+            step = next(step for step in steps if seen.get(step))
+            length = len(parsed.trajectory.messages[step].content)
             yield Reason(CODE_OBS_MISMATCH, step, 0, length, detail)
 
 

@@ -22,7 +22,7 @@ Cause = Literal["turns", "truncated", "timeout", "error"]
 _WORDS: dict[Cause, str] = {
     "turns": "max_steps max_turns max_iterations max_step max_turn step_limit turn_limit "
     "exit_max_steps exit_max_turns max_turns_reached max_steps_reached max_turns_exceeded "
-    "limits_exceeded limitsexceeded",
+    "limits_exceeded limitsexceeded max_propose_steps",
     "truncated": "length truncated truncation max_tokens max_length max_prompt max_response "
     "max_prompt_length_exceeded max_response_length_exceeded context_length "
     "context_length_exceeded context_window_exceeded exit_context exit_cost max_output_tokens",
