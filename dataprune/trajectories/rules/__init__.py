@@ -12,6 +12,7 @@ from typing import Literal
 
 from dataprune.core.recipe_curate import RulesRecipe
 from dataprune.core.registry import Registry
+from dataprune.trajectories import Message
 from dataprune.trajectories.dialects import Parsed
 
 Severity = Literal["reject", "flag", "repair"]
@@ -49,12 +50,28 @@ class Reason:
 class Rule:
     """A registered family of rules.
 
-    codes: {code: what it is}. check: the reasons it finds. cost: cheap ones run first.
+    codes: {code: what it is}. check: the reasons it finds. cost: cheap ones run first, by this.
     """
 
     name: str
     codes: Mapping[str, Code]
     check: Callable[[Parsed, RulesRecipe], Iterable[Reason]]
+    cost: int = 5
+
+
+def whole(code: str, step: int, message: Message, detail: str = "") -> Reason:
+    """A reason about a message from end to end; without a span where the message has no text."""
+    if not message.content:
+        return Reason(code, step, detail=detail)
+    return Reason(code, step, 0, len(message.content), detail)
+
+
+def at_end(code: str, parsed: Parsed, detail: str = "") -> Reason:
+    """A reason about the run, shown at its last turn; without a place where there is none."""
+    if not parsed.turns:
+        return Reason(code, detail=detail)
+    turn = parsed.turns[-1]
+    return whole(code, turn.step, turn.message, detail)
 
 
 RULES: Registry[Rule] = Registry("dataprune.trajectories.rules", "RULE", "rule")

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataprune.core.recipe_curate import RulesRecipe
 from dataprune.trajectories.dialects import ACTIONS, Parsed, Turn, VoidKind
 from dataprune.trajectories.rules import Code, Reason, Rule
+from dataprune.trajectories.rules.termination import cause
 
 VOID = "F_VOID_TURN"
 _LONGEST_CODE = 100_000  # characters; longer code is taken as it is
@@ -29,39 +30,41 @@ def _check(parsed: Parsed, rules: RulesRecipe) -> Iterable[Reason]:
 
 
 def _void(parsed: Parsed, turn: Turn, kinds: tuple[VoidKind, ...]) -> Iterator[Reason]:
-    kind = _kind_of(parsed, turn)
-    if kind is not None and kind in kinds:
+    if turn.answers:
+        return
+    if turn.has_action:
+        if "unparsable" in kinds and not any(_parses(turn)):
+            yield Reason(VOID, turn.step, 0, len(turn.message.content), "kind=unparsable")
+        return
+    kind = next((kind for kind in _kinds_of(parsed, turn) if kind in kinds), None)
+    if kind is not None:
         yield Reason(VOID, turn.step, 0, len(turn.message.content), f"kind={kind}")
 
 
-def _kind_of(parsed: Parsed, turn: Turn) -> VoidKind | None:
-    content = turn.message.content
-    if turn.has_action:
-        return "unparsable" if not any(_parses(turn)) else None
-    if turn.answers:
-        return None
+def _kinds_of(parsed: Parsed, turn: Turn) -> Iterator[VoidKind]:
+    """What a turn without action and answer is, the nearest word first; nothing if it talks."""
+    if turn is parsed.turns[-1] and cause(parsed.trajectory.termination) == "truncated":
+        yield "truncated"  # which is also why its marks are open
     if any(p.kind in ACTIONS or p.kind == "answer" for p in turn.pieces):
-        return "partial_action"
-    if not content.strip():
-        return "empty"
-    is_last = turn is parsed.turns[-1]
-    if is_last and (parsed.trajectory.termination or "") in {"length", "truncated"}:
-        return "truncated"
-    return None if parsed.dialect.talks else "text_only"
+        yield "partial_action"
+    elif not turn.message.content.strip():
+        yield "empty"
+    elif not parsed.dialect.talks:
+        yield "text_only"
 
 
 def _parses(turn: Turn) -> Iterator[bool]:
     """Whether each action could be executed: its code compiles, its arguments are JSON."""
     for call in turn.calls:
-        yield _is_json(call.arguments)
+        yield not call.arguments.strip() or _is_json(call.arguments)
     for piece in turn.actions:
         text = turn.text(piece)
-        if piece.kind == "tool":
+        if not text.strip():
+            yield False
+        elif piece.kind == "tool":
             yield _is_json(text)
-        elif piece.kind == "code" and piece.language == "python":
-            yield _compiles(text)
         else:
-            yield bool(text.strip())
+            yield piece.language != "python" or _compiles(text)
 
 
 def _is_json(text: str) -> bool:
@@ -76,9 +79,9 @@ def _compiles(text: str) -> bool:
     lines = text.strip("\n").splitlines()
     if lines and lines[0].strip().startswith("```"):  # a fence inside the tag
         lines = lines[1:-1] if lines[-1].strip() == "```" else lines[1:]
-    code = "\n".join(line for line in lines if not line.lstrip().startswith(("!", "%")))
-    if len(code) > _LONGEST_CODE:
+    if len(text) > _LONGEST_CODE or (lines and lines[0].startswith("%%")):
         return True
+    code = "\n".join(_python(line) for line in lines)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the agent's escapes
@@ -88,8 +91,15 @@ def _compiles(text: str) -> bool:
     return True
 
 
+def _python(line: str) -> str:
+    """A line of a notebook as Python has it: commands of the shell and magics do nothing."""
+    bare = line.lstrip()
+    return f"{line[: len(line) - len(bare)]}pass" if bare.startswith(("!", "%")) else line
+
+
 RULE = Rule(
     name="void",
     codes={VOID: Code("void", "reject", "a turn without a complete action or answer")},
     check=_check,
+    cost=4,
 )

@@ -1,0 +1,146 @@
+"""Stage 5: keys, tokens and personal data anywhere in a trajectory, observations too.
+
+Forms with a prefix of their own are taken for secrets; what only looks random is not. What is found
+is never repeated, neither in the ledger nor in a report.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+
+from dataprune.core.recipe_curate import RulesRecipe
+from dataprune.trajectories.dialects import Parsed
+from dataprune.trajectories.rules import Code, Reason, Rule
+
+SECRET, PERSONAL = "X_SECRET", "X_PERSONAL"
+
+# Each pattern is looked for only where its literal is: most texts are done after a few `in`.
+_SECRETS: tuple[tuple[str, str, str], ...] = (
+    ("sk-", "a key of an API", r"(?<![\w-])sk-(?:ant-|proj-|or-)?[A-Za-z0-9_-]{20,200}"),
+    ("sk_live_", "a key of Stripe", r"(?<![\w-])[sr]k_live_[A-Za-z0-9]{16,200}"),
+    ("ghp_", "a token of GitHub", r"(?<![\w-])ghp_[A-Za-z0-9]{30,255}"),
+    ("gho_", "a token of GitHub", r"(?<![\w-])gho_[A-Za-z0-9]{30,255}"),
+    ("ghs_", "a token of GitHub", r"(?<![\w-])ghs_[A-Za-z0-9]{30,255}"),
+    ("github_pat_", "a token of GitHub", r"(?<![\w-])github_pat_[A-Za-z0-9_]{40,255}"),
+    ("glpat-", "a token of GitLab", r"(?<![\w-])glpat-[A-Za-z0-9_-]{20,100}"),
+    ("hf_", "a token of Hugging Face", r"(?<![\w-])hf_[A-Za-z0-9]{30,100}"),
+    ("AKIA", "a key of AWS", r"(?<!\w)AKIA[A-Z0-9]{16}(?!\w)"),
+    ("ASIA", "a key of AWS", r"(?<!\w)ASIA[A-Z0-9]{16}(?!\w)"),
+    ("xox", "a token of Slack", r"(?<![\w-])xox[abprs]-[A-Za-z0-9-]{10,200}"),
+    ("AIza", "a key of Google", r"(?<![\w-])AIza[A-Za-z0-9_-]{35}(?![\w-])"),
+    ("npm_", "a token of npm", r"(?<![\w-])npm_[A-Za-z0-9]{36}(?!\w)"),
+    ("pypi-AgE", "a token of PyPI", r"(?<![\w-])pypi-AgE[A-Za-z0-9_-]{40,300}"),
+    ("SG.", "a key of SendGrid", r"(?<![\w-])SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
+    ("eyJ", "a JSON web token", r"(?<![\w-])eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{16,1000}"),
+    ("PRIVATE KEY", "a private key", r"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY(?: BLOCK)?-----"),
+    (
+        "://",
+        "a password in a URL",
+        r"://[A-Za-z0-9._-]{1,60}:[^\s:/@<>\[\]{}$*'\"]{3,80}@[A-Za-z0-9.-]{3}",
+    ),
+)
+_COMPILED = tuple((literal, what, re.compile(form)) for literal, what, form in _SECRETS)
+# Values that stand for one: "sk-xxxx", "password", a variable of a shell or a template.
+_FAKE = re.compile(r"(.)\1{7}|example|placeholder|password@|passwd@|:pass@|your[-_]?|1234567890")
+
+_EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,12}\b")
+_RESERVED = re.compile(r"@(?:[\w-]{1,63}\.){0,3}(?:example|test|invalid|localhost)(?:\.\w{2,4})?\Z")
+_PHONE = re.compile(
+    r"(?<![\w.+/-])(?:\+\d{1,3}[ .-]\(?\d{1,4}\)?(?:[ .-]\d{2,4}){2,4}"
+    r"|\(\d{3}\) ?\d{3}-\d{4}|\d{3}-\d{3}-\d{4})(?![\w/-])"
+)
+_CARD = re.compile(r"(?<![\w.,/-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{3,4}(?![\w/-]|\.\d)")
+
+
+# Every digit as 0 and every letter as x: forms of numbers are literals then, found at once.
+_MASK = bytes(48 if 48 <= c < 58 else c if c in b" -.()+" else 120 for c in range(256))
+_PHONE_FORMS = (b"000-0000", b"+0", b") 000", b")000")
+_CARD_FORMS = (b"0000 0000 0000", b"0000-0000-0000", b"000000000000")
+
+_Find = Callable[[str], Iterator[tuple[int, int, str]]]
+
+
+def _check(parsed: Parsed, rules: RulesRecipe) -> Iterator[Reason]:  # noqa: ARG001
+    texts = list(_texts(parsed))
+    whole = "\n".join(text for _, _, text in texts)
+    for code, find in _finders(whole):
+        for step, where, text in texts:
+            for start, end, what in find(text):
+                yield Reason(code, step, start, end, what + where)
+
+
+def _texts(parsed: Parsed) -> Iterator[tuple[int, str, str]]:
+    """All texts of a trajectory: (step, where in the message, text)."""
+    for step, message in enumerate(parsed.trajectory.messages):
+        if message.content:
+            yield step, "", message.content
+        if message.reasoning:
+            yield step, " in the reasoning", message.reasoning
+        for number, call in enumerate(message.tool_calls):
+            yield step, f" in the arguments of call {number}", call.arguments
+
+
+def _finders(whole: str) -> Iterator[tuple[str, _Find]]:
+    """What is worth looking for, text by text: its literals are in the whole."""
+    for literal, what, form in _COMPILED:
+        if literal in whole:
+            yield SECRET, functools.partial(_secret, literal=literal, what=what, form=form)
+    if "@" in whole:
+        yield PERSONAL, _email
+    mask = whole.encode("latin-1", "replace").translate(_MASK)
+    if any(form in mask for form in _PHONE_FORMS):
+        yield PERSONAL, _phone
+    if any(form in mask for form in _CARD_FORMS):
+        yield PERSONAL, _card
+
+
+def _secret(
+    text: str, *, literal: str, what: str, form: re.Pattern[str]
+) -> Iterator[tuple[int, int, str]]:
+    """The first of a kind."""
+    if literal in text:
+        for found in form.finditer(text):
+            if not _FAKE.search(found[0].lower()):
+                yield found.start(), found.end(), what
+                return
+
+
+def _email(text: str) -> Iterator[tuple[int, int, str]]:
+    if "@" in text:
+        for found in _EMAIL.finditer(text):
+            if not _RESERVED.search(found[0].lower()):
+                yield found.start(), found.end(), "an address of e-mail"
+                return
+
+
+def _phone(text: str) -> Iterator[tuple[int, int, str]]:
+    found = _PHONE.search(text)
+    if found is not None:
+        yield found.start(), found.end(), "a telephone number"
+
+
+def _card(text: str) -> Iterator[tuple[int, int, str]]:
+    for found in _CARD.finditer(text):
+        if _luhn(found[0]):
+            yield found.start(), found.end(), "a card number"
+            return
+
+
+def _luhn(text: str) -> bool:
+    """Whether the check digit of a card number is right (ISO/IEC 7812-1)."""
+    digits = [int(c) for c in text if c.isdigit()][::-1]
+    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
+    return len(set(digits)) > 1 and (sum(digits[::2]) + sum(doubled)) % 10 == 0
+
+
+RULE = Rule(
+    name="secrets",
+    codes={
+        SECRET: Code("substance", "reject", "a key, a token or a password"),
+        PERSONAL: Code("substance", "flag", "an e-mail address, telephone or card number"),
+    },
+    check=_check,
+    cost=8,
+)
