@@ -106,6 +106,9 @@ class SelectRecipe(Strict):
         (), description="bands of pass rate to keep; default: all"
     )
     max_share: float | None = Field(None, gt=0, le=1, description="of a category, at most")
+    balance: float | None = Field(
+        None, ge=0, le=1, description="keep n^balance of a category's n runs, to scale; 0: equal"
+    )
     pairs_margin: float | None = Field(
         None, ge=0, description="write best-versus-worst pairs that differ by this reward"
     )

@@ -8,7 +8,8 @@ the signatures decide what is looked at and never what is near.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,14 @@ from dataprune.similarity.shingles import Shingles, shingles_of
 
 Rows = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
+Signatures = npt.NDArray[np.uint32]
 
 _WHY = "finding near-duplicate texts"
 _NUM_PERM = 128
 _SEED = 1  # of the permutations; candidates alone depend on it
 _MAX_MISS = 1e-6
 _MIN_THRESHOLD = 0.5  # below it, bands are so narrow that most texts share one
+_SKETCHED = 1 << 10  # values permuted at once: a megabyte, which a cache holds
 _PIECE = 1 << 22  # shingles compared at once: some 100 MB
 
 
@@ -51,18 +54,81 @@ def minhash_groups(texts: Iterable[str], *, threshold: float = 0.8) -> Rows:
         MissingExtraError: the extra `similarity` is not installed.
     """
     _check_threshold(threshold)
-    shingles = shingles_of(texts)
+    return near_sets(shingles_of(texts), threshold)
+
+
+def near_sets(shingles: Shingles, threshold: float) -> Rows:
+    """Group sets of shingles of any kind by their Jaccard index, as `minhash_groups` does.
+
+    Sets of equal `text_hashes` are together; an empty one is near no other.
+    """
     copies = content_groups(shingles.text_hashes)
     rows = np.flatnonzero((copies == singletons(len(copies))) & (shingles.sizes > 0))
     sets = _matrix(shingles, rows)
     sizes = shingles.sizes[rows]
-    groups = singletons(len(rows))
-    signatures, width = _signatures(shingles, rows), _band_width(threshold)
-    for candidates in (_with_first, _with_all):
-        for keys in _band_keys(signatures, width):
-            for i, j in candidates(keys, groups):
-                groups = _join_near(groups, i, j, sets, sizes, threshold)
+
+    def join_near(groups: Rows, i: Rows, j: Rows) -> Rows:
+        return _join_near(groups, i, j, sets, sizes, threshold)
+
+    nowhere = np.zeros(len(rows), dtype=np.uint64)
+    groups = _grouped(_signatures(shingles, rows), nowhere, threshold, join_near)
     return join(copies, rows, rows[groups])
+
+
+def near_signatures(signatures: Signatures, within: Rows, threshold: float) -> Rows:
+    """Group rows by the share of MinHash values that agree, which estimates the Jaccard index J.
+
+    For where the sets themselves would take too much memory. The estimate's standard error is
+    sqrt(J (1 - J) / 128): 0.027 at J = 0.9.
+
+    signatures: (n, 128), as `signature_of` makes them, of sets that are not empty.
+    within: int64 (n,); only rows of equal value are compared.
+
+    Returns:
+        int64 (n,), the smallest row position of each row's group.
+    """
+    salt = mix64(within, "within")
+
+    def join_near(groups: Rows, i: Rows, j: Rows) -> Rows:
+        for first, last in pieces(np.full(len(i), _NUM_PERM), _PIECE):
+            a, b = i[first:last], j[first:last]
+            near = (signatures[a] == signatures[b]).mean(axis=1) >= threshold
+            near &= within[a] == within[b]
+            groups = join(groups, a[near], b[near])
+        return groups
+
+    return _grouped(signatures, salt, threshold, join_near)
+
+
+def signature_of(shingles: UInt64) -> Signatures:
+    """The MinHash values of one set, uint32 (128,); all 2^32 - 1 for an empty one."""
+    values = (shingles >> np.uint64(32)).astype(np.uint32)
+    sketch = _empty_sketch().copy()
+    for first in range(0, len(values), _SKETCHED):
+        sketch.update_batch(values[first : first + _SKETCHED].tolist())
+    signature: Signatures = sketch.hashvalues.astype(np.uint32)
+    return signature
+
+
+@functools.cache
+def _empty_sketch() -> Any:
+    datasketch: Any = require("datasketch", extra="similarity", why=_WHY)
+    return datasketch.MinHash(num_perm=_NUM_PERM, seed=_SEED, hashfunc=int)
+
+
+def _grouped(
+    signatures: Signatures,
+    salt: UInt64,
+    threshold: float,
+    join_near: Callable[[Rows, Rows, Rows], Rows],
+) -> Rows:
+    """Join rows that share a band and a salt and that `join_near` finds near."""
+    groups = singletons(len(signatures))
+    for candidates in (_with_first, _with_all):
+        for keys in _band_keys(signatures, salt, _band_width(threshold)):
+            for i, j in candidates(keys, groups):
+                groups = join_near(groups, i, j)
+    return groups
 
 
 def _check_threshold(threshold: object) -> None:
@@ -79,7 +145,7 @@ def _band_width(threshold: float) -> int:
     )
 
 
-def _signatures(shingles: Shingles, rows: Rows) -> npt.NDArray[np.uint32]:
+def _signatures(shingles: Shingles, rows: Rows) -> Signatures:
     """MinHash values (len(rows), 128) of some of the sets."""
     datasketch: Any = require("datasketch", extra="similarity", why=_WHY)
     tokens = (shingles.values >> np.uint64(32)).astype(np.uint32)
@@ -91,10 +157,10 @@ def _signatures(shingles: Shingles, rows: Rows) -> npt.NDArray[np.uint32]:
     return signatures
 
 
-def _band_keys(signatures: npt.NDArray[np.uint32], width: int) -> Iterator[UInt64]:
-    """One number a row for each band; equal bands have equal numbers."""
+def _band_keys(signatures: Signatures, salt: UInt64, width: int) -> Iterator[UInt64]:
+    """One number a row for each band; equal bands of equal salt have equal numbers."""
     for first in range(0, _NUM_PERM - width + 1, width):
-        keys = np.zeros(len(signatures), dtype=np.uint64)
+        keys = salt
         for column in range(first, first + width):
             keys = mix64(keys + signatures[:, column])
         yield keys
