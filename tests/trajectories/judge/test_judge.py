@@ -465,7 +465,7 @@ def test_a_server_that_is_not_there_is_one_error(serve: Serve, tmp_path: Path) -
         ({"base_url": "ftp://a/v1"}, "base_url is ftp"),
         ({"base_url": "http://a/v1?key=x"}, "base_url is"),
         ({"base_url": "http://a:b@c:1/v1"}, "holds a user or password"),
-        ({"base_url": "http://[/v1"}, "not an address"),
+        ({"base_url": "http://a:port/v1"}, "not an address"),
         ({"model": None}, "no model"),
         ({"max_cost": 1}, "max_cost has no effect"),
     ],
