@@ -12,6 +12,7 @@ from dataprune.cli.errors import run_and_exit
 COMMANDS = (
     "score", "scores", "flags", "audit", "prune", "publish", "load", "evaluate", "versions",
     "promote", "rollback", "yank", "retract", "explain", "diff", "status", "reproduce",
+    "judge",
 )  # fmt: skip
 
 

@@ -84,7 +84,13 @@ class JudgeRecipe(Strict):
     key_env: str = Field("OPENAI_API_KEY", description="environment variable with the key")
     votes: int = Field(1, ge=1)
     max_tokens: int = Field(1024, ge=1)
-    timeout_s: float = Field(60, gt=0)
+    timeout_s: float = Field(60, gt=0, description="of one request, from first to last byte")
+    deadline_s: float = Field(180, gt=0, description="of one question with all its retries")
+    retry_s: float = Field(1, gt=0, description="wait before the first retry; doubled each time")
+    characters: int = Field(
+        24_000, ge=400, description="of all texts in a question; longer ones lose their middle"
+    )
+    tolerance: float = Field(0.03, ge=0, lt=1, description="relative, between numbers in answers")
     concurrency: int = Field(8, ge=1)
     price_in: float = Field(0, ge=0, description="per million tokens")
     price_out: float = Field(0, ge=0, description="per million tokens")

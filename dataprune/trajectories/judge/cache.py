@@ -1,0 +1,79 @@
+"""Replies that were paid for: one SQLite file, only ever added to, safe to share and to kill.
+
+A key is the hash of all that a reply hangs on. The API key is no part of it and is never stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from dataprune.core.errors import DatapruneError
+from dataprune.trajectories.judge.replies import Reply
+
+_VERSION = 1
+_WAIT_S = 60  # for another process to finish its write
+_AT_ONCE = 500  # keys in one query
+_TABLE = """
+CREATE TABLE IF NOT EXISTS replies (
+  key TEXT PRIMARY KEY,
+  model TEXT NOT NULL,
+  content TEXT NOT NULL,
+  finish TEXT,
+  refusal TEXT
+) WITHOUT ROWID
+"""
+
+
+class Cache:
+    """The replies in a work folder, in `judge.sqlite3`."""
+
+    def __init__(self, work: Path) -> None:
+        work.mkdir(parents=True, exist_ok=True)
+        self.path = work / "judge.sqlite3"
+        with self._open() as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in {0, _VERSION}:
+                raise DatapruneError(
+                    f"{self.path} was written by another version of dataprune",
+                    hint="move the file away; questions are then asked again",
+                )
+            if version == 0:
+                with db:
+                    db.execute(_TABLE)
+                    db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def known(self, keys: Iterable[str]) -> dict[str, Reply]:
+        """The replies that are there, by key."""
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, Reply] = {}
+        with self._open() as db:
+            for at in range(0, len(wanted), _AT_ONCE):
+                part = wanted[at : at + _AT_ONCE]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT key, content, finish, refusal FROM replies WHERE key IN ({marks})"  # noqa: S608 - question marks only
+                for key, content, finish, refusal in db.execute(query, part):
+                    found[key] = Reply(content, finish, refusal)
+        return found
+
+    def add(self, key: str, model: str, reply: Reply) -> Reply:
+        """Store a reply for good; the one that is there already, if another process was faster."""
+        with self._open() as db, db:
+            row = (key, model, reply.content, reply.finish, reply.refusal)
+            db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)", row)
+            query = "SELECT content, finish, refusal FROM replies WHERE key = ?"
+            return Reply(*db.execute(query, (key,)).fetchone())
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection for a moment: it may be used in any thread and survives no fork."""
+        try:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as db:
+                yield db
+        except sqlite3.Error as exc:
+            raise DatapruneError(
+                f"the judge's replies in {self.path} cannot be used: {exc}",
+                hint="free disk space, or move a damaged file away; questions are then asked again",
+            ) from exc
