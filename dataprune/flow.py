@@ -1,10 +1,11 @@
 r"""The flow, one function per arrow; a reader of this page knows the product.
 
     source -> probe -> trace -> scores -> decisions -> version -> publish -> load -> evaluate
-                         \-> flags
+                         \-> flags     /
+    trajectories -> rules, groups -> ledger
 
-`score`, `flag`, `prune`, `publish`, `load` and `evaluate` are the public verbs: each strings a few
-arrows together.
+`score`, `flag`, `curate`, `prune`, `publish`, `load` and `evaluate` are the public verbs: each
+strings a few arrows together.
 Two side doors lead in: traces of your own training (`score` with `traces`; `probe/recorder.py`)
 and another tool's scores (`import_scores` in `scores/_import.py`).
 Scores are kept apart from decisions, so pruning again costs seconds and needs no torch.
@@ -13,12 +14,12 @@ Scores are kept apart from decisions, so pruning again costs seconds and needs n
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataprune.core.errors import AlignmentError, UsageError
+from dataprune.core.errors import UsageError
 from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
@@ -49,9 +50,10 @@ from dataprune.versions.store import DEFAULT_STORE, LocalStore
 if TYPE_CHECKING:
     from dataprune.evaluation.run import EvaluationResult
     from dataprune.flags.label_issue import LabelFlags
+    from dataprune.publishing.curated import CurateResult
     from dataprune.publishing.publisher import Published
 
-DEFAULT_EVALUATIONS = Path(".dataprune/evaluations")
+DEFAULT_CURATIONS = Path(".dataprune/curations")
 
 log = logging.getLogger("dataprune")
 
@@ -173,10 +175,6 @@ def score(
     )
 
 
-def _fingerprint(ref: SourceRef) -> str | None:
-    return ref.test.fingerprint if ref.test else None
-
-
 def flag(
     work: str | Path,
     *,
@@ -284,6 +282,36 @@ def prune(
     return replace(result, published=tuple(publish(name, tag, **where) for tag in made))
 
 
+def curate(
+    recipe: str | Path | Recipe,
+    *,
+    name: str,
+    tag: str,
+    store: str | Path = DEFAULT_STORE,
+    changes: Mapping[str, Any] | None = None,
+    ledger: str | Path | None = None,
+    work: str | Path = DEFAULT_CURATIONS,
+    on_row: Callable[[int], None] = lambda _rows: None,
+) -> CurateResult:
+    """Trajectories -> ledger -> decisions -> version: `name@tag` of the runs that are kept.
+
+    What was rejected becomes `name-rejected@tag`, without runs that hold secrets.
+    recipe: a YAML file or a Recipe with a `curate` section, or a path of trajectories.
+    changes: of that section, such as {"dialect": "mint", "groups.policy": "unanimous"}.
+    ledger: where to write the ledger, a score table that `prune` takes; default: under work.
+    """
+    from dataprune.publishing.curated import build_curated
+    from dataprune.trajectories.curate import curate_files
+    from dataprune.trajectories.settings import curation_recipe, input_paths
+
+    check_version(name, tag, control=False)
+    target = None if ledger is None else check_table_path(ledger)
+    settled = curation_recipe(recipe, changes or {})
+    paths = input_paths(settled.source.uri)
+    made = curate_files(settled, paths, Path(work), ledger=target, on_row=on_row)
+    return build_curated(LocalStore(Path(store)), name, tag, settled, made)
+
+
 def publish(
     name: str,
     tag: str,
@@ -371,25 +399,10 @@ def evaluate(
         PartialError: every unit failed.
     """
     require("torch", extra="probe", why="retraining on versions")
-    from dataprune.evaluation.run import retrain_and_compare, versions_to_evaluate
+    from dataprune.evaluation.run import evaluate_versions
 
-    versions = versions_to_evaluate(LocalStore(Path(store)), name, tags)
-    first = versions[0].manifest
-    recorded = parse_recipe(first.recipe, where=f"{name}@{first.version}")
     changes = {"run.runner": runner, "run.address": address, "run.stream": stream}
-    recipe = resolve_recipe(recorded, changes)
-    local = LocalStore(Path(store))
-    near = local.path(name, first.version)
-    folder = Path(work) if work else DEFAULT_EVALUATIONS / f"{name}-{first.source.fingerprint[:12]}"
-    loaded = read_examples(recipe, open_pinned(first.source, source, near=near), work=folder)
-    if _fingerprint(loaded.ref) != _fingerprint(first.source):
-        raise AlignmentError(
-            f"the held-out split of {loaded.ref.uri} is not the one that was there at scoring",
-            hint="restore it, or score and prune again with this one",
-        )
-    try:
-        return retrain_and_compare(
-            recipe, loaded, versions, num_seeds=seeds, work=folder, on_progress=on_progress
-        )
-    finally:
-        loaded.discard()
+    where = None if work is None else Path(work)
+    return evaluate_versions(
+        LocalStore(Path(store)), name, tags, changes, seeds, source, where, on_progress
+    )

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dataprune.core.errors import ProbeError, UsageError
+from dataprune.core.errors import AlignmentError, ProbeError, UsageError
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
-from dataprune.core.recipe import Recipe
+from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.evaluation.compare import compare, make_arms, metric_key, retrain_units
 from dataprune.probe.check import check_model
+from dataprune.probe.examples import read_examples
 from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger
 from dataprune.sources._load import Loaded
-from dataprune.tables.manifest import portable_recipe
-from dataprune.versions.load import LoadedVersion, load_version
+from dataprune.sources._resolve import resolve_recipe
+from dataprune.tables.manifest import SourceRef, portable_recipe
+from dataprune.versions.load import LoadedVersion, load_version, open_pinned
 from dataprune.versions.relabel import suggested_labels
 from dataprune.versions.store import LocalStore
+
+DEFAULT_EVALUATIONS = Path(".dataprune/evaluations")
 
 log = logging.getLogger("dataprune")
 
@@ -70,6 +74,49 @@ def versions_to_evaluate(store: LocalStore, name: str, tags: Sequence[str]) -> l
                 hint="evaluate them one by one",
             )
     return versions
+
+
+def evaluate_versions(
+    store: LocalStore,
+    name: str,
+    tags: Sequence[str],
+    changes: Mapping[str, Any],
+    num_seeds: int,
+    source: str | None,
+    work: Path | None,
+    on_progress: OnProgress,
+) -> EvaluationResult:
+    """Read the versions' source as it was scored, retrain on every arm, compare.
+
+    changes: of the recipe that the versions record. source: where theirs lies now. work: the run
+        folder.
+
+    Raises:
+        UsageError, PartialError: as `dataprune.evaluate`.
+        AlignmentError: the held-out split is not the one that was there at scoring.
+    """
+    versions = versions_to_evaluate(store, name, tags)
+    first = versions[0].manifest
+    recorded = parse_recipe(first.recipe, where=f"{name}@{first.version}")
+    recipe = resolve_recipe(recorded, dict(changes))
+    folder = work or DEFAULT_EVALUATIONS / f"{name}-{first.source.fingerprint[:12]}"
+    opened = open_pinned(first.source, source, near=store.path(name, first.version))
+    loaded = read_examples(recipe, opened, work=folder)
+    if _fingerprint(loaded.ref) != _fingerprint(first.source):
+        raise AlignmentError(
+            f"the held-out split of {loaded.ref.uri} is not the one that was there at scoring",
+            hint="restore it, or score and prune again with this one",
+        )
+    try:
+        return retrain_and_compare(
+            recipe, loaded, versions, num_seeds=num_seeds, work=folder, on_progress=on_progress
+        )
+    finally:
+        loaded.discard()
+
+
+def _fingerprint(ref: SourceRef) -> str | None:
+    return ref.test.fingerprint if ref.test else None
 
 
 def retrain_and_compare(

@@ -35,13 +35,13 @@ def funnel(
 ) -> dict[str, Any]:
     """Rows per stage and per code.
 
-    codes: of each row, {code: severity}. rejected_in: the first stage that rejected the row, or left
-        it undecided. stage_of: of each code. pass_rate: of each row's query, NaN where not known.
+    codes: of each row, {code: severity}. rejected_in: the first stage that rejected the row, or
+        left it undecided. stage_of: of each code. pass_rate: of each row's query, NaN if unknown.
     queries: the number of each row's query.
 
     Returns:
-        stages: [{stage, rows_in, rows_out, pass_rates}], from `input` on; codes: [{code, stage, rows,
-        rejected, alone}], rows that have it, that it rejects, and that no other code rejects;
+        stages: [{stage, rows_in, rows_out, pass_rates}], from `input` on; codes: [{code, stage,
+        rows, rejected, alone}], rows that have it, that it rejects, and that no other rejects;
         frontier_retention: of queries that are solved sometimes, the share with a row left.
     """
     left = np.ones(len(codes), dtype=np.bool_)

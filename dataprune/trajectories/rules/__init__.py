@@ -15,7 +15,7 @@ from dataprune.core.registry import Registry
 from dataprune.trajectories import Message
 from dataprune.trajectories.dialects import Parsed
 
-Severity = Literal["reject", "flag", "repair"]
+Severity = Literal["reject", "flag", "repair", "undecided"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def _plan(rules: RulesRecipe) -> tuple[tuple[Rule, dict[str, Severity]], ...]:
     plan = []
     for rule in _families():
         severities = {
-            code: _severity(code, what, rules)
+            code: severity_of(code, what, rules)
             for code, what in rule.codes.items()
             if code not in rules.off and what.severity != "repair"
         }
@@ -118,10 +118,13 @@ def _plan(rules: RulesRecipe) -> tuple[tuple[Rule, dict[str, Severity]], ...]:
     return tuple(plan)
 
 
-def _severity(code: str, what: Code, rules: RulesRecipe) -> Severity:
+def severity_of(code: str, what: Code, rules: RulesRecipe) -> Severity:
+    """What a finding does: as the recipe says, else as its code does by itself."""
     if code in rules.reject:
         return "reject"
-    return "flag" if code in rules.flag else what.severity
+    if code in rules.flag or (rules.only and code not in rules.only and what.severity == "reject"):
+        return "flag"
+    return what.severity
 
 
 @functools.cache

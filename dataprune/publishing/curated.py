@@ -1,0 +1,128 @@
+"""A ledger -> two versions: what a curation keeps, and beside it what it rejected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataprune.core.recipe import Recipe
+from dataprune.selection._decide import TIE_BREAK, Choice
+from dataprune.selection._decided import decide_from_scores
+from dataprune.tables.ledger import KEEP, REJECT
+from dataprune.tables.manifest import ALL_LEFT, Manifest, SelectionEntry, SourceRef
+from dataprune.tables.scores import read_scores
+from dataprune.trajectories.curate import Curation
+from dataprune.versions.build import Draft, build_version, kept_rows_sha256
+from dataprune.versions.load import open_pinned
+from dataprune.versions.store import LocalStore
+from dataprune.versions.tags import is_template
+
+_SECRET_STAGE = "secrets"  # noqa: S105 - the stage's name
+_ALL = Choice("random", None, {})
+
+
+@dataclass(frozen=True)
+class CurateResult:
+    """What `curate` made.
+
+    curation: files and what each stage came to. manifest: of the version; None where nothing is
+        kept. created: False if it was there already. rejected: of what was rejected, if anything.
+    """
+
+    curation: Curation
+    reasons: dict[str, int]
+    manifest: Manifest | None
+    created: bool
+    rejected: Manifest | None
+    folder: Path | None
+    warnings: list[str]
+
+    @property
+    def rows_out(self) -> int:
+        """How many trajectories are kept."""
+        return self.manifest.selection.rows_out if self.manifest else 0
+
+
+def build_curated(
+    store: LocalStore, name: str, tag: str, recipe: Recipe, made: Curation
+) -> CurateResult:
+    """Build `name@tag` of the rows that a ledger keeps, and `name-rejected@tag` of the others.
+
+    Rows that were rejected for secrets are in neither, nor are those that nobody could decide.
+
+    Raises:
+        VersionExistsError, VersionError, BusyError: as `build_version`.
+    """
+    table = read_scores(made.ledger)
+    ref = SourceRef.model_validate(table.meta["source"])
+    kept = pc.equal(table.table.column("decision"), KEEP).to_numpy(zero_copy_only=False)
+    warnings = list(made.warnings)
+    if not kept.any():
+        warnings.append("no trajectory is kept, so no version was built: see the ledger")
+        return CurateResult(made, {}, None, False, None, None, warnings)
+    decided = decide_from_scores(table, recipe, _ALL, None)
+    opened = open_pinned(ref, str(made.rows), examples=table.table, near=made.ledger)
+    draft = Draft(name, tag, opened, ref, table, decided.table, _ALL, decided.column)
+    if is_template(tag):
+        from dataprune.publishing.push import next_tag
+
+        draft = replace(draft, tag=next_tag(store, draft, None))
+    manifest, created = build_version(store, draft)
+    rejected = _build_rejected(store, draft)
+    folder = store.path(name, draft.tag)
+    return CurateResult(made, decided.reasons, manifest, created, rejected, folder, warnings)
+
+
+def _build_rejected(store: LocalStore, draft: Draft) -> Manifest | None:
+    """The rejected rows as a version of its own name; None where there are none to show."""
+    table = draft.scores.table
+    rejected = pc.equal(table.column("decision"), REJECT).to_numpy(zero_copy_only=False)
+    keep = rejected & ~_hold_secrets(table)
+    if not keep.any():
+        return None
+    decisions = draft.decisions
+    reason = np.where(keep, "rejected", "not_shown").astype(object)
+    reason[draft.decisions.column("keep").to_numpy(zero_copy_only=False)] = "curated"
+    rank = np.empty(len(keep), dtype=np.int64)
+    rank[np.argsort(~keep, kind="stable")] = np.arange(len(keep))
+    for column, values in (("keep", keep), ("reason", reason), ("rank", rank)):
+        at = decisions.schema.get_field_index(column)
+        field = decisions.schema.field(at)
+        decisions = decisions.set_column(at, field, pa.array(values, field.type))
+    selection = _all_of(keep, draft)
+    return build_version(
+        store,
+        replace(draft, name=f"{draft.name}-rejected", decisions=decisions, selection=selection),
+    )[0]
+
+
+def _hold_secrets(table: pa.Table) -> Any:
+    """Which rows a rule of secrets or personal data rejects, whatever else does, bool (n,)."""
+    return np.asarray(
+        [
+            any(r["stage"] == _SECRET_STAGE and r["severity"] == REJECT for r in reasons)
+            for reasons in table.column("reasons").to_pylist()
+        ],
+        dtype=np.bool_,
+    )
+
+
+def _all_of(keep: Any, draft: Draft) -> SelectionEntry:
+    return SelectionEntry(
+        strategy=_ALL.strategy,
+        by=draft.by,
+        params={},
+        keep=ALL_LEFT,
+        class_balance=_ALL.balance,
+        min_per_class=0,
+        seed=0,
+        tie_break=TIE_BREAK,
+        rows_in=len(keep),
+        rows_out=int(keep.sum()),
+        kept_rows_sha256=kept_rows_sha256(keep),
+    )

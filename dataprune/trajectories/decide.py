@@ -1,0 +1,242 @@
+"""What is decided over all trajectories together: copies, pass rates, votes, judge, choice.
+
+Every run that was read and is no exact copy votes, whatever rules say of it: a missing answer is
+dissent. Chosen from are the runs that nothing rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dataprune.core.recipe_curate import CurateRecipe
+from dataprune.tables.ledger import KEEP, REASON, REJECT, REPAIR, UNDECIDED
+from dataprune.trajectories import choose, duplicates
+from dataprune.trajectories.choose import Runs
+from dataprune.trajectories.duplicates import find_duplicates
+from dataprune.trajectories.funnel import STAGES, funnel
+from dataprune.trajectories.inspect import Inspected, as_findings, is_rejected
+from dataprune.trajectories.keys import group_numbers
+from dataprune.trajectories.pairs import Pair, best_and_worst
+from dataprune.trajectories.rewards import PassRates, curriculum_rank, outcomes, pass_rates
+from dataprune.trajectories.rules import Reason
+from dataprune.trajectories.rules._run import Finding, all_codes
+from dataprune.trajectories.rules.schema import DUP_ID, duplicate_ids
+
+Values = npt.NDArray[np.float64]
+_FORM = {"schema", "format", "void", "termination", "fabrication", "secrets"}
+_SPECS = {
+    "pass_rate": ("easier", "share of the query's runs that succeed"),
+    "vote_share": ("easier", "share of the query's runs with this run's answer"),
+    "reward": ("easier", "reward of the run, as the input has it"),
+    "judge_score": ("easier", "what the judge gave the run, 0..1"),
+    "curriculum_rank": ("harder", "place from easy to hard: by band, then turns"),
+    "n_turns": ("harder", "messages of the agent"),
+    "n_actions": ("harder", "actions and tool calls of the agent"),
+    "n_tokens": ("harder", "characters of all messages / 4"),
+    "weight": ("nothing", "policy bt: probability with which the run is chosen"),
+}
+
+
+@dataclass
+class Decided:
+    """The outcome for n trajectories, in the order of the input.
+
+    query_ids: near-duplicate prompts together. findings: of every stage. numbers: float64 (n,),
+    NaN where a row has none. tiers: words. told: what the ledger's metadata says. retry: queries
+    that failed agreement, with their runs.
+    """
+
+    query_ids: Sequence[str]
+    findings: list[list[Finding]]
+    numbers: dict[str, Values]
+    tiers: list[str]
+    told: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    retry: list[dict[str, Any]] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+
+    @property
+    def decisions(self) -> list[str]:
+        """keep, reject or undecided, (n,)."""
+        return [_decision(found) for found in self.findings]
+
+
+def decide(seen: Inspected, settings: CurateRecipe, seed: int) -> Decided:
+    """All later stages, in their order.
+
+    Raises:
+        UsageError: a stage that is asked for needs what no trajectory has.
+    """
+    findings = [list(found) for found in seen.findings]
+    for row in duplicate_ids(seen.ids):
+        told = [Reason(DUP_ID, detail="an earlier row has the same id")]
+        findings[row] += as_findings(told, dict(all_codes()), settings.rules)
+    rejected = np.asarray([is_rejected(found) for found in findings], dtype=np.bool_)
+    copies = find_duplicates(seen.prints, settings.duplicates, ~rejected)
+    for row, reasons in copies.reasons.items():
+        findings[row] += as_findings(reasons, duplicates.CODES, settings.rules)
+    counted = np.asarray([code != duplicates.D_EXACT for code in copies.codes], dtype=np.bool_)
+    counted &= ~np.asarray(seen.unread, dtype=np.bool_)
+    outcome = np.where(counted, outcomes(seen.rewards, seen.successes), np.nan)
+    rates = pass_rates(copies.query_ids, outcome)
+    decided = Decided(copies.query_ids, findings, {}, ["none"] * len(seen))
+    _number(decided, seen, rates, seed)
+    _choose(decided, seen, rates, settings, seed)
+    _tell(decided, rates)
+    return decided
+
+
+def _number(decided: Decided, seen: Inspected, rates: PassRates, seed: int) -> None:
+    """The numbers that rows can be selected by."""
+    rate = dict(zip(rates.query_ids, rates.rate.tolist(), strict=True))
+    bands = rates.of_rows(decided.query_ids)
+    rank = curriculum_rank(seen.traj_ids, bands, [None] * len(seen), seen.turns, seed)
+    decided.numbers |= {
+        "pass_rate": np.asarray([rate[query] for query in decided.query_ids], dtype=np.float64),
+        "reward": _floats(seen.rewards),
+        "curriculum_rank": rank.astype(np.float64),
+        "n_turns": np.asarray(seen.turns, dtype=np.float64),
+        "n_actions": np.asarray(seen.actions, dtype=np.float64),
+        "n_tokens": np.asarray(seen.tokens, dtype=np.float64),
+    }
+
+
+def _choose(
+    decided: Decided, seen: Inspected, rates: PassRates, settings: CurateRecipe, seed: int
+) -> None:
+    """The policy's choice among the runs that nothing rejected."""
+    left = np.asarray([decision == KEEP for decision in decided.decisions], dtype=np.bool_)
+    rewards = decided.numbers["reward"]
+    runs = Runs(
+        query_ids=decided.query_ids,
+        traj_ids=seen.traj_ids,
+        is_candidate=left,
+        lengths=np.asarray(seen.tokens, dtype=np.int64),
+        rewards=rewards,
+        judge_scores=decided.numbers.get("judge_score", np.full(len(seen), np.nan)),
+        bands=rates.of_rows(decided.query_ids),
+        categories=seen.categories,
+    )
+    chosen = choose.choose(runs, settings.select, seed)
+    for row, code in enumerate(chosen.codes):
+        if code is not None:
+            decided.findings[row] += as_findings([Reason(code)], choose.CODES, settings.rules)
+    if np.isfinite(chosen.weight).any():
+        decided.numbers["weight"] = chosen.weight
+    margin = settings.select.pairs_margin
+    if margin is not None:
+        well_formed = [_is_well_formed(found) for found in decided.findings]
+        decided.pairs = best_and_worst(
+            decided.query_ids, seen.traj_ids, rewards, runs.lengths,
+            np.asarray(well_formed, dtype=np.bool_), margin=margin,
+        )  # fmt: skip
+
+
+def _is_well_formed(found: Sequence[Finding]) -> bool:
+    """Whether no rule of form rejects a run, so that a pair does not teach form."""
+    return not any(f.severity == "reject" and f.stage in _FORM for f in found)
+
+
+def _tell(decided: Decided, rates: PassRates) -> None:
+    """Funnel, histograms and what to be warned of."""
+    stages = {f.code: f.stage for found in decided.findings for f in found}
+    severities = [{f.code: f.severity for f in found} for found in decided.findings]
+    first = [rejection(found) for found in decided.findings]
+    _, queries = group_numbers(decided.query_ids)
+    decided.told |= funnel(
+        severities,
+        [None if found is None else found.stage for found in first],
+        stages,
+        decided.numbers["pass_rate"],
+        queries,
+    )
+    decided.told["queries"] = len(rates.query_ids)
+    decided.told["decisions"] = {
+        word: decided.decisions.count(word) for word in (KEEP, REJECT, UNDECIDED)
+    }
+
+
+def _decision(found: Iterable[Finding]) -> str:
+    severities = {finding.severity for finding in found}
+    if "reject" in severities:
+        return REJECT
+    return UNDECIDED if "undecided" in severities else KEEP
+
+
+def rejection(found: Sequence[Finding]) -> Finding | None:
+    """The finding that keeps a row out: the first of the earliest stage that rejects, or doubts."""
+    for severity in ("reject", "undecided"):
+        against = [finding for finding in found if finding.severity == severity]
+        if against:
+            return min(against, key=lambda f: _place(f.stage))
+    return None
+
+
+def _place(stage: str) -> int:
+    return STAGES.index(stage) if stage in STAGES else len(STAGES)
+
+
+def ledger_columns(decided: Decided, seen: Inspected) -> dict[str, pa.Array]:
+    """The columns of `tables.ledger.COLUMNS`."""
+    against = [rejection(found) for found in decided.findings]
+    reasons = [[_reason(f) for f in found] for found in decided.findings]
+    repairs = [
+        [{"code": r.code, "step": r.step, "sha_before": r.sha_before, "sha_after": r.sha_after}
+         for r in made]
+        for made in seen.repairs
+    ]  # fmt: skip
+    return {
+        "traj_id": pa.array(seen.traj_ids, pa.string()),
+        "query_id": pa.array(list(decided.query_ids), pa.string()),
+        "decision": pa.array(decided.decisions, pa.string()),
+        "tier": pa.array(decided.tiers, pa.string()),
+        "reject_stage": pa.array([None if f is None else f.stage for f in against], pa.string()),
+        "reject_code": pa.array([None if f is None else f.code for f in against], pa.string()),
+        "reasons": pa.array(reasons, pa.list_(REASON)),
+        "repairs": pa.array(repairs, pa.list_(REPAIR)),
+        "content_sha256": pa.array(seen.sha256, pa.string()),
+    }
+
+
+def _reason(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "stage": finding.stage,
+        "severity": finding.severity,
+        "step": finding.step,
+        "char_start": finding.start,
+        "char_end": finding.end,
+        "detail": finding.detail,
+        "score": finding.score,
+        "threshold": finding.threshold,
+    }
+
+
+def ledger_numbers(decided: Decided) -> dict[str, pa.Array]:
+    """Number columns, float32, null where a row has none; those that no row has are left out."""
+    return {
+        name: pa.array(values.astype(np.float32), from_pandas=True)
+        for name, values in decided.numbers.items()
+        if np.isfinite(values).any()
+    }
+
+
+def score_specs(decided: Decided) -> dict[str, Any]:
+    """{number: score_spec} of the numbers that every kept row has: rows are selected by these."""
+    kept = np.asarray([decision == KEEP for decision in decided.decisions], dtype=np.bool_)
+    specs: Mapping[str, tuple[str, str]] = _SPECS
+    return {
+        name: {"score": name, "higher_is": higher, "of": of, "status": "experimental"}
+        for name, (higher, of) in specs.items()
+        if name in decided.numbers and np.isfinite(decided.numbers[name][kept]).all()
+    }
+
+
+def _floats(values: Sequence[float | None]) -> Values:
+    return np.asarray([np.nan if value is None else value for value in values], dtype=np.float64)
