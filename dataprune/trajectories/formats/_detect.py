@@ -55,7 +55,10 @@ def detect_format(sample: Sequence[Item]) -> Found:
         evidence = shown[0][full[0]]
         return Found(full[0], f"in {len(rows)} of {len(rows)} rows, {evidence}")
     counts = ", ".join(f"{name} {seen[name]}" for name in FORMATS.names() if seen[name])
-    odd = next(i.where for i, names in zip(rows, shown, strict=True) if [*names] != full[:1])
+    most = [name for name, _ in seen.most_common(1)]
+    odd = next(
+        (i.where for i, names in zip(rows, shown, strict=True) if [*names] != most), rows[0].where
+    )
     said = f"the first {len(rows)} rows show: {counts}" if counts else "no row shows a known one"
     raise UsageError(
         f"the format cannot be told: {said}; see {odd}",

@@ -124,7 +124,7 @@ def reading(file: RowsFile) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError) as exc:
-        why = " ".join(str(exc.strerror if getattr(exc, "strerror", None) else exc).split())
+        why = " ".join(str(getattr(exc, "strerror", None) or exc).split())
         raise SourceError(
             f"{file.label} cannot be read: {why}",
             hint="it may be damaged or cut short: fetch or write it again",

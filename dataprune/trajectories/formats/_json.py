@@ -120,11 +120,12 @@ class Text:
         return _checked(self._text[start:end], value)
 
     def _counted(self) -> tuple[str, Any]:
-        parts, depth = [], 0
+        parts, num_open = [], 0
         for piece, end, depth in self._pieces():
             parts.append(piece[:end])
+            num_open = depth
         text = "".join(parts)
-        return text, Problem("the file ends inside of it") if depth else parse(text)
+        return text, Problem("the file ends inside of it") if num_open else parse(text)
 
     def _pieces(self) -> Iterator[tuple[str, int, int]]:
         """Pieces of the value that begins here, where each ends, and how many brackets are open."""

@@ -6,9 +6,9 @@ makes a whole file useless (it is cut short, empty, a trap) is an error.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Item:
     where: str
 
 
-def objects(file: RowsFile, is_row: Callable[[Any], bool]) -> Iterator[Item]:
+def objects(file: RowsFile, is_row: Callable[[Any], bool]) -> Generator[Item]:
     """Rows of a file, in order, in bounded memory.
 
     is_row: whether a value is one row. It decides whether a JSON file that holds one list or one
@@ -115,9 +115,7 @@ def _of_values(file: RowsFile, text: Text, is_row: Callable[[Any], bool]) -> Ite
                 yield Item(row, f"{file.stem}:{key}", where)
             return
         fits = isinstance(first, dict | Problem)
-        yield Item(
-            first if fits else Problem("it is not an object"), file.stem, file.label
-        )
+        yield Item(first if fits else Problem("it is not an object"), file.stem, file.label)
         return
     yield _item(file, first, 1, "value", is_row)
     number = 1
@@ -167,8 +165,8 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+    if isinstance(value, dt.datetime | dt.date | dt.time):
         return value.isoformat()
-    if isinstance(value, decimal.Decimal | datetime.timedelta):
+    if isinstance(value, decimal.Decimal | dt.timedelta):
         return str(value)
     return value

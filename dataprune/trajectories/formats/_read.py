@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
@@ -49,13 +50,19 @@ class Reading:
                 yield from _read(item, plugin, self.group_by)
             self.rows[file.label] = number
 
+    def sample(self) -> Iterator[Trajectory]:
+        """About 100 trajectories: the first of each file, to tell the dialect by."""
+        plugin = FORMATS.get(self.format)
+        for item in _sample(self.files):
+            yield from _read(item, plugin, self.group_by)
+
     def entries(self) -> list[FileEntry]:
         """The files by content: reads all of them once more."""
         return file_entries(self.files, self.rows)
 
 
 def read_trajectories(
-    paths: Sequence[str | Path], format: str | None = None, group_by: str | None = None
+    paths: Sequence[str | Path], format_name: str | None = None, group_by: str | None = None
 ) -> Reading:
     """Open files and folders with trajectories; nothing but a sample is read yet.
 
@@ -64,12 +71,19 @@ def read_trajectories(
         SourceError: a path or file cannot be read.
     """
     files = find_files(paths)
-    if format is not None:
-        FORMATS.get(format)
-        return Reading(format, "it was named", files, group_by)
-    items = (item for file in files for item in objects(file, shows_format))
-    found = detect_format(list(itertools.islice(items, SAMPLE)))
+    if format_name is not None:
+        FORMATS.get(format_name)
+        return Reading(format_name, "it was named", files, group_by)
+    found = detect_format(list(_sample(files)))
     return Reading(found.name, found.evidence, files, group_by)
+
+
+def _sample(files: tuple[RowsFile, ...]) -> Iterator[Item]:
+    """The first rows of each file, so many that there are about `SAMPLE` in all."""
+    each = max(1, SAMPLE // len(files))
+    for file in files[:SAMPLE]:
+        with contextlib.closing(objects(file, shows_format)) as rows:
+            yield from itertools.islice(rows, each)
 
 
 def _read(item: Item, plugin: TrajectoryFormat, group_by: str | None) -> Iterator[Trajectory]:

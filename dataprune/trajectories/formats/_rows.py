@@ -63,7 +63,13 @@ def listing(value: Any, what: str) -> list[Any]:
 
 def word(value: Any) -> str:
     """What kind of JSON value it is."""
-    words = {type(None): "null", bool: "a boolean", str: "a text", list: "a list", dict: "an object"}
+    words = {
+        type(None): "null",
+        bool: "a boolean",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+    }
     return words.get(type(value), "a number")
 
 
@@ -73,7 +79,7 @@ def dump(value: Any) -> str:
 
 
 def dump_text(value: Any) -> str:
-    """The one JSON text of a value, letters of other scripts as they are: for texts and arguments."""
+    """The one JSON text of a value, other scripts as they are: for texts and arguments."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -211,7 +217,7 @@ def trajectory_of(
     *,
     tools: str | None = None,
 ) -> Trajectory:
-    """A trajectory of a row whose messages and tools are read; `taken`: the fields they came from."""
+    """A trajectory of a row with its messages and tools; `taken`: the fields those came from."""
     said = tuple(messages)
     told = found({key: value for key, value in row.items() if key not in taken})
     prompt = told.prompt if told.prompt is not None else first_prompt(said)
@@ -234,7 +240,7 @@ def trajectory_of(
 
 
 def own_fields(trajectory: Trajectory) -> dict[str, Any]:
-    """A trajectory's fields beside messages and tools, by our own names; reading them gives it back."""
+    """A trajectory's fields beside messages and tools, by our own names, to be read back."""
     t = trajectory
     kept: dict[str, Any] = {"traj_id": t.traj_id, "query_id": t.query_id}
     if t.prompt != first_prompt(t.messages):

@@ -62,18 +62,17 @@ def _read(row: Any, name: str, where: str) -> Iterator[Trajectory]:
     ours = _object(extra.pop(_OURS, None))
     kept = {key: value for key, value in whole.items() if key not in {*_WHOLE, "extra"}}
     agent = dict(_object(kept.get("agent")))
-    tools = agent.pop("tool_definitions", None)
+    agent_tools = agent.pop("tool_definitions", None)
     if agent:
         kept["agent"] = agent
     if extra:
         kept["extra"] = extra
     fields = {**({} if ours else _asked(kept)), **ours}
     made = trajectory_of(fields, messages, {"tools"}, name, where)
-    own_tools = ours.get("tools")
     yield dataclasses.replace(
         made,
         traj_id=made.traj_id if ours else as_id(whole.get("trajectory_id")) or name,
-        tools=own_tools if isinstance(own_tools, str) else None if tools is None else dump_text(tools),
+        tools=_tools(ours.get("tools"), agent_tools),
         meta=made.meta if ours else dump(kept),
     )
     for number, inner in enumerate(_list(whole.get("subagent_trajectories")), start=1):
@@ -83,6 +82,12 @@ def _read(row: Any, name: str, where: str) -> Iterator[Trajectory]:
 def _asked(kept: dict[str, Any]) -> dict[str, Any]:
     """Fields of the session that may say what was asked and what came of it."""
     return {**_object(kept.get("extra")), **{k: v for k, v in kept.items() if k != "extra"}}
+
+
+def _tools(ours: Any, definitions: Any) -> str | None:
+    if isinstance(ours, str):
+        return ours
+    return None if definitions is None else dump_text(definitions)
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -188,7 +193,7 @@ def _result(result: dict[str, Any], at: int) -> Message:
 
 def _write(trajectory: Trajectory) -> dict[str, Any]:
     ours = own_fields(trajectory)
-    agent = {"name": "unknown", "version": "unknown"}
+    agent: dict[str, Any] = {"name": "unknown", "version": "unknown"}
     agent |= _object(_object(json_value(trajectory.meta)).get("agent"))
     tools = None if trajectory.tools is None else json_value(trajectory.tools)
     if isinstance(tools, list):

@@ -44,7 +44,8 @@ def _evidence(row: Any) -> str | None:
 
 def _read(row: Any, name: str, where: str) -> Iterator[Trajectory]:
     whole = mapping(row, "it")
-    answer = next((whole[key] for key in _ANSWERS if isinstance(whole.get(key), dict)), {})
+    held = (whole[key] for key in _ANSWERS if isinstance(whole.get(key), dict))
+    answer: dict[str, Any] = next(held, {})
     query = as_text(whole.get("query")) or as_text(answer.get("query"))
     tools = whole.get("available_tools") or answer.get("function")
     if "answer_details" in answer:
@@ -71,7 +72,7 @@ def _read(row: Any, name: str, where: str) -> Iterator[Trajectory]:
 
 
 def _final(value: Any) -> tuple[str | None, str | None]:
-    """How it ended and the answer: {"return_type": "give_answer", "final_answer": ...} in a text."""
+    """How it ended and the answer, of {"return_type": "give_answer", "final_answer": ...}."""
     text = as_text(value)
     said = json_value(text) if text else None
     if isinstance(said, dict):
