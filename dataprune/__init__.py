@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from dataprune.core.recipe import Recipe, load_recipe
     from dataprune.evaluation.run import EvaluationResult
     from dataprune.flags.label_issue import LabelFlags, flag_labels
-    from dataprune.flow import evaluate, flag, load, prune, publish, score
+    from dataprune.flow import curate, evaluate, flag, load, prune, publish, score
     from dataprune.probe.gradients import gradient_norms
     from dataprune.probe.recorder import Recorder
     from dataprune.probe.trainer_callback import RecorderCallback
+    from dataprune.publishing.curated import CurateResult
     from dataprune.publishing.prune_result import PruneResult
     from dataprune.publishing.publisher import Published
     from dataprune.scores._import import ImportResult, import_scores
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dataprune.versions.load import LoadedVersion
 
 _HOMES = {
+    "CurateResult": "dataprune.publishing.curated",
     "DatapruneError": "dataprune.core.errors",
     "EvaluationResult": "dataprune.evaluation.run",
     "ImportResult": "dataprune.scores._import",
@@ -43,6 +45,7 @@ _HOMES = {
     "Recorder": "dataprune.probe.recorder",
     "RecorderCallback": "dataprune.probe.trainer_callback",
     "ScoreResult": "dataprune.scores._result",
+    "curate": "dataprune.flow",
     "evaluate": "dataprune.flow",
     "flag": "dataprune.flow",
     "flag_labels": "dataprune.flags.label_issue",
@@ -56,6 +59,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CurateResult",
     "DatapruneError",
     "EvaluationResult",
     "ImportResult",
@@ -68,6 +72,7 @@ __all__ = [
     "RecorderCallback",
     "ScoreResult",
     "__version__",
+    "curate",
     "evaluate",
     "flag",
     "flag_labels",

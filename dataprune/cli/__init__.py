@@ -10,10 +10,10 @@ from dataprune._version import __version__
 from dataprune.cli.errors import run_and_exit
 
 COMMANDS = (
-    "score", "scores", "flags", "audit", "prune", "publish", "load", "evaluate", "versions",
-    "promote", "rollback", "yank", "retract", "explain", "diff", "status", "reproduce",
-    "judge",
+    "score", "scores", "flags", "audit", "curate", "judge", "prune", "publish", "load", "evaluate",
+    "versions", "promote", "rollback", "yank", "retract", "explain", "diff", "status", "reproduce",
 )  # fmt: skip
+
 
 
 class LazyGroup(click.Group):

@@ -35,15 +35,45 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
         )
         return
     who = f"row {row} (class {told['class_name']})"
+    if "reject_code" in told["scores"]:
+        _explain_run(told, row)
+        return
     if told["reason"] == REASON:
         click.echo(f"{who} was dropped, {REASON}, before the others competed")
     else:
         click.echo(f"{who} was {_verdict(told)}")
-    if told["scores"].get("tier", "ok") != "ok":
+    if told["scores"].get("tier") in {"likely", "suspect"}:
         click.echo(_doubt(told))
     if "suggested_label" in told:
         click.echo(f"suggested_label in this version: {told['suggested_label']}")
     emit_table("Scores", ["column", "value"], [[k, v] for k, v in told["scores"].items()])
+
+
+def _explain_run(told: dict[str, Any], row: int) -> None:
+    """A row of a ledger: what became of the trajectory, and every reason."""
+    from dataprune.cli.output import emit_table
+
+    scores = dict(told["scores"])
+    reasons, repairs = scores.pop("reasons"), scores.pop("repairs")
+    why = f", {scores['reject_code']} at stage {scores['reject_stage']}"
+    verdict = {"keep": "kept", "reject": "rejected", "undecided": "left undecided"}
+    said = verdict[scores["decision"]] + ("" if scores["decision"] == "keep" else why)
+    click.echo(f"row {row}, trajectory {scores['traj_id']} of query {scores['query_id']}: {said}")
+    if told["keep"] != (scores["decision"] == "keep"):
+        click.echo(f"in this version it is {'kept' if told['keep'] else 'dropped'}: {told['reason']}")
+    rows = [
+        [r["code"], r["severity"], r["step"], _span(r), r["detail"]] for r in reasons
+    ]
+    if rows:
+        emit_table("Reasons", ["code", "severity", "message", "characters", "detail"], rows)
+    if repairs:
+        emit_table("Repairs", ["code", "message"], [[r["code"], r["step"]] for r in repairs])
+    emit_table("Numbers", ["column", "value"], [[k, v] for k, v in scores.items()])
+
+
+def _span(reason: dict[str, Any]) -> str | None:
+    start, end = reason["char_start"], reason["char_end"]
+    return None if start is None else f"{start} to {end}"
 
 
 def _verdict(told: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from dataprune.versions.load import open_pinned
 from dataprune.versions.store import LocalStore
 from dataprune.versions.tags import is_template
 
-_SECRET_STAGE = "secrets"  # noqa: S105 - the stage's name
+_SECRETS = {"X_SECRET", "X_PERSONAL"}
 _ALL = Choice("random", None, {})
 
 
@@ -105,7 +105,7 @@ def _hold_secrets(table: pa.Table) -> Any:
     """Which rows a rule of secrets or personal data rejects, whatever else does, bool (n,)."""
     return np.asarray(
         [
-            any(r["stage"] == _SECRET_STAGE and r["severity"] == REJECT for r in reasons)
+            any(r["code"] in _SECRETS and r["severity"] == REJECT for r in reasons)
             for reasons in table.column("reasons").to_pylist()
         ],
         dtype=np.bool_,

@@ -29,7 +29,7 @@ from dataprune.trajectories.rules._run import Finding, all_codes
 from dataprune.trajectories.rules.schema import DUP_ID, duplicate_ids
 
 Values = npt.NDArray[np.float64]
-_FORM = {"schema", "format", "void", "termination", "fabrication", "secrets"}
+_FORM = {"schema", "format", "void", "termination", "fabrication"}
 _SPECS = {
     "pass_rate": ("easier", "share of the query's runs that succeed"),
     "vote_share": ("easier", "share of the query's runs with this run's answer"),

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 STAGES = (
-    "schema", "format", "void", "termination", "fabrication", "length", "language", "substance",
-    "secrets", "duplicates", "contamination", "groups", "judge", "selection", "balance",
+    "schema", "format", "void", "termination", "fabrication", "length", "linguistic", "substance",
+    "duplicates", "contamination", "groups", "judge", "selection", "balance",
 )  # fmt: skip
 _BINS = 10
 Bools = npt.NDArray[np.bool_]
@@ -68,9 +68,9 @@ def _stage(
 
 
 def pass_rates(left: Bools, pass_rate: Floats, queries: npt.NDArray[np.int64]) -> list[int] | None:
-    """Queries with a row left, by pass rate in eleven bins: 0, (0, .1], ... (.9, 1); None unknown.
+    """Queries with a row left, by pass rate: 0, (0, .1], ... (.9, 1), 1, twelve counts.
 
-    The last bin is 1 alone; a rate of .1 falls in (0, .1].
+    A rate of .1 falls in (0, .1]. None where no rate is known.
     """
     known = left & np.isfinite(pass_rate)
     if not known.any():

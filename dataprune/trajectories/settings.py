@@ -32,12 +32,10 @@ def curation_recipe(recipe: str | Path | Recipe, changes: Mapping[str, Any]) -> 
             for section in sections:
                 place = place.setdefault(section, {})
             place[key] = value
-    section = parse_recipe(
-        {"name": found.name, "source": {"uri": found.source.uri}, "curate": data},
-        where=f"recipe {found.name}",
-    ).curate
-    assert section is not None
-    return found.model_copy(update={"task": None, "curate": with_preset(section)})
+    whole = {"name": found.name, "source": {"uri": found.source.uri}, "curate": data}
+    asked = parse_recipe(whole, where=f"recipe {found.name}").curate
+    assert asked is not None
+    return found.model_copy(update={"task": None, "curate": with_preset(asked)})
 
 
 def _found(name: str) -> Recipe:

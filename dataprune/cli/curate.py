@@ -1,0 +1,161 @@
+"""`dataprune curate`: agent trajectories -> a version of those worth training on, and a ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dataprune.cli.options import json_option, store_option
+
+_EVERY = 1000  # rows between two lines of progress
+
+
+def _settings(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """NAME=VALUE of the recipe's section, the value as YAML has it."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE such as groups.policy=unanimous")
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as exc:
+            raise click.BadParameter(f"the value of {text!r} is no YAML") from exc
+    return found
+
+
+@click.command("curate")
+@click.argument("recipe", metavar="RECIPE|PATH")
+@click.option("--format", "format_", metavar="NAME", help="How files hold trajectories.")
+@click.option("--dialect", metavar="NAME|FILE", help="How messages hold actions and answers.")
+@click.option(
+    "--preset", type=click.Choice(["rules-only", "datamind", "simpletir", "sft", "rl"]),
+    help="Settings that go together.  [default: the recipe's, else rules-only]",
+)  # fmt: skip
+@click.option("--group-by", metavar="COLUMN", help="Field of the rows that names the query.")
+@click.option(
+    "--set", "settings", multiple=True, callback=_settings, metavar="NAME=VALUE",
+    help="A setting of the recipe's curate section, such as select.policy=shortest. Repeat.",
+)  # fmt: skip
+@click.option("--name", required=True, help="Name of the version.")
+@click.option("--tag", required=True, help="Tag of the version, v1; auto: the next number.")
+@store_option
+@click.option("--ledger", type=click.Path(dir_okay=False), help="Where to write the ledger.")
+@click.option("--work", type=click.Path(file_okay=False), help="Folder of curations.")
+@json_option
+def command(
+    recipe: str,
+    format_: str | None,
+    dialect: str | None,
+    preset: str | None,
+    group_by: str | None,
+    settings: dict[str, Any],
+    name: str,
+    tag: str,
+    store: str,
+    ledger: str | None,
+    work: str | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Keep the agent trajectories worth training on and build the version NAME@TAG of them.
+
+    PATH is a file, a folder or a pattern of JSON, JSON Lines or Parquet, packed or not; RECIPE is a
+    YAML file with a section `curate`. What is rejected becomes NAME-rejected@TAG in the local
+    store, without what holds secrets. The ledger has every reason, and is a score table: `dataprune
+    prune` takes it, to keep a part by pass rate or another of its numbers.
+    """
+    from dataprune import flow
+    from dataprune.cli.output import emit_json, talk, warn
+
+    changes = {
+        "format": format_, "dialect": dialect, "preset": preset, "group_by": group_by, **settings,
+    }  # fmt: skip
+    with talk(quiet=as_json) as on_progress:
+
+        def on_row(rows: int) -> None:
+            if rows % _EVERY == 0:
+                on_progress("rows", {"label": f"{rows} trajectories"})
+
+        result = flow.curate(
+            recipe,
+            name=name,
+            tag=tag,
+            store=store,
+            changes=changes,
+            ledger=ledger,
+            work=work or flow.DEFAULT_CURATIONS,
+            on_row=on_row,
+        )
+    warn(result.warnings)
+    if as_json:
+        emit_json(_summary(result))
+    else:
+        _show(result, name)
+    undecided = result.curation.told["decisions"]["undecided"]
+    return 3 if undecided else 0
+
+
+def _summary(result: Any) -> dict[str, Any]:
+    made = result.curation
+    return {
+        **made.told,
+        "ledger": made.ledger,
+        "rows": made.rows,
+        "folder": result.folder,
+        "fingerprint": result.manifest.fingerprint if result.manifest else None,
+        "tag": result.manifest.version if result.manifest else None,
+        "created": result.created,
+        "rejected": result.rejected.name if result.rejected else None,
+        "rows_out": result.rows_out,
+        "reasons": result.reasons,
+        "warnings": result.warnings,
+    }
+
+
+def _show(result: Any, name: str) -> None:
+    from dataprune.cli.output import emit_table
+
+    told = result.curation.told
+    click.echo(f"format {told['format']['name']}, dialect {told['dialect']['name']}", err=True)
+    rows = [
+        [s["stage"], s["rows_in"], s["rows_in"] - s["rows_out"], s["rows_out"]]
+        for s in told["stages"]
+    ]
+    emit_table("Trajectories by stage", ["stage", "in", "rejected", "left"], rows)
+    found = [[c["code"], c["rows"], c["rejected"], c["alone"]] for c in told["codes"]]
+    emit_table(
+        "What was found", ["code", "trajectories", "rejects", "and nothing else does"], found
+    )
+    _show_pass_rates(told)
+    decisions = ", ".join(f"{word} {count}" for word, count in told["decisions"].items())
+    click.echo(f"decisions: {decisions}; queries: {told['queries']}", err=True)
+    if result.manifest is not None:
+        version = f"{name}@{result.manifest.version}"
+        click.echo(f"{version} {'built' if result.created else 'was there already'}", err=True)
+    if result.rejected is not None:
+        click.echo(f"rejected: {result.rejected.name}@{result.rejected.version}", err=True)
+    click.echo(str(result.curation.ledger))
+    if result.folder is not None:
+        click.echo(str(result.folder))
+
+
+def _show_pass_rates(told: dict[str, Any]) -> None:
+    """How many queries are left at each pass rate, before and after."""
+    from dataprune.cli.output import emit_table
+
+    first, last = told["stages"][0]["pass_rates"], told["stages"][-1]["pass_rates"]
+    if first is None:
+        return
+    ends = ["never", *(f"to {i / 10:.1f}" for i in range(1, 10)), "below 1", "always"]
+    after = last or [0] * len(first)
+    rows = [[e, a, b] for e, a, b in zip(ends, first, after, strict=True) if a or b]
+    emit_table("Queries by pass rate", ["solved", "before", "after"], rows)
+    if told["frontier_retention"] is not None:
+        share = told["frontier_retention"]
+        click.echo(f"of the queries that are solved sometimes, {share:.1%} have a trajectory left")
