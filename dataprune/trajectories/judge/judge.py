@@ -88,10 +88,15 @@ class Judge:
     """Asks a model behind an OpenAI-compatible endpoint.
 
     work: folder of the cache. seed: of the orders in which answers are shown, and of the requests.
-    on_progress: told of each reply.
+    on_progress: told of each reply, from another thread.
+    spent: what was used so far. stopped: why no more questions are asked; None while they are.
 
     Raises:
-        UsageError: settings that cannot work: no base_url, no model, a cap without prices.
+        UsageError: settings that cannot work: no base_url, no model, a cap without prices; and
+            from the four methods that judge, when it may cost more than max_cost.
+        HopelessError: from these, before any reply: the server refuses whatever is asked, or
+            cannot be reached. All other failures are undecided verdicts.
+        DatapruneError: the cache cannot be used.
     """
 
     def __init__(
@@ -111,17 +116,14 @@ class Judge:
             )
         self.settings, self.model, self.seed = settings, settings.model, seed
         self.spent = Spent()
-        self.stopped: str | None = None  # why no more questions are asked
+        self.stopped: str | None = None
         self._client = Client(settings, seed=seed)
         self._cache = Cache(work)
         self._on_progress = on_progress
         self._failures = 0  # in a row
 
     def equivalent(self, items: Sequence[EquivalenceItem]) -> list[Verdict[tuple[int, ...]]]:
-        """Classes of equivalent answers, see `Verdict`; the order of the answers does not matter.
-
-        Every method raises what `ask` raises.
-        """
+        """Classes of equivalent answers, see `Verdict`; the answers' order does not matter."""
         return self._verdicts(items)
 
     def correct(self, items: Sequence[CorrectnessItem]) -> list[Verdict[bool]]:
@@ -142,13 +144,7 @@ class Judge:
         return self._estimate(questions, self._cache.known(q.key for q in questions))
 
     def _verdicts(self, items: Sequence[Item]) -> list[Verdict[Any]]:
-        """Verdicts on items of one kind, in their order.
-
-        Raises:
-            UsageError: it may cost more than max_cost allows.
-            HopelessError: the server refuses whatever is asked, or cannot be reached at all.
-            DatapruneError: the cache cannot be used.
-        """
+        """Verdicts in the order of the items."""
         questions = self._questions(items)
         known = self._cache.known(q.key for q in questions)
         self._check_cost(self._estimate(questions, known))
@@ -244,7 +240,7 @@ class Judge:
                 logger.warning(
                     "%s (%s): the judge is asked no more, and what is left is undecided",
                     self.stopped,
-                    answered.reason,
+                    f"{answered.reason}: {answered.said}" if answered.said else answered.reason,
                 )
             return answered
         self._failures = 0
@@ -274,7 +270,7 @@ class Judge:
         return Vote(
             value=read.value,
             order=order,
-            raw=outcome.refusal if outcome.refusal is not None else outcome.content,
+            raw=outcome.refusal or outcome.content,
             key=key,
             cached=cached,
             problem=read.problem,
