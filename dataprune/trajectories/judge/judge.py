@@ -19,7 +19,7 @@ from dataprune.core.errors import UsageError
 from dataprune.core.fingerprint import fingerprint
 from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe_curate import JudgeRecipe
-from dataprune.trajectories.judge.cache import Cache
+from dataprune.trajectories.judge.cache import Add, Cache
 from dataprune.trajectories.judge.client import Client, Failure, Usage, request_body
 from dataprune.trajectories.judge.prompts import PROMPT_VERSION, Prompt, write_prompt
 from dataprune.trajectories.judge.replies import Reply, read_reply
@@ -206,29 +206,29 @@ class Judge:
     ) -> None:
         """Fill in outcomes: the first question alone, as it may show that none will work."""
         waiting = iter(wanted)
-        done = 0
+        num_known = len(outcomes)
 
-        async def work(most: int | None = None) -> None:
-            nonlocal done
+        async def work(add: Add, *, most: int | None = None) -> None:
             for taken, question in enumerate(waiting, 1):
-                outcomes[question.key] = await self._ask(question, items)
-                done += 1
+                outcomes[question.key] = await self._ask(question, items, add)
                 if self._on_progress is not None:
+                    done = len(outcomes) - num_known
                     told = {"label": "judge", "epoch": done, "epochs": len(wanted)}
                     self._on_progress("judge", told)
                 if taken == most:
                     return
 
-        async with self._client:
-            await work(most=1)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.settings.concurrency, len(wanted) - 1)):
-                        group.create_task(work())
-            except ExceptionGroup as failed:
-                raise failed.exceptions[0] from None
+        with self._cache.adding() as add:
+            async with self._client:
+                await work(add, most=1)
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        for _ in range(min(self.settings.concurrency, len(wanted) - 1)):
+                            group.create_task(work(add))
+                except ExceptionGroup as failed:
+                    raise failed.exceptions[0] from None
 
-    async def _ask(self, question: _Question, items: Sequence[Item]) -> Reply | Failure:
+    async def _ask(self, question: _Question, items: Sequence[Item], add: Add) -> Reply | Failure:
         if self.stopped is not None:
             return Failure(f"not asked: {self.stopped}")
         prompt = self._prompt(items[question.place], question.vote)
@@ -246,7 +246,7 @@ class Judge:
         self._failures = 0
         reply, usage = answered
         self._count(usage)
-        return self._cache.add(question.key, self.model, reply)
+        return add(question.key, self.model, reply)
 
     def _count(self, usage: Usage) -> None:
         spent = self.spent
