@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from dataprune.core.errors import DatapruneError
 from dataprune.trajectories.judge.replies import Reply
+
+Add = Callable[[str, str, Reply], Reply]
+"""Key, model, reply -> the reply that is stored now."""
 
 _VERSION = 1
 _WAIT_S = 60  # for another process to finish its write
@@ -41,6 +44,9 @@ class Cache:
                     hint="move the file away; questions are then asked again",
                 )
             if version == 0:
+                # Kills lose nothing that was stored; a power cut may lose the last few replies, but
+                # a write costs no flush to disk, which would be slower than many a judge.
+                db.execute("PRAGMA journal_mode = WAL")
                 with db:
                     db.execute(_TABLE)
                     db.execute(f"PRAGMA user_version = {_VERSION}")
@@ -58,19 +64,30 @@ class Cache:
                     found[key] = Reply(content, finish, refusal)
         return found
 
-    def add(self, key: str, model: str, reply: Reply) -> Reply:
-        """Store a reply for good; the one that is there already, if another process was faster."""
-        with self._open() as db, db:
-            row = (key, model, reply.content, reply.finish, reply.refusal)
-            db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)", row)
-            query = "SELECT content, finish, refusal FROM replies WHERE key = ?"
-            return Reply(*db.execute(query, (key,)).fetchone())
+    @contextlib.contextmanager
+    def adding(self) -> Iterator[Add]:
+        """A function that stores replies for good, for one thread and as long as this lasts.
+
+        It gives back what is stored: the reply that was there already, if another process was
+        faster.
+        """
+        with self._open() as db:
+
+            def add(key: str, model: str, reply: Reply) -> Reply:
+                with db:
+                    row = (key, model, reply.content, reply.finish, reply.refusal)
+                    db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)", row)
+                query = "SELECT content, finish, refusal FROM replies WHERE key = ?"
+                return Reply(*db.execute(query, (key,)).fetchone())
+
+            yield add
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection for a moment: it may be used in any thread and survives no fork."""
+        """A connection that is closed afterwards, so that none outlives a thread or a fork."""
         try:
             with contextlib.closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as db:
+                db.execute("PRAGMA synchronous = NORMAL")
                 yield db
         except sqlite3.Error as exc:
             raise DatapruneError(

@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import random
+import ssl
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_BYTES = 1 << 20  # of a response: max_tokens of text is far below
 _LONGEST_WAIT_S = 60.0  # between two tries, unless the server asks for more
+_SECRET = 8  # characters of a key: shorter ones, such as EMPTY, are fillers for local servers
 _SHOWN = 200  # characters of a server's own words in an error
 
 
@@ -44,9 +46,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No reply. reason: without anything the server or the texts said, for a ledger."""
+    """No reply.
+
+    reason: without anything the server or the texts said, for a ledger. said: the server's own
+    words, in short and without the key, for a person to read.
+    """
 
     reason: str
+    said: str = ""
 
 
 class HopelessError(DatapruneError):
@@ -75,6 +82,12 @@ class Client:
         self._schema_taken = False
         self.has_worked = False
         self._http: httpx2.AsyncClient | None = None
+        # Reading the system's certificates takes a fifth of a second: once, and only for https. A
+        # context without any trusts nobody.
+        is_https = self.url.lower().startswith("https:")
+        self._tls = (
+            httpx2.create_ssl_context() if is_https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )
 
     async def __aenter__(self) -> Client:
         headers = {"Accept-Encoding": "identity"}
@@ -82,7 +95,9 @@ class Client:
             headers["Authorization"] = f"Bearer {self._key}"
         self._http = httpx2.AsyncClient(
             headers=headers,
-            timeout=self._settings.timeout_s,
+            verify=self._tls,
+            # Connecting ends before the whole does, so that the two are told apart.
+            timeout=httpx2.Timeout(self._settings.timeout_s, connect=self._settings.timeout_s / 2),
             limits=httpx2.Limits(max_connections=self._settings.concurrency),
         )
         return self
@@ -177,9 +192,9 @@ class Client:
         return Reply(texts[0] or "", texts[1], texts[2]), _usage(data.get("usage"))
 
     def _refused(self, tried: _Try) -> Failure:
+        said = self._said(tried)
         if self.has_worked or tried.status in {400, 409, 413, 422}:  # this question, not every one
-            return Failure(f"the judge refused the question (HTTP {tried.status})")
-        said = " ".join((self._clean(tried.body[:100_000]) or "").split())[:_SHOWN]
+            return Failure(f"the judge refused the question (HTTP {tried.status})", said)
         raise HopelessError(
             f"the judge at {self.url} answers HTTP {tried.status}: {said or 'no reason given'}",
             hint=self._advice(tried.status),
@@ -202,14 +217,18 @@ class Client:
                 hint="start the server, or check base_url",
             )
         reason = tried.reason or f"the judge answered HTTP {tried.status}"
-        return Failure(f"{reason}; tried {tries} times")
+        return Failure(f"{reason}; tried {tries} times", self._said(tried))
+
+    def _said(self, tried: _Try) -> str:
+        """The head of a refusal on one line; the key goes before the cut, which could halve it."""
+        return " ".join((self._clean(tried.body) or "").split())[:_SHOWN]
 
     def _clean(self, text: Any) -> str | None:
         """A server's text without the key and without what UTF-8 cannot hold; None if no text."""
         if not isinstance(text, str):
             return None
         shown = text.encode("utf-8", "replace").decode("utf-8")
-        return shown.replace(self._key, "[key]") if self._key else shown
+        return shown.replace(self._key, "[key]") if len(self._key) >= _SECRET else shown
 
 
 def request_body(prompt: Prompt, settings: JudgeRecipe, *, vote: int, seed: int) -> dict[str, Any]:
@@ -268,7 +287,8 @@ def _url(base_url: str | None) -> str:
             "the judge's base_url holds a user or password",
             hint="put the key in the environment variable that key_env names",
         )
-    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
+    has_place = url.host and (url.port is None or 0 < url.port < 2**16)
+    if url.scheme not in {"http", "https"} or not has_place or url.query or url.fragment:
         raise UsageError(
             f"the judge's base_url is {base_url}", hint="such as http://127.0.0.1:8000/v1"
         )

@@ -19,7 +19,7 @@ from dataprune.core.errors import UsageError
 from dataprune.core.fingerprint import fingerprint
 from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe_curate import JudgeRecipe
-from dataprune.trajectories.judge.cache import Cache
+from dataprune.trajectories.judge.cache import Add, Cache
 from dataprune.trajectories.judge.client import Client, Failure, Usage, request_body
 from dataprune.trajectories.judge.prompts import PROMPT_VERSION, Prompt, write_prompt
 from dataprune.trajectories.judge.replies import Reply, read_reply
@@ -88,10 +88,15 @@ class Judge:
     """Asks a model behind an OpenAI-compatible endpoint.
 
     work: folder of the cache. seed: of the orders in which answers are shown, and of the requests.
-    on_progress: told of each reply.
+    on_progress: told of each reply, from another thread.
+    spent: what was used so far. stopped: why no more questions are asked; None while they are.
 
     Raises:
-        UsageError: settings that cannot work: no base_url, no model, a cap without prices.
+        UsageError: settings that cannot work: no base_url, no model, a cap without prices; and
+            from the four methods that judge, when it may cost more than max_cost.
+        HopelessError: from these, before any reply: the server refuses whatever is asked, or
+            cannot be reached. All other failures are undecided verdicts.
+        DatapruneError: the cache cannot be used.
     """
 
     def __init__(
@@ -111,17 +116,14 @@ class Judge:
             )
         self.settings, self.model, self.seed = settings, settings.model, seed
         self.spent = Spent()
-        self.stopped: str | None = None  # why no more questions are asked
+        self.stopped: str | None = None
         self._client = Client(settings, seed=seed)
         self._cache = Cache(work)
         self._on_progress = on_progress
         self._failures = 0  # in a row
 
     def equivalent(self, items: Sequence[EquivalenceItem]) -> list[Verdict[tuple[int, ...]]]:
-        """Classes of equivalent answers, see `Verdict`; the order of the answers does not matter.
-
-        Every method raises what `ask` raises.
-        """
+        """Classes of equivalent answers, see `Verdict`; the answers' order does not matter."""
         return self._verdicts(items)
 
     def correct(self, items: Sequence[CorrectnessItem]) -> list[Verdict[bool]]:
@@ -142,13 +144,7 @@ class Judge:
         return self._estimate(questions, self._cache.known(q.key for q in questions))
 
     def _verdicts(self, items: Sequence[Item]) -> list[Verdict[Any]]:
-        """Verdicts on items of one kind, in their order.
-
-        Raises:
-            UsageError: it may cost more than max_cost allows.
-            HopelessError: the server refuses whatever is asked, or cannot be reached at all.
-            DatapruneError: the cache cannot be used.
-        """
+        """Verdicts in the order of the items."""
         questions = self._questions(items)
         known = self._cache.known(q.key for q in questions)
         self._check_cost(self._estimate(questions, known))
@@ -210,29 +206,29 @@ class Judge:
     ) -> None:
         """Fill in outcomes: the first question alone, as it may show that none will work."""
         waiting = iter(wanted)
-        done = 0
+        num_known = len(outcomes)
 
-        async def work(most: int | None = None) -> None:
-            nonlocal done
+        async def work(add: Add, *, most: int | None = None) -> None:
             for taken, question in enumerate(waiting, 1):
-                outcomes[question.key] = await self._ask(question, items)
-                done += 1
+                outcomes[question.key] = await self._ask(question, items, add)
                 if self._on_progress is not None:
+                    done = len(outcomes) - num_known
                     told = {"label": "judge", "epoch": done, "epochs": len(wanted)}
                     self._on_progress("judge", told)
                 if taken == most:
                     return
 
-        async with self._client:
-            await work(most=1)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.settings.concurrency, len(wanted) - 1)):
-                        group.create_task(work())
-            except ExceptionGroup as failed:
-                raise failed.exceptions[0] from None
+        with self._cache.adding() as add:
+            async with self._client:
+                await work(add, most=1)
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        for _ in range(min(self.settings.concurrency, len(wanted) - 1)):
+                            group.create_task(work(add))
+                except ExceptionGroup as failed:
+                    raise failed.exceptions[0] from None
 
-    async def _ask(self, question: _Question, items: Sequence[Item]) -> Reply | Failure:
+    async def _ask(self, question: _Question, items: Sequence[Item], add: Add) -> Reply | Failure:
         if self.stopped is not None:
             return Failure(f"not asked: {self.stopped}")
         prompt = self._prompt(items[question.place], question.vote)
@@ -244,13 +240,13 @@ class Judge:
                 logger.warning(
                     "%s (%s): the judge is asked no more, and what is left is undecided",
                     self.stopped,
-                    answered.reason,
+                    f"{answered.reason}: {answered.said}" if answered.said else answered.reason,
                 )
             return answered
         self._failures = 0
         reply, usage = answered
         self._count(usage)
-        return self._cache.add(question.key, self.model, reply)
+        return add(question.key, self.model, reply)
 
     def _count(self, usage: Usage) -> None:
         spent = self.spent
@@ -274,7 +270,7 @@ class Judge:
         return Vote(
             value=read.value,
             order=order,
-            raw=outcome.refusal if outcome.refusal is not None else outcome.content,
+            raw=outcome.refusal or outcome.content,
             key=key,
             cached=cached,
             problem=read.problem,

@@ -80,6 +80,7 @@ def write_prompt(item: Item, *, vote: int, seed: int, characters: int, tolerance
     order: tuple[int, ...] = ()
     match item:
         case EquivalenceItem(question, answers):
+            assert len(answers) >= 2
             order = _shown_order(answers, question, vote=vote, seed=seed)
             texts = {"QUESTION": question}
             texts |= {f"ANSWER {i + 1}": answers[place] for i, place in enumerate(order)}

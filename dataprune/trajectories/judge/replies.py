@@ -78,11 +78,11 @@ def read_reply(reply: Reply, item: Item, order: tuple[int, ...], *, quality: flo
 
     order: position shown -> place in the item's answers. quality: least score of a good run.
     """
-    if reply.refusal is not None:
+    if reply.refusal:
         return Read(None, "the judge refused")
     if reply.finish == "length":
         return Read(None, "the reply was cut off")
-    if reply.finish not in {"stop", None}:
+    if reply.finish not in {"stop", "eos_token", None}:  # the second is TGI's
         return Read(None, "the reply did not end well")
     try:
         # The server's type check may be none at all, so that ours is the one that counts.

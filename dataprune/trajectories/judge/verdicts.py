@@ -93,8 +93,8 @@ class Verdict(Generic[Value]):
     agreement: share of all votes for the most frequent value; 0 if no vote could be used.
     detail: for people, in a few words; it quotes nothing.
     cached: whether every vote came from the cache.
-    score: of quality, the median of the votes' scores.
-    critique: the reasoning of the first vote for the value; "" where undecided.
+    score: of quality, the median of the votes' scores; None where undecided.
+    critique: the reasoning of the first vote for the value, which may quote; "" where undecided.
     """
 
     value: Value | None
@@ -134,6 +134,6 @@ def count(votes: Sequence[Vote[Value]], *, is_cut: bool) -> Verdict[Value]:
         votes=tuple(votes),
         agreement=most / len(votes),
         detail="; ".join(notes),
-        score=statistics.median(scores) if scores else None,
-        critique=next((v.reasoning for v in usable if v.value == value), ""),
+        score=statistics.median(scores) if scores and value is not None else None,
+        critique=next((vote.reasoning for vote in usable if vote.value == value), ""),
     )

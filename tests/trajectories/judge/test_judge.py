@@ -394,14 +394,15 @@ def test_a_server_that_dies_leaves_undecided_and_a_rerun_asks_for_the_rest(
 def test_after_failures_in_a_row_nothing_more_is_asked(
     serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = serve(always(Act(500)))
+    server = serve(always(Act(500, b"out of\nmemory")))
     judge = Judge(settings(server, retry_s=9, concurrency=1), tmp_path, 0)
     with caplog.at_level(logging.WARNING):
         verdicts = judge.correct(items(50))
     assert [v.value for v in verdicts] == [None] * 50
     assert len(server.requests) == MOST_FAILURES
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "undecided" in caplog.text
+    assert "HTTP 500; tried 1 times: out of memory): " in caplog.text
+    assert not any("memory" in verdict.detail for verdict in verdicts)
     judge.correct(items(60))
     assert len(server.requests) == MOST_FAILURES
 
@@ -462,6 +463,7 @@ def test_a_server_that_is_not_there_is_one_error(serve: Serve, tmp_path: Path) -
     [
         ({"base_url": None}, "no base_url"),
         ({"base_url": "127.0.0.1:8000"}, "base_url"),
+        ({"base_url": "http://a:99999/v1"}, "base_url is"),
         ({"base_url": "ftp://a/v1"}, "base_url is ftp"),
         ({"base_url": "http://a/v1?key=x"}, "base_url is"),
         ({"base_url": "http://a:b@c:1/v1"}, "holds a user or password"),
@@ -570,6 +572,15 @@ def test_the_key_is_nowhere(serve: Serve, tmp_path: Path, caplog: pytest.LogCapt
     assert "you sent Bearer [key]" in verdict.raw[0]
     assert KEY not in f"{verdict!r}{caught.value}{caught.value.hint}{caplog.text}"
     assert all(KEY.encode() not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_filler_for_a_key_is_not_cut_out_of_replies(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_JUDGE_KEY", "none")
+    server = serve(always(says({"reasoning": "none", "correct": True})))
+    verdict = Judge(settings(server), tmp_path, 0).correct(items(1))[0]
+    assert (verdict.value, verdict.critique) == (True, "none")
 
 
 def test_a_damaged_cache_is_one_sentence(serve: Serve, tmp_path: Path) -> None:
