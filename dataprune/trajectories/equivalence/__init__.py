@@ -25,9 +25,9 @@ from dataprune.trajectories.equivalence.lists import read_items, read_scalar
 from dataprune.trajectories.equivalence.pairs import read_pairs
 from dataprune.trajectories.equivalence.tables import read_table
 from dataprune.trajectories.equivalence.texts import LONGEST, opaque
-from dataprune.trajectories.equivalence.values import Items, Table, Text, Value
+from dataprune.trajectories.equivalence.values import Items, Table, Text, Value, size
 
-__all__ = ["Answer", "equivalent", "read_answer", "spread"]
+__all__ = ["Answer", "equivalent", "read_answer", "size", "spread"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def _same_structure(a: Value, b: Value, tolerance: float) -> bool | None:
         if [name for name, _ in a.pairs] != [name for name, _ in b.pairs]:
             return False
         held = zip(a.pairs, b.pairs, strict=True)
-        return every([same(x, y, tolerance) for (_, x), (_, y) in held])
+        return every(same(x, y, tolerance) for (_, x), (_, y) in held)
     x, y = _as_table(a), _as_table(b)
     if x is None or y is None or len(x.rows[0]) != len(y.rows[0]):
         return False
@@ -125,7 +125,7 @@ def _same_cell(x: Scalar, y: Scalar, tolerance: float) -> bool:
 def _in_order(a: tuple[Scalar, ...], b: tuple[Scalar, ...], tolerance: float) -> bool | None:
     if len(a) != len(b):
         return False
-    return every([same_scalar(x, y, tolerance) for x, y in zip(a, b, strict=True)])
+    return every(same_scalar(x, y, tolerance) for x, y in zip(a, b, strict=True))
 
 
 def _order(value: Scalar) -> tuple[Any, ...]:

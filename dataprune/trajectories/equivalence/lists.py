@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from dataprune.trajectories.equivalence.options import plain, read_option
@@ -101,11 +101,14 @@ def _separated(text: str) -> list[str]:
     return parts
 
 
-def every(verdicts: Sequence[bool | None]) -> bool | None:
-    """False where one is, else None where one is, else True."""
-    if False in verdicts:
-        return False
-    return None if None in verdicts else True
+def every(verdicts: Iterable[bool | None]) -> bool | None:
+    """False at the first one that is, else None where one is, else True."""
+    open_ = False
+    for verdict in verdicts:
+        if verdict is False:
+            return False
+        open_ = open_ or verdict is None
+    return None if open_ else True
 
 
 def matched(
@@ -124,7 +127,7 @@ def matched(
     left = sorted((counts_a - counts_b).elements(), key=order)
     right = sorted((counts_b - counts_a).elements(), key=order)
     if len(left) > _MOST_MATCHED:
-        return every([same(x, y) for x, y in zip(left, right, strict=True)])
+        return every(same(x, y) for x, y in zip(left, right, strict=True))
     verdicts = [[same(x, y) for y in right] for x in left]
     if _perfect([[v is True for v in row] for row in verdicts]):
         return True

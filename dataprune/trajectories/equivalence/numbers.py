@@ -36,6 +36,8 @@ _DENIAL = re.compile(
     r"|either|between|undefined)\b|n't\b)",
     re.IGNORECASE,
 )
+_FORMULA = frozenset("*^/\\_+<>{}[]|")
+_FEWEST_WORDS = 4
 _DIGITS = re.compile(r"\d(?:[\d,.]*\d)?", re.ASCII)
 
 
@@ -71,8 +73,13 @@ def read_number(text: str) -> Number | None:
 
 
 def number_in(text: str) -> Number | None:
-    """The only number of a sentence that says neither "not" nor "at least"; None otherwise."""
-    if len(text) > _LONGEST or _DENIAL.search(text):
+    """The only number of a sentence that says neither "not" nor "at least"; None otherwise.
+
+    A sentence has four words or more and nothing of a formula.
+    """
+    if len(text) > _LONGEST or not _FORMULA.isdisjoint(text) or _DENIAL.search(text):
+        return None
+    if sum(word.strip(".,;:!?'\"()").isalpha() for word in text.split()) < _FEWEST_WORDS:
         return None
     found = list(_DIGITS.finditer(text))
     if len(found) != 1:
