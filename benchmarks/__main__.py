@@ -15,6 +15,7 @@ NAMES = (
     "hub",
     "flags",
     "label_issues",
+    "agreement",
 )
 OUT = Path(__file__).parent / "results" / "cpu"
 
