@@ -39,6 +39,11 @@ class ModularData:
         """Bool: the training label is not the truth. These are the corrupted examples."""
         return self.label_T != self.truth_B[: self.num_train]
 
+    @property
+    def chance(self) -> float:
+        """The share of the commonest answer: of zero, in multiplication, nearly 2 in p."""
+        return int(self.truth_B.bincount().max()) / len(self.truth_B)
+
 
 def make_data(
     p: int, operation: Operation, *, alpha: float, xi: float, generator: torch.Generator

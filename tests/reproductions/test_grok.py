@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,6 +74,16 @@ def test_the_timing_gate_refuses_scores_until_the_network_generalizes(small_resu
     best = max(point.test_accuracy for point in run.curve)
     early = [p.test_accuracy for p, gate in zip(run.curve, gates, strict=True) if gate]
     assert max(early) < best / 2
+
+
+def test_the_timing_gate_knows_that_zero_is_the_commonest_product() -> None:
+    sums, products = (
+        train(GrokRecipe.model_validate({**tiny().model_dump(), "operation": operation}))
+        for operation in ("addition", "multiplication")
+    )
+    quarter = replace(sums.last, test_accuracy=0.25)
+    assert sums.gate(quarter) is None
+    assert "0.158 is not above chance 0.174" in str(products.gate(quarter))  # 21 of 121 are zero
 
 
 def test_the_curve_has_the_early_steps_and_the_last(small_result: Any) -> None:
