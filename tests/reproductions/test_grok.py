@@ -14,7 +14,7 @@ from dataprune.reproductions import grok
 from dataprune.reproductions.grok import reproduce_grok, run_once
 from dataprune.reproductions.grok_model import QuadraticMlp
 from dataprune.reproductions.grok_recipe import GrokRecipe, GrokRun
-from dataprune.reproductions.grok_tables import tables
+from dataprune.reproductions.grok_tables import ZERO_HAS_NO_PERIOD, tables
 from tests.reproductions.small import SMALL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -158,6 +158,15 @@ def test_the_first_weights_have_the_papers_spread() -> None:
 def test_a_run_that_diverges_says_so() -> None:
     with pytest.raises(ProbeError, match="run r diverged before step"):
         train(tiny(lr=1e9, steps=30))
+
+
+def test_the_table_of_pruning_says_what_becomes_of_zero_where_zero_is_odd() -> None:
+    told = {}
+    for operation in ("addition", "multiplication"):
+        recipe = GrokRecipe.model_validate({**tiny().model_dump(), "operation": operation})
+        result = reproduce_grok(recipe, on_progress=lambda *_: None)
+        told[operation] = ZERO_HAS_NO_PERIOD in tables(result)[1].title
+    assert told == {"addition": False, "multiplication": True}
 
 
 def test_without_wrong_labels_there_is_no_table_of_timing() -> None:
