@@ -38,10 +38,10 @@ def tables(result: GrokResult) -> list[Printed]:
         ("run", "alpha", "xi", "steps", "train", "test", "phase", "mean IPR"),
         [_accuracy(run) for run in result.runs],
     )
-    of_zero = ". " + ZERO_HAS_NO_PERIOD if recipe.operation == "multiplication" else ""
+    of_zero = f". {ZERO_HAS_NO_PERIOD}" if recipe.operation == "multiplication" else ""
     pruning = Printed(
         "After pruning neurons (corrupted: still their wrong label; relabelled: the true one)"
-        f"{of_zero}",
+        + of_zero,
         ("run", "pruned", "corrupted", "relabelled", "uncorrupted", "test"),
         [row for run in result.runs for row in _pruning(run)],
     )
