@@ -29,7 +29,7 @@ FORMAT_VERSION = 1
 class RunResult:
     """One trained network.
 
-    p: the modulus.
+    p: the modulus. chance: what the best constant answer gets, of all examples.
     num_wrong: training labels that are not the truth; num_drawn: those drawn at random, of which
         some are right by chance.
     ipr: of each neuron. pruning: what is left at each level, by the order of pruning.
@@ -40,6 +40,7 @@ class RunResult:
     run: GrokRun
     seed: int
     p: int
+    chance: float
     alpha: float
     xi: float
     num_train: int
@@ -69,10 +70,9 @@ class RunResult:
 
     def gate(self, point: Checkpoint) -> str | None:
         """What `score`'s timing gate would hold against scores of this step; None if nothing."""
-        p = self.p
-        low = wilson_low(point.test_accuracy, p * p - self.num_train)
+        low = wilson_low(point.test_accuracy, self.p**2 - self.num_train)
         best = max(each.test_accuracy for each in self.curve)
-        return problem_of(point.test_accuracy, low, chance=1 / p, best=best)
+        return problem_of(point.test_accuracy, low, chance=self.chance, best=best)
 
     def after(self, order: Order, percent: int) -> Pruned:
         """One level of one pruning."""
@@ -189,6 +189,7 @@ def _measure(
         run,
         seed,
         recipe.p,
+        data.chance,
         alpha,
         xi,
         num_train=data.num_train,

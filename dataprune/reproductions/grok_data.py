@@ -39,6 +39,11 @@ class ModularData:
         """Bool: the training label is not the truth. These are the corrupted examples."""
         return self.label_T != self.truth_B[: self.num_train]
 
+    @property
+    def chance(self) -> float:
+        """The share of the commonest answer: of zero, in multiplication, nearly 2 in p."""
+        return int(self.truth_B.bincount().max()) / len(self.truth_B)
+
 
 def make_data(
     p: int, operation: Operation, *, alpha: float, xi: float, generator: torch.Generator
@@ -63,7 +68,8 @@ def fourier_rows(p: int, operation: Operation) -> list[int]:
 
     Addition: 0, 1, ..., p - 1. Multiplication: 1, g, g^2, ..., for the smallest primitive root g,
     since the discrete logarithm turns a product into a sum; zero has none and is left out. Only in
-    this order is the Fourier transform of a neuron's weights a sign of what it has learned.
+    this order is the Fourier transform of a neuron's weights a sign of what it has learned. That of
+    a neuron that knows products of zero is none: it looks like one that memorizes.
     """
     if operation == "addition":
         return list(range(p))

@@ -13,6 +13,10 @@ _PRUNINGS: tuple[tuple[Order, int], ...] = (
     ("high_ipr", 20),
     ("small", 65),
 )
+ZERO_HAS_NO_PERIOD = (
+    "Neurons that answer 0 have no period, since 0 has no logarithm: pruned with those of low IPR, "
+    "they take products that are 0 along"
+)
 _TIMING_STEPS = (2, 10, 20, 50, 100, 200, 300, 400)
 
 
@@ -34,8 +38,10 @@ def tables(result: GrokResult) -> list[Printed]:
         ("run", "alpha", "xi", "steps", "train", "test", "phase", "mean IPR"),
         [_accuracy(run) for run in result.runs],
     )
+    of_zero = f". {ZERO_HAS_NO_PERIOD}" if recipe.operation == "multiplication" else ""
     pruning = Printed(
-        "After pruning neurons (corrupted: still their wrong label; relabelled: the true one)",
+        "After pruning neurons (corrupted: still their wrong label; relabelled: the true one)"
+        + of_zero,
         ("run", "pruned", "corrupted", "relabelled", "uncorrupted", "test"),
         [row for run in result.runs for row in _pruning(run)],
     )

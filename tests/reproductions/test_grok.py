@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from dataprune.reproductions import grok
 from dataprune.reproductions.grok import reproduce_grok, run_once
 from dataprune.reproductions.grok_model import QuadraticMlp
 from dataprune.reproductions.grok_recipe import GrokRecipe, GrokRun
-from dataprune.reproductions.grok_tables import tables
+from dataprune.reproductions.grok_tables import ZERO_HAS_NO_PERIOD, tables
 from tests.reproductions.small import SMALL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -73,6 +74,16 @@ def test_the_timing_gate_refuses_scores_until_the_network_generalizes(small_resu
     best = max(point.test_accuracy for point in run.curve)
     early = [p.test_accuracy for p, gate in zip(run.curve, gates, strict=True) if gate]
     assert max(early) < best / 2
+
+
+def test_the_timing_gate_knows_that_zero_is_the_commonest_product() -> None:
+    sums, products = (
+        train(GrokRecipe.model_validate({**tiny().model_dump(), "operation": operation}))
+        for operation in ("addition", "multiplication")
+    )
+    quarter = replace(sums.last, test_accuracy=0.25)
+    assert sums.gate(quarter) is None
+    assert "0.158 is not above chance 0.174" in str(products.gate(quarter))  # 21 of 121 are zero
 
 
 def test_the_curve_has_the_early_steps_and_the_last(small_result: Any) -> None:
@@ -147,6 +158,15 @@ def test_the_first_weights_have_the_papers_spread() -> None:
 def test_a_run_that_diverges_says_so() -> None:
     with pytest.raises(ProbeError, match="run r diverged before step"):
         train(tiny(lr=1e9, steps=30))
+
+
+def test_the_table_of_pruning_says_what_becomes_of_zero_where_zero_is_odd() -> None:
+    told = {}
+    for operation in ("addition", "multiplication"):
+        recipe = GrokRecipe.model_validate({**tiny().model_dump(), "operation": operation})
+        result = reproduce_grok(recipe, on_progress=lambda *_: None)
+        told[operation] = ZERO_HAS_NO_PERIOD in tables(result)[1].title
+    assert told == {"addition": False, "multiplication": True}
 
 
 def test_without_wrong_labels_there_is_no_table_of_timing() -> None:

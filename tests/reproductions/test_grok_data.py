@@ -24,6 +24,11 @@ def test_every_pair_is_there_once_with_its_answer(operation: str) -> None:
     assert made.truth_B.tolist() == answers
 
 
+@pytest.mark.parametrize(("operation", "count"), [("addition", 97), ("multiplication", 193)])
+def test_chance_is_the_share_of_the_commonest_answer(operation: str, count: int) -> None:
+    assert data(operation).chance == count / 97**2
+
+
 def test_counts_are_whole_parts_as_in_the_papers_code() -> None:
     made = data()
     assert (made.num_train, made.num_drawn) == (4704, 1646)

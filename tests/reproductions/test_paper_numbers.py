@@ -97,3 +97,46 @@ def test_held_out_examples_tell_what_was_memorized(runs: dict[str, Any], basis: 
     assert runs["wd 15"].memorized[basis].fitted < 0.02
     assert not runs["wd 15"].memorized[basis].is_localizable
     assert not runs["wd 20"].memorized[basis].is_localizable
+
+
+@pytest.fixture(scope="module")
+def products() -> dict[str, Any]:
+    """The full-batch runs of the shipped recipe of multiplication that keep their weights."""
+    from dataprune.core.recipe_file import recipe_folder
+    from dataprune.reproductions.grok import reproduce_grok
+    from dataprune.reproductions.grok_recipe import load_grok_recipe
+
+    recipe = load_grok_recipe(recipe_folder() / "grok_modular_multiplication.yaml")
+    recipe = recipe.model_copy(update={"runs": recipe.runs[:3]})
+    result = reproduce_grok(recipe, on_progress=lambda *_: None)
+    return {run.name: run for run in result.runs}
+
+
+@pytest.mark.parametrize(
+    ("name", "phase", "train", "mean_ipr"),
+    [
+        ("wd 0", "coexistence", 0.978, 0.28),
+        ("wd 5", "partial inversion", 0.784, 0.41),
+        ("wd 15", "full inversion", 0.655, 0.61),
+    ],
+)
+def test_products_are_learned_like_sums(
+    products: dict[str, Any], name: str, phase: str, train: float, mean_ipr: float
+) -> None:
+    run = products[name]
+    assert run.phase == phase
+    assert run.last.train_accuracy == pytest.approx(train, abs=0.02)
+    assert run.last.test_accuracy >= (0.97 if name == "wd 0" else 0.999)
+    assert run.mean_ipr == pytest.approx(mean_ipr, abs=0.04)
+
+
+@pytest.mark.parametrize("name", ["wd 0", "wd 5"])
+def test_pruning_unperiodic_neurons_takes_away_wrong_labels_and_products_of_zero(
+    products: dict[str, Any], name: str
+) -> None:
+    run = products[name]
+    left = run.after("low_ipr", 65)
+    assert left.corrupted < 0.02
+    not_zero = 1 - run.chance
+    for kept in (left.relabelled, left.uncorrupted, left.test):
+        assert kept == pytest.approx(not_zero, abs=0.01)
