@@ -60,10 +60,10 @@ def _explain_run(told: dict[str, Any], row: int) -> None:
     said = verdict[scores["decision"]] + ("" if scores["decision"] == "keep" else why)
     click.echo(f"row {row}, trajectory {scores['traj_id']} of query {scores['query_id']}: {said}")
     if told["keep"] != (scores["decision"] == "keep"):
-        click.echo(f"in this version it is {'kept' if told['keep'] else 'dropped'}: {told['reason']}")
-    rows = [
-        [r["code"], r["severity"], r["step"], _span(r), r["detail"]] for r in reasons
-    ]
+        click.echo(
+            f"in this version it is {'kept' if told['keep'] else 'dropped'}: {told['reason']}"
+        )
+    rows = [[r["code"], r["severity"], r["step"], _span(r), r["detail"]] for r in reasons]
     if rows:
         emit_table("Reasons", ["code", "severity", "message", "characters", "detail"], rows)
     if repairs:

@@ -34,6 +34,7 @@ from dataprune.trajectories.formats._read import Reading, read_trajectories
 from dataprune.trajectories.inspect import inspect
 from dataprune.trajectories.rules._run import check_codes
 from dataprune.trajectories.table import INPUT, KEY
+from dataprune.trajectories.votes import open_judge
 
 ROWS, LEDGER, RETRY, PAIRS = "trajectories.parquet", "ledger.parquet", "retry.jsonl", "pairs.jsonl"
 _SAMPLE = 100  # trajectories that a dialect is found by
@@ -93,7 +94,8 @@ def curate_files(
     )
     if not len(seen):
         raise SourceError("there is no trajectory in the files", hint="name others")
-    decided = decide(seen, settings, recipe.seed)
+    judge = open_judge(settings, folder, recipe.seed)
+    decided = decide(seen, settings, recipe.seed, rows=folder / ROWS, judge=judge)
     told = {
         "format": {"name": reading.format, "evidence": reading.evidence},
         "dialect": {"name": dialect.name, "evidence": why},

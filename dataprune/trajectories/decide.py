@@ -6,8 +6,10 @@ dissent. Chosen from are the runs that nothing rejected.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,22 +18,31 @@ import pyarrow as pa
 
 from dataprune.core.recipe_curate import CurateRecipe
 from dataprune.tables.ledger import KEEP, REASON, REJECT, REPAIR, UNDECIDED
-from dataprune.trajectories import choose, duplicates
+from dataprune.trajectories import choose, duplicates, votes
 from dataprune.trajectories.choose import Runs
 from dataprune.trajectories.duplicates import find_duplicates
 from dataprune.trajectories.funnel import STAGES, funnel
 from dataprune.trajectories.inspect import Inspected, as_findings, is_rejected
+from dataprune.trajectories.judge.judge import Judge
 from dataprune.trajectories.keys import group_numbers
 from dataprune.trajectories.pairs import Pair, best_and_worst
-from dataprune.trajectories.rewards import PassRates, curriculum_rank, outcomes, pass_rates
+from dataprune.trajectories.rewards import (
+    PassRates,
+    curriculum_rank,
+    difficulty_proxy,
+    outcomes,
+    pass_rates,
+)
 from dataprune.trajectories.rules import Reason
 from dataprune.trajectories.rules._run import Finding, all_codes
 from dataprune.trajectories.rules.schema import DUP_ID, duplicate_ids
+from dataprune.trajectories.votes import judge_runs, vote
 
 Values = npt.NDArray[np.float64]
 _FORM = {"schema", "format", "void", "termination", "fabrication"}
 _SPECS = {
     "pass_rate": ("easier", "share of the query's runs that succeed"),
+    "difficulty_proxy": ("easier", "vote share of the query's largest answer: no pass rate"),
     "vote_share": ("easier", "share of the query's runs with this run's answer"),
     "reward": ("easier", "reward of the run, as the input has it"),
     "judge_score": ("easier", "what the judge gave the run, 0..1"),
@@ -67,8 +78,12 @@ class Decided:
         return [_decision(found) for found in self.findings]
 
 
-def decide(seen: Inspected, settings: CurateRecipe, seed: int) -> Decided:
+def decide(
+    seen: Inspected, settings: CurateRecipe, seed: int, *, rows: Path, judge: Judge | None = None
+) -> Decided:
     """All later stages, in their order.
+
+    rows: the file of all trajectories, for a judge to read.
 
     Raises:
         UsageError: a stage that is asked for needs what no trajectory has.
@@ -86,10 +101,50 @@ def decide(seen: Inspected, settings: CurateRecipe, seed: int) -> Decided:
     outcome = np.where(counted, outcomes(seen.rewards, seen.successes), np.nan)
     rates = pass_rates(copies.query_ids, outcome)
     decided = Decided(copies.query_ids, findings, {}, ["none"] * len(seen))
+    if settings.groups.policy != "off":
+        proxy = _vote(decided, seen, counted, settings, judge)
+        rates = proxy if np.isnan(outcome).all() else rates
     _number(decided, seen, rates, seed)
+    if judge is not None and judge.settings.task != "equivalence":
+        _judge(decided, seen, settings, judge, rows)
     _choose(decided, seen, rates, settings, seed)
     _tell(decided, rates)
     return decided
+
+
+def _vote(
+    decided: Decided,
+    seen: Inspected,
+    counted: npt.NDArray[np.bool_],
+    settings: CurateRecipe,
+    judge: Judge | None,
+) -> PassRates:
+    """Agreement of each query's runs; the share of the largest answer stands for a pass rate."""
+    found = vote(
+        decided.query_ids, seen.traj_ids, seen.answers, seen.prints.actions, counted,
+        settings.groups, seen.prompts, judge,
+    )  # fmt: skip
+    for row, reason in found.reasons.items():
+        decided.findings[row] += as_findings([reason], votes.CODES, settings.rules)
+    decided.tiers = found.tiers
+    decided.numbers |= found.numbers
+    decided.warnings += found.warnings
+    decided.retry = found.retry
+    queries = [q for q, is_counted in zip(decided.query_ids, counted, strict=True) if is_counted]
+    return difficulty_proxy(queries, found.in_largest[counted].tolist())
+
+
+def _judge(
+    decided: Decided, seen: Inspected, settings: CurateRecipe, judge: Judge, rows: Path
+) -> None:
+    """The judge's word on each run that is left."""
+    left = np.asarray([decision == KEEP for decision in decided.decisions], dtype=np.bool_)
+    reasons, scores = judge_runs(judge, left, rows, seen.references, seen.answers)
+    for row, reason in reasons.items():
+        decided.findings[row] += as_findings([reason], votes.CODES, settings.rules)
+    if np.isfinite(scores).any():
+        decided.numbers["judge_score"] = scores
+    decided.told["judge"] = {"model": judge.model, "spent": dataclasses.asdict(judge.spent)}
 
 
 def _number(decided: Decided, seen: Inspected, rates: PassRates, seed: int) -> None:
@@ -98,7 +153,7 @@ def _number(decided: Decided, seen: Inspected, rates: PassRates, seed: int) -> N
     bands = rates.of_rows(decided.query_ids)
     rank = curriculum_rank(seen.traj_ids, bands, [None] * len(seen), seen.turns, seed)
     decided.numbers |= {
-        "pass_rate": np.asarray([rate[query] for query in decided.query_ids], dtype=np.float64),
+        rates.name: np.asarray([rate.get(q, np.nan) for q in decided.query_ids], dtype=np.float64),
         "reward": _floats(seen.rewards),
         "curriculum_rank": rank.astype(np.float64),
         "n_turns": np.asarray(seen.turns, dtype=np.float64),
@@ -153,7 +208,7 @@ def _tell(decided: Decided, rates: PassRates) -> None:
         severities,
         [None if found is None else found.stage for found in first],
         stages,
-        decided.numbers["pass_rate"],
+        decided.numbers[rates.name],
         queries,
     )
     decided.told["queries"] = len(rates.query_ids)

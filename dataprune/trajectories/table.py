@@ -7,7 +7,7 @@ as it is; arguments and tools are JSON text, because Arrow would merge the keys 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,6 +54,7 @@ SCHEMA = pa.schema(
 INPUT, KEY = "content_sha256", "traj_id"
 _GROUP_BYTES = 16 << 20  # of text in a row group: what a reader holds at once
 _GROUP_ROWS = 4096
+_BATCH_ROWS = 256
 
 
 class TrajectoryWriter:
@@ -139,27 +140,12 @@ def trajectory_of(row: dict[str, Any], where: str) -> Trajectory:
     )
 
 
-def read_rows(batches: Iterable[pa.RecordBatch], where: str) -> Iterator[Trajectory]:
-    """Trajectories of batches with the columns of `SCHEMA`."""
-    for batch in batches:
-        for row in batch.to_pylist():
-            yield trajectory_of(row, where)
-
-
-def unique_ids(ids: Sequence[str]) -> list[str]:
-    """Ids as a key: a later copy gets its number (`run#2`)."""
-    seen: dict[str, int] = {}
-    taken = set(ids)
-    unique = []
-    for name in ids:
-        seen[name] = seen.get(name, 0) + 1
-        made = name if seen[name] == 1 else f"{name}#{seen[name]}"
-        while seen[name] > 1 and made in taken:
-            seen[name] += 1
-            made = f"{name}#{seen[name]}"
-        taken.add(made)
-        unique.append(made)
-    return unique
+def stored_rows(path: Path) -> Iterator[Trajectory]:
+    """The trajectories of a file of ours, in order, some at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            for row in batch.to_pylist():
+                yield trajectory_of(row, path.name)
 
 
 def _message(message: Message) -> dict[str, Any]:
