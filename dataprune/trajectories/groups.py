@@ -49,8 +49,8 @@ class Agreement:
     num_runs: of its query. num_classes: of its query. vote_share: of its class. entropy: of its
     query's classes, in nats. class_id: place of its class, largest first. spread: largest relative
     difference of numbers within its class. independence: ok or low. consensus_answer: a text of the
-    one largest class, None where classes tie or none has two members. is_majority: whether its class
-    has more than half. tier: gold, silver, bronze or none. reason: None where kept, else
+    one largest class, None where classes tie or none has two members. is_majority: whether its
+    class has more than half. tier: gold, silver, bronze or none. reason: None where kept, else
     G_SINGLETON, G_NO_CONSENSUS, G_MINORITY or J_UNDECIDED. num_judged: pairs that were asked of the
     judge.
     """
@@ -98,14 +98,14 @@ def agree(
 ) -> Agreement:
     """Group runs by query, their answers by equivalence, and rank each run by the votes.
 
-    actions: a hash of what each run did. judge: asked once, for all pairs that code cannot decide in
-    queries where they matter; None in its reply leaves a pair undecided.
+    actions: a hash of what each run did. judge: asked once, for all pairs that code cannot decide
+    in queries where they matter; None leaves a pair undecided.
 
     A run is J_UNDECIDED, and not rejected, where undecided pairs could change that: outside of a
     winning class, if no member of that class is known to differ from it; without a winner, if the
-    answers not known to differ from its own would have the votes to win. An answer that blank runs
-    or known differences keep from winning is rejected. At most 1,000 distinct answers of a query
-    are compared (fewer if they are large): the most frequent; the others' pairs stay undecided.
+    answers not known to differ from its own would have the votes to win. Runs without an answer
+    are never undecided. At most 1,000 distinct answers of a query are compared, fewer if they are
+    large: the most frequent ones; all pairs of the others stay undecided.
 
     Raises:
         TableError: the three are not of one length.
@@ -192,13 +192,14 @@ def _outcome(group: _Group, settings: GroupsRecipe) -> tuple[list[str], list[str
         return ["none"] * n, _without_winner(group, weights, settings)
     if tier == "gold" and group.is_low:
         tier = "silver"
-    inside = group.cluster == top
+    winners = np.flatnonzero(group.cluster == top)
+    allowed = group.relations.same | group.relations.open
     tiers, reasons = [], list[str | None]()
     for at in group.which:
-        is_kept = at >= 0 and bool(inside[at])
+        is_kept = at in winners
         tiers.append(tier if is_kept else "none")
-        may = at >= 0 and bool((group.relations.same | group.relations.open)[at, inside].all())
-        is_open = may and bool(group.relations.open[at, inside].any())
+        may = at >= 0 and bool(allowed[at, winners].all())
+        is_open = may and bool(group.relations.open[at, winners].any())
         reasons.append(None if is_kept else "J_UNDECIDED" if is_open else "G_MINORITY")
     return tiers, reasons
 
