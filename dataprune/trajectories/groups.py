@@ -210,10 +210,13 @@ def _without_winner(
     """Why a query's runs are not kept: whether an answer could win yet if open pairs were equal."""
     n = len(group.members)
     relations = group.relations
-    could = (relations.same | relations.open) @ weights if len(weights) else weights
-    is_open = relations.open.any(axis=1)
+    could: NDArray[np.int64] = np.zeros(0, np.int64)
+    if len(weights):
+        could = np.where(relations.same | relations.open, weights, 0).sum(axis=1)
+    num_open: NDArray[np.int64] = relations.open.sum(axis=1)
     wins = [
-        bool(is_open[at]) and _tier(could[at] / n, settings) != "none" for at in range(len(weights))
+        bool(num_open[at]) and _tier(could[at] / n, settings) != "none"
+        for at in range(len(weights))
     ]
     return ["J_UNDECIDED" if at >= 0 and wins[at] else "G_NO_CONSENSUS" for at in group.which]
 
