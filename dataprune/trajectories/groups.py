@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from dataprune.core.errors import TableError
 from dataprune.core.recipe_curate import GroupsRecipe
-from dataprune.trajectories._linkage import Relations, clusters, relate
+from dataprune.trajectories._linkage import Relations, clusters, most_compared, relate
 from dataprune.trajectories.equivalence import Answer, read_answer
 
 _JUDGED = 3.0  # farther than numbers can be: what a judge called equal merges last
+_BLANK, _UNCOMPARED = -1, -2  # in place of a distinct answer
 _SLACK = 1e-12  # of a share, for 2/3 of 3
 
 
@@ -72,7 +73,7 @@ class Agreement:
 
 @dataclass
 class _Group:
-    """One query. members: places of its runs. which: the distinct answer of each, -1 for none."""
+    """One query. members: places of its runs. which: the distinct answer of each, or below 0."""
 
     query_id: str
     members: list[int]
@@ -105,7 +106,7 @@ def agree(
     winning class, if no member of that class is known to differ from it; without a winner, if the
     answers not known to differ from its own would have the votes to win. Runs without an answer
     are never undecided. At most 1,000 distinct answers of a query are compared, fewer if they are
-    large: the most frequent ones; all pairs of the others stay undecided.
+    large: the most frequent ones. Runs with other answers are undecided, each a class of its own.
 
     Raises:
         TableError: the three are not of one length.
@@ -141,8 +142,9 @@ def _groups(
             if (answer := read[i]) is not None:
                 first.setdefault(answer.value, answer)
         distinct = sorted(first.values(), key=lambda a: (-votes[a.value], a.text))
+        distinct = distinct[: most_compared(distinct)]
         place = {answer.value: at for at, answer in enumerate(distinct)}
-        which = [place[answer.value] if answer else -1 for answer in read]
+        which = [place.get(a.value, _UNCOMPARED) if a else _BLANK for a in read]
         most = Counter(actions[at] for at in members).most_common(1)[0][1]
         is_low = len(members) > 1 and 2 * most > len(members)
         relations = relate(distinct, tolerance)
@@ -157,8 +159,7 @@ def _ask(groups: list[_Group], settings: GroupsRecipe, judge: Judge) -> int:
         _cluster(group)
         reasons = _outcome(group, settings)[1]
         if "J_UNDECIDED" in reasons:
-            num = group.relations.num_compared
-            rows, columns = np.nonzero(np.triu(group.relations.open[:num, :num]))
+            rows, columns = np.nonzero(np.triu(group.relations.open))
             asked += [(group, int(i), int(j)) for i, j in zip(rows, columns, strict=True)]
     if not asked:
         return 0
@@ -200,6 +201,7 @@ def _outcome(group: _Group, settings: GroupsRecipe) -> tuple[list[str], list[str
         tiers.append(tier if is_kept else "none")
         may = at >= 0 and bool(allowed[at, winners].all())
         is_open = may and bool(group.relations.open[at, winners].any())
+        is_open = is_open or at == _UNCOMPARED
         reasons.append(None if is_kept else "J_UNDECIDED" if is_open else "G_MINORITY")
     return tiers, reasons
 
@@ -213,12 +215,16 @@ def _without_winner(
     could: NDArray[np.int64] = np.zeros(0, np.int64)
     if len(weights):
         could = np.where(relations.same | relations.open, weights, 0).sum(axis=1)
-    num_open: NDArray[np.int64] = relations.open.sum(axis=1)
+    num_uncompared = group.which.count(_UNCOMPARED)
+    num_open: NDArray[np.int64] = relations.open.sum(axis=1) + num_uncompared
     wins = [
-        bool(num_open[at]) and _tier(could[at] / n, settings) != "none"
+        bool(num_open[at]) and _tier((could[at] + num_uncompared) / n, settings) != "none"
         for at in range(len(weights))
     ]
-    return ["J_UNDECIDED" if at >= 0 and wins[at] else "G_NO_CONSENSUS" for at in group.which]
+    return [
+        "J_UNDECIDED" if at == _UNCOMPARED or (at >= 0 and wins[at]) else "G_NO_CONSENSUS"
+        for at in group.which
+    ]
 
 
 def _tier(share: float, settings: GroupsRecipe) -> str:
@@ -239,7 +245,8 @@ def _tier(share: float, settings: GroupsRecipe) -> str:
 def _fill(out: Agreement, group: _Group, actions: Sequence[str], settings: GroupsRecipe) -> None:
     n = len(group.members)
     members = np.array(group.members)
-    # Runs without an answer come last, each a class of its own, in an order of their own.
+    # Runs without an answer, or with one that was not compared, come last, each a class of its own,
+    # in an order of their own.
     keys: list[tuple[int, str, int]] = [
         (int(group.cluster[at]), "", -1) if at >= 0 else (n, actions[member], member)
         for at, member in zip(group.which, group.members, strict=True)
@@ -252,7 +259,8 @@ def _fill(out: Agreement, group: _Group, actions: Sequence[str], settings: Group
     out.num_classes[members] = len(ranked)
     out.vote_share[members] = share
     out.entropy[members] = -float((shares * np.log(shares)).sum()) + 0.0
-    out.class_id[members] = [ranked.index(key) for key in keys]
+    place = {key: at for at, key in enumerate(ranked)}
+    out.class_id[members] = [place[key] for key in keys]
     out.is_majority[members] = share > 0.5 + _SLACK
     out.independence[members] = "low" if group.is_low else "ok"
     out.consensus_answer[members] = _consensus(group, [(key, sizes[key]) for key in ranked])
@@ -276,7 +284,7 @@ def _consensus(group: _Group, ranked: list[tuple[tuple[int, str, int], int]]) ->
 
 def _warnings(groups: list[_Group]) -> tuple[str, ...]:
     low = sum(group.is_low for group in groups)
-    cut = sum(group.relations.num_compared < len(group.distinct) for group in groups)
+    cut = sum(_UNCOMPARED in group.which for group in groups)
     found = []
     if low:
         found.append(

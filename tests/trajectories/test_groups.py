@@ -171,6 +171,17 @@ def test_a_thousand_runs_are_fast_and_agree() -> None:
     assert time.perf_counter() - start < 20
 
 
+def test_answers_beyond_the_most_that_are_compared_are_undecided() -> None:
+    start = time.perf_counter()
+    found = one(["7"] * 3000 + [str(i) for i in range(10, 2000)], policy="majority")
+    assert found.tier.tolist()[:3000] == ["bronze"] * 3000
+    rest = found.reason[3000:].tolist()
+    assert rest.count("G_MINORITY") == 999
+    assert rest.count("J_UNDECIDED") == 991
+    assert len(found.warnings) == 1
+    assert time.perf_counter() - start < 20
+
+
 def test_lengths_must_agree() -> None:
     with pytest.raises(TableError):
         agree(["q"], [], ["a"], GroupsRecipe())

@@ -163,9 +163,9 @@ def test_tolerance_is_relative_and_whole_numbers_are_exact() -> None:
 
 
 WORDS = (
-    "1 2 12 0.5 -3 1e-5 5% $5 km miles apples A B) C. yes no [ ] ( ) { } , ; | \n @a[ @b[ = : and "
-    ". - \\frac{1}{2} \\boxed{ } $ March 2019 2019-03-05 03/05/2019 ' \" the not Paris \u00bd \u2212 "
-    "\ud800"
+    "1 2 12 0.5 -3 1e-5 5% $5 km miles apples A B) C. yes no [ ] ( ) { } , ; | \n @a[ @b[ = : "
+    "and . - \\frac{1}{2} \\boxed{ } $ March 2019 2019-03-05 03/05/2019 ' \" the not Paris "
+    "\u00bd \u2212 \ud800"
 )
 PIECES = st.sampled_from(WORDS.split(" "))
 ANSWERS = st.one_of(
