@@ -133,7 +133,9 @@ def _groups(
         by_query.setdefault(query_id, []).append(at)
     groups = []
     for query_id, members in by_query.items():
-        read = [read_answer(a) if (a := answers[at]) and a.strip() else None for at in members]
+        given = [a if (a := answers[at]) and a.strip() else None for at in members]
+        once = {text: read_answer(text) for text in set(given) if text is not None}
+        read = [once[text] if text is not None else None for text in given]
         # Equal values are one answer; its text is the one that sorts first.
         votes = Counter(answer.value for answer in read if answer)
         texts = sorted((answer.text, i) for i, answer in enumerate(read) if answer)
