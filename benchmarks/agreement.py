@@ -49,6 +49,11 @@ def measure(
     settings = GroupsRecipe(policy="share", tolerance=tolerance)
     found = agree(queries, answers, actions, settings)
     correct = np.array(right)
+    # The check fails "$131,250" and "y = 10" where it passes 131250 and 10: one answer is right if
+    # any run that gave it is.
+    classes = list(zip(queries, found.class_id.tolist(), strict=True))
+    good = {key for key, is_right in zip(classes, right, strict=True) if is_right}
+    passed = np.array([key in good for key in classes])
     num_groups = len(queries) / votes
     gold, silver = found.tier == "gold", found.tier == "silver"
     rest = ~gold & ~silver
@@ -60,8 +65,10 @@ def measure(
         "right": f"{correct.mean():.1%}",
         "all agree": f"{gold.sum() / votes / num_groups:.1%}",
         "right of those": share(correct, gold),
+        "one passed": share(passed, gold),
         "two thirds only": f"{len(set(np.array(queries)[silver])) / num_groups:.1%}",
         "right of these": share(correct, silver),
+        "one of these passed": share(passed, silver),
         "no consensus": f"{lost.mean():.1%}",
         "right of the rest": share(correct, rest),
         "undecided runs": f"{(found.reason == 'J_UNDECIDED').mean():.1%}",

@@ -25,27 +25,30 @@ class Relations:
     """Of m distinct answers, all (m, m) and symmetric.
 
     same: whether a pair is equivalent. open: whether it is undecided. far: relative difference of
-    numbers. num_compared: how many of the answers were; the others' pairs are all open.
+    numbers.
     """
 
     same: NDArray[np.bool_]
     open: NDArray[np.bool_]
     far: NDArray[np.float64]
-    num_compared: int
+
+
+def most_compared(answers: list[Answer]) -> int:
+    """How many distinct answers of a query are compared: fewer where they are large."""
+    largest = max((size(answer.value) for answer in answers), default=1)
+    if largest == 1:
+        return MOST_DISTINCT
+    return min(MOST_DISTINCT, max(2, int((_MOST_WORK / largest) ** 0.5)))
 
 
 def relate(answers: list[Answer], tolerance: float) -> Relations:
-    """Compare answers pairwise, the first ones if there are too many or they are too large."""
+    """Compare distinct answers pairwise."""
     m = len(answers)
-    largest = max((size(answer.value) for answer in answers), default=1)
-    num = min(m, MOST_DISTINCT)
-    if largest > 1:
-        num = min(num, max(2, int((_MOST_WORK / largest) ** 0.5)))
     same = np.eye(m, dtype=bool)
-    unsure = ~same  # words that differ, and what is not compared, stay so
+    unsure = ~same  # words that differ stay so
     far = np.zeros((m, m))
-    done = _numbers_at_once(answers[:num], tolerance, same, unsure, far)
-    for i in range(num):
+    done = _numbers_at_once(answers, tolerance, same, unsure, far)
+    for i in range(m):
         for j in range(i):
             if done[i] >= 0 and done[i] == done[j]:
                 continue
@@ -54,7 +57,7 @@ def relate(answers: list[Answer], tolerance: float) -> Relations:
             unsure[i, j] = unsure[j, i] = verdict is None
             if verdict:
                 far[i, j] = far[j, i] = spread(answers[i], answers[j])
-    return Relations(same, unsure, far, num)
+    return Relations(same, unsure, far)
 
 
 def _numbers_at_once(

@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from dataprune.core.errors import TableError
 from dataprune.core.recipe_curate import GroupsRecipe
-from dataprune.trajectories._linkage import Relations, clusters, relate
+from dataprune.trajectories._linkage import Relations, clusters, most_compared, relate
 from dataprune.trajectories.equivalence import Answer, read_answer
 
 _JUDGED = 3.0  # farther than numbers can be: what a judge called equal merges last
+_BLANK, _UNCOMPARED = -1, -2  # in place of a distinct answer
 _SLACK = 1e-12  # of a share, for 2/3 of 3
 
 
@@ -49,8 +50,8 @@ class Agreement:
     num_runs: of its query. num_classes: of its query. vote_share: of its class. entropy: of its
     query's classes, in nats. class_id: place of its class, largest first. spread: largest relative
     difference of numbers within its class. independence: ok or low. consensus_answer: a text of the
-    one largest class, None where classes tie or none has two members. is_majority: whether its class
-    has more than half. tier: gold, silver, bronze or none. reason: None where kept, else
+    one largest class, None where classes tie or none has two members. is_majority: whether its
+    class has more than half. tier: gold, silver, bronze or none. reason: None where kept, else
     G_SINGLETON, G_NO_CONSENSUS, G_MINORITY or J_UNDECIDED. num_judged: pairs that were asked of the
     judge.
     """
@@ -72,7 +73,7 @@ class Agreement:
 
 @dataclass
 class _Group:
-    """One query. members: places of its runs. which: the distinct answer of each, -1 for none."""
+    """One query. members: places of its runs. which: the distinct answer of each, or below 0."""
 
     query_id: str
     members: list[int]
@@ -98,14 +99,14 @@ def agree(
 ) -> Agreement:
     """Group runs by query, their answers by equivalence, and rank each run by the votes.
 
-    actions: a hash of what each run did. judge: asked once, for all pairs that code cannot decide in
-    queries where they matter; None in its reply leaves a pair undecided.
+    actions: a hash of what each run did. judge: asked once, for all pairs that code cannot decide
+    in queries where they matter; None leaves a pair undecided.
 
     A run is J_UNDECIDED, and not rejected, where undecided pairs could change that: outside of a
     winning class, if no member of that class is known to differ from it; without a winner, if the
-    answers not known to differ from its own would have the votes to win. An answer that blank runs
-    or known differences keep from winning is rejected. At most 1,000 distinct answers of a query
-    are compared (fewer if they are large): the most frequent; the others' pairs stay undecided.
+    answers not known to differ from its own would have the votes to win. Runs without an answer
+    are never undecided. At most 1,000 distinct answers of a query are compared, fewer if they are
+    large: the most frequent ones. Runs with other answers are undecided, each a class of its own.
 
     Raises:
         TableError: the three are not of one length.
@@ -132,7 +133,9 @@ def _groups(
         by_query.setdefault(query_id, []).append(at)
     groups = []
     for query_id, members in by_query.items():
-        read = [read_answer(a) if (a := answers[at]) and a.strip() else None for at in members]
+        given = [a if (a := answers[at]) and a.strip() else None for at in members]
+        once = {text: read_answer(text) for text in set(given) if text is not None}
+        read = [once[text] if text is not None else None for text in given]
         # Equal values are one answer; its text is the one that sorts first.
         votes = Counter(answer.value for answer in read if answer)
         texts = sorted((answer.text, i) for i, answer in enumerate(read) if answer)
@@ -141,8 +144,9 @@ def _groups(
             if (answer := read[i]) is not None:
                 first.setdefault(answer.value, answer)
         distinct = sorted(first.values(), key=lambda a: (-votes[a.value], a.text))
+        distinct = distinct[: most_compared(distinct)]
         place = {answer.value: at for at, answer in enumerate(distinct)}
-        which = [place[answer.value] if answer else -1 for answer in read]
+        which = [place.get(a.value, _UNCOMPARED) if a else _BLANK for a in read]
         most = Counter(actions[at] for at in members).most_common(1)[0][1]
         is_low = len(members) > 1 and 2 * most > len(members)
         relations = relate(distinct, tolerance)
@@ -157,8 +161,7 @@ def _ask(groups: list[_Group], settings: GroupsRecipe, judge: Judge) -> int:
         _cluster(group)
         reasons = _outcome(group, settings)[1]
         if "J_UNDECIDED" in reasons:
-            num = group.relations.num_compared
-            rows, columns = np.nonzero(np.triu(group.relations.open[:num, :num]))
+            rows, columns = np.nonzero(np.triu(group.relations.open))
             asked += [(group, int(i), int(j)) for i, j in zip(rows, columns, strict=True)]
     if not asked:
         return 0
@@ -192,13 +195,15 @@ def _outcome(group: _Group, settings: GroupsRecipe) -> tuple[list[str], list[str
         return ["none"] * n, _without_winner(group, weights, settings)
     if tier == "gold" and group.is_low:
         tier = "silver"
-    inside = group.cluster == top
+    winners = np.flatnonzero(group.cluster == top)
+    allowed = group.relations.same | group.relations.open
     tiers, reasons = [], list[str | None]()
     for at in group.which:
-        is_kept = at >= 0 and bool(inside[at])
+        is_kept = at in winners
         tiers.append(tier if is_kept else "none")
-        may = at >= 0 and bool((group.relations.same | group.relations.open)[at, inside].all())
-        is_open = may and bool(group.relations.open[at, inside].any())
+        may = at >= 0 and bool(allowed[at, winners].all())
+        is_open = may and bool(group.relations.open[at, winners].any())
+        is_open = is_open or at == _UNCOMPARED
         reasons.append(None if is_kept else "J_UNDECIDED" if is_open else "G_MINORITY")
     return tiers, reasons
 
@@ -209,12 +214,19 @@ def _without_winner(
     """Why a query's runs are not kept: whether an answer could win yet if open pairs were equal."""
     n = len(group.members)
     relations = group.relations
-    could = (relations.same | relations.open) @ weights if len(weights) else weights
-    is_open = relations.open.any(axis=1)
+    could: NDArray[np.int64] = np.zeros(0, np.int64)
+    if len(weights):
+        could = np.where(relations.same | relations.open, weights, 0).sum(axis=1)
+    num_uncompared = group.which.count(_UNCOMPARED)
+    num_open: NDArray[np.int64] = relations.open.sum(axis=1) + num_uncompared
     wins = [
-        bool(is_open[at]) and _tier(could[at] / n, settings) != "none" for at in range(len(weights))
+        bool(num_open[at]) and _tier((could[at] + num_uncompared) / n, settings) != "none"
+        for at in range(len(weights))
     ]
-    return ["J_UNDECIDED" if at >= 0 and wins[at] else "G_NO_CONSENSUS" for at in group.which]
+    return [
+        "J_UNDECIDED" if at == _UNCOMPARED or (at >= 0 and wins[at]) else "G_NO_CONSENSUS"
+        for at in group.which
+    ]
 
 
 def _tier(share: float, settings: GroupsRecipe) -> str:
@@ -235,7 +247,8 @@ def _tier(share: float, settings: GroupsRecipe) -> str:
 def _fill(out: Agreement, group: _Group, actions: Sequence[str], settings: GroupsRecipe) -> None:
     n = len(group.members)
     members = np.array(group.members)
-    # Runs without an answer come last, each a class of its own, in an order of their own.
+    # Runs without an answer, or with one that was not compared, come last, each a class of its own,
+    # in an order of their own.
     keys: list[tuple[int, str, int]] = [
         (int(group.cluster[at]), "", -1) if at >= 0 else (n, actions[member], member)
         for at, member in zip(group.which, group.members, strict=True)
@@ -248,7 +261,8 @@ def _fill(out: Agreement, group: _Group, actions: Sequence[str], settings: Group
     out.num_classes[members] = len(ranked)
     out.vote_share[members] = share
     out.entropy[members] = -float((shares * np.log(shares)).sum()) + 0.0
-    out.class_id[members] = [ranked.index(key) for key in keys]
+    place = {key: at for at, key in enumerate(ranked)}
+    out.class_id[members] = [place[key] for key in keys]
     out.is_majority[members] = share > 0.5 + _SLACK
     out.independence[members] = "low" if group.is_low else "ok"
     out.consensus_answer[members] = _consensus(group, [(key, sizes[key]) for key in ranked])
@@ -272,7 +286,7 @@ def _consensus(group: _Group, ranked: list[tuple[tuple[int, str, int], int]]) ->
 
 def _warnings(groups: list[_Group]) -> tuple[str, ...]:
     low = sum(group.is_low for group in groups)
-    cut = sum(group.relations.num_compared < len(group.distinct) for group in groups)
+    cut = sum(_UNCOMPARED in group.which for group in groups)
     found = []
     if low:
         found.append(
