@@ -7,6 +7,7 @@ is never repeated, neither in the ledger nor in a report.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterator
 
@@ -58,6 +59,7 @@ _CARD = re.compile(r"(?<![\w.,/-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{3,4}(?![\w/
 _MASK = bytes(48 if 48 <= c < 58 else c if c in b" -.()+" else 120 for c in range(256))
 _PHONE_FORMS = (b"000-0000", b"+0", b") 000", b")000")
 _CARD_FORMS = (b"0000 0000 0000", b"0000-0000-0000", b"000000000000")
+_MOST_CARDS = 1_000  # numbers of a text that are tried: where there are more they are others
 
 _Find = Callable[[str], Iterator[tuple[int, int, str]]]
 
@@ -110,7 +112,8 @@ def _secret(
 def _email(text: str) -> Iterator[tuple[int, int, str]]:
     if "@" in text:
         for found in _EMAIL.finditer(text):
-            if not _RESERVED.search(found[0].lower()):
+            is_login = text.startswith(":", found.start() - 1)  # user:password@host
+            if not is_login and not _RESERVED.search(found[0].lower()):
                 yield found.start(), found.end(), "an address of e-mail"
                 return
 
@@ -122,7 +125,7 @@ def _phone(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _card(text: str) -> Iterator[tuple[int, int, str]]:
-    for found in _CARD.finditer(text):
+    for found in itertools.islice(_CARD.finditer(text), _MOST_CARDS):
         if _luhn(found[0]):
             yield found.start(), found.end(), "a card number"
             return

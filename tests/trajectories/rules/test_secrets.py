@@ -28,7 +28,7 @@ def found(text: str) -> dict[str, str]:
 def test_secrets_reject_wherever_they_stand(secret: str) -> None:
     hit = found(f"key = '{secret}' # here")["X_SECRET"]
     assert hit in secret
-    assert len(hit) >= len(secret) - 16
+    assert len(hit) >= len(secret) // 2
     run = talk("u: q", calls(("look", f'{{"k": "{secret}"}}', "1")), reply("x", "1"), "a: ok")
     (reason,) = (f for f in findings(run, "tools") if f.code == "X_SECRET")
     assert reason.severity == "reject"
