@@ -146,9 +146,7 @@ class _Given:
             if message.role != "assistant" and not message.content.isascii()
         ]
         prompt = parsed.trajectory.prompt
-        runs = {
-            text[start:end] for text in (prompt, *contents) for start, end, _ in _runs(text)
-        }
+        runs = {text[start:end] for text in (prompt, *contents) for start, end, _ in _runs(text)}
         self._runs, self._joined = runs, "\n".join(sorted(runs))
         self._num_searches = 0
         self.num_runs = 0

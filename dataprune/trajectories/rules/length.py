@@ -52,9 +52,7 @@ def _check(parsed: Parsed, rules: RulesRecipe) -> Iterator[Reason]:
         found = _over(seen.text, limits.observation, limits)
         if found is not None:
             num, detail = found
-            yield Reason(
-                OBS_LONG, seen.step, seen.start, seen.end, detail, num, limits.observation
-            )
+            yield Reason(OBS_LONG, seen.step, seen.start, seen.end, detail, num, limits.observation)
     if parsed.trajectory.files and not any(turn.has_action for turn in parsed.turns):
         yield at_end(TOO_SHORT, parsed, "the task has files, and no turn acts")
 

@@ -54,7 +54,9 @@ BAIT = {
 def judge(text: str, dialect: Dialect) -> float:
     """Seconds that reading, repairing and all rules take, as an assistant's text and as another's."""
     rules = RulesRecipe(repair=tuple(REPAIRS.codes))
-    run = talk("u: q " + text[:1000], "a: " + text, "u: " + text, "a: " + text[: MB // 4], prompt=text)
+    run = talk(
+        "u: q " + text[:1000], "a: " + text, "u: " + text, "a: " + text[: MB // 4], prompt=text
+    )
     begun = time.perf_counter()
     fixed, _ = repair(run, dialect, rules)
     for found in run_rules(read(fixed, dialect), rules):

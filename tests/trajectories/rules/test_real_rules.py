@@ -138,10 +138,7 @@ def test_without_the_exemption_of_quotes_one_row_of_webdancer_more_is_mixed(
 
 def test_glaive_is_in_one_script_and_its_calls_are_whole(real_data: Path) -> None:
     rejects = Counter(
-        f.code
-        for run in glaive(real_data)
-        for f in judged(run, "tools")
-        if f.severity == "reject"
+        f.code for run in glaive(real_data) for f in judged(run, "tools") if f.severity == "reject"
     )
     assert rejects == {"N_ANSWER_LONG": 1}
 
