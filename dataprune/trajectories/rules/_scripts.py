@@ -55,7 +55,14 @@ _WINDOW = 300  # characters of a line around a run that are looked at
 _MOST_RUNS, _MOST_SEARCHES = 20_000, 100  # of a trajectory: what cannot be told is let pass
 _PROMPT = 20_000  # characters of a prompt that tell its language
 _TOGGLES = ('"', "`", "**")
-_PAIRS = ("()", "\uff08\uff09", "\u201c\u201d", "\u201e\u201c", "\u2018\u2019", "\u00ab\u00bb")
+_PAIRS: tuple[str, ...] = (
+    "()",
+    "\uff08\uff09",
+    "\u201c\u201d",
+    "\u201e\u201c",
+    "\u2018\u2019",
+    "\u00ab\u00bb",
+)
 _PAIRS += ("\u300c\u300d", "\u300e\u300f", "\u300a\u300b", "\u3008\u3009", "[]", "\u3010\u3011")
 
 # A turn and the stretches of its prose: (place in the content, text).
@@ -68,8 +75,8 @@ def mixed_scripts(
     """The first foreign run of each turn: (step, start, end, its script).
 
     A run is two letters or more in a row of a script that is neither the one most letters of the
-    agent's prose are of, nor the prompt's, Latin or Greek. It is free where it is set off by quotes,
-    parentheses, bold or code, and where the prompt or an observation has it.
+    agent's prose are of, nor the prompt's, Latin or Greek. It is free where it is set off by
+    quotes, parentheses, bold or code, and where the prompt or an observation has it.
 
     quoted_too: runs that are set off count as well.
     """
@@ -128,7 +135,8 @@ def _is_set_off(text: str, start: int, end: int) -> bool:
     for toggle in _TOGGLES:
         if before.count(toggle) % 2 and toggle in behind:
             return True
-    for opening, closing in _PAIRS:
+    for pair in _PAIRS:
+        opening, closing = pair[0], pair[1]
         if before.rfind(opening) > before.rfind(closing) and closing in behind:
             return True
     # An apostrophe inside of a word quotes nothing.

@@ -1,4 +1,4 @@
-"""Stage 3: lengths, in tokens of the tokenizer that is named, else in characters / 4, rounded up."""
+"""Stage 3: lengths, in tokens of the tokenizer that is named, else characters / 4, rounded up."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _tokenizer(path: str) -> Any:
         raise UsageError(f"there is no tokenizer {path}", hint="name a tokenizer.json file")
     try:
         return tokenizers.Tokenizer.from_file(path)
-    except Exception as exc:  # noqa: BLE001 - the package raises nothing narrower
+    except Exception as exc:
         raise UsageError(f"{path} is no tokenizer.json: {exc}") from exc
 
 

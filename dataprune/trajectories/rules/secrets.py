@@ -71,7 +71,7 @@ _CARD = re.compile(r"(?<![\w.,/-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{3,4}(?![\w/
 
 # Every digit as 0 and every letter as x: forms of numbers are literals then, found at once.
 _MASK = bytes(48 if 48 <= c < 58 else c if c in b" -.()+" else 120 for c in range(256))
-_PHONE_FORMS = (b"000-0000", b"+0", b") 000", b")000")
+_PHONE_FORMS = (b"000-0000", b"+0")
 _CARD_FORMS = (b"0000 0000 0000", b"0000-0000-0000", b"000000000000")
 _ALIKE = bytes(120 if chr(c).isalnum() and c < 128 else 46 for c in range(256))
 _LONG = b"x" * 16
@@ -110,10 +110,18 @@ def _finders(whole: str) -> Iterator[tuple[str, _Find]]:
     if "@" in whole:
         yield PERSONAL, _email
     mask = plain.translate(_MASK)
-    if any(form in mask for form in _PHONE_FORMS):
+    if _has_form(mask, _PHONE_FORMS):
         yield PERSONAL, _phone
-    if any(form in mask for form in _CARD_FORMS):
+    if _has_form(mask, _CARD_FORMS):
         yield PERSONAL, _card
+
+
+def _mask(text: str) -> bytes:
+    return text.encode("latin-1", "replace").translate(_MASK)
+
+
+def _has_form(mask: bytes, forms: tuple[bytes, ...]) -> bool:
+    return any(form in mask for form in forms)
 
 
 def _secret(
@@ -137,12 +145,14 @@ def _email(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _phone(text: str) -> Iterator[tuple[int, int, str]]:
-    found = _PHONE.search(text)
+    found = _PHONE.search(text) if _has_form(_mask(text), _PHONE_FORMS) else None
     if found is not None:
         yield found.start(), found.end(), "a telephone number"
 
 
 def _card(text: str) -> Iterator[tuple[int, int, str]]:
+    if not _has_form(_mask(text), _CARD_FORMS):
+        return
     for found in itertools.islice(_CARD.finditer(text), _MOST_CARDS):
         if _luhn(found[0]):
             yield found.start(), found.end(), "a card number"

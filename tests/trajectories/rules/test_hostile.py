@@ -41,7 +41,9 @@ BAIT = {
     "quotes": "\"'`(" * (MB // 4),
     "foreign words": f"abc {HAN} " * (MB // 7),
     "foreign words set off": f'ab "{HAN}" ' * (MB // 9),
-    "other foreign words": " ".join(chr(0x4E00 + i % 20000) + chr(0x4E00 + i // 97 % 20000) for i in range(MB // 3)),
+    "other foreign words": " ".join(
+        chr(0x4E00 + i % 20_000) + chr(0x4E00 + i // 97 % 20_000) for i in range(MB // 3)
+    ),
     "mojibake": "\u00c3\u00a9" * (MB // 2),
     "surrogates": "\ud800" * MB,
     "numbers": "<answer>1</answer>" + "1e9," * (MB // 4),
@@ -52,7 +54,7 @@ BAIT = {
 
 
 def judge(text: str, dialect: Dialect) -> float:
-    """Seconds that reading, repairing and all rules take, as an assistant's text and as another's."""
+    """Seconds of reading, repairing and all rules, on an assistant's text and on others'."""
     rules = RulesRecipe(repair=tuple(REPAIRS.codes))
     run = talk(
         "u: q " + text[:1000], "a: " + text, "u: " + text, "a: " + text[: MB // 4], prompt=text

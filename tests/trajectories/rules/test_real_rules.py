@@ -1,4 +1,4 @@
-"""The default rules on real runs: the counts of EXPECTED.json, and what is right is not rejected."""
+"""The default rules on real runs: the counts of EXPECTED.json, and nothing right is rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from tests.trajectories.rules.reading import MODELS, glaive, mint, read, tau, we
 
 pytestmark = pytest.mark.real_data
 DEFAULT = RulesRecipe()
-STAGE_5 = {"substance"}
 
 
 def expected(data: Path, name: str) -> dict[str, Any]:

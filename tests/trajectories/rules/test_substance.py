@@ -64,7 +64,7 @@ def test_giving_up(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["none", "Unknown Pleasures" if False else "The unknown is 12", "It is not known to be 12",
+    ["none", "The unknown is 12", "It is not known to be 12",
      "I know 12", "cannot be determined"],
 )  # fmt: skip
 def test_answers_that_only_sound_like_it(text: str) -> None:
