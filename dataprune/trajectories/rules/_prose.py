@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dataprune.trajectories.dialects import ACTIONS, Parsed, Turn
+from dataprune.trajectories.dialects import ACTIONS, Turn
 
 _LONGEST = 1_000_000  # characters of a message that are looked at for language and meaning
 
@@ -25,12 +25,6 @@ def prose(turn: Turn) -> list[tuple[int, str]]:
             stretches.append((start, content[start:stop]))
             left -= stop - start
     return stretches
-
-
-def prose_text(parsed: Parsed) -> Iterator[str]:
-    """The prose of each turn, as one text."""
-    for turn in parsed.turns:
-        yield "\n".join(text for _, text in prose(turn))
 
 
 def _stretches(turn: Turn) -> Iterator[tuple[int, int]]:

@@ -7,6 +7,8 @@ signs that all scripts share belong to none, and so do letters of scripts that a
 from __future__ import annotations
 
 import bisect
+import functools
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -42,20 +44,25 @@ _RANGES = {
     "han": "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf"
     "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f",
 }
-_RUNS = re.compile("|".join(f"(?P<{name}>[{inside}]+)" for name, inside in _RANGES.items()))
 # Latin words and Greek letters stand in texts of all languages: names, formulas, etymologies.
 _FREE = {"latin", "greek"}
 _FOREIGN = {name: inside for name, inside in _RANGES.items() if name not in _FREE}
-_FOREIGN_RUNS = re.compile(
-    "|".join(f"(?P<{name}>[{inside}]{{2,}})" for name, inside in _FOREIGN.items())
-)
-_ANY_FOREIGN = re.compile(f"[{''.join(_FOREIGN.values())}]{{2}}")
+_LETTER = {name: re.compile(f"[{inside}]") for name, inside in _RANGES.items()}
+_ANY_FOREIGN = re.compile(f"[{''.join(_FOREIGN.values())}]{{2,}}")
+_WEIGHT = {"han": 3, "hangul": 3}  # letters that a sign is worth: it is half a word or all of it
 
 _WINDOW = 300  # characters of a line around a run that are looked at
 _MOST_RUNS, _MOST_SEARCHES = 20_000, 100  # of a trajectory: what cannot be told is let pass
 _PROMPT = 20_000  # characters of a prompt that tell its language
 _TOGGLES = ('"', "`", "**")
-_PAIRS = ("()", "\uff08\uff09", "\u201c\u201d", "\u201e\u201c", "\u2018\u2019", "\u00ab\u00bb")
+_PAIRS: tuple[str, ...] = (
+    "()",
+    "\uff08\uff09",
+    "\u201c\u201d",
+    "\u201e\u201c",
+    "\u2018\u2019",
+    "\u00ab\u00bb",
+)
 _PAIRS += ("\u300c\u300d", "\u300e\u300f", "\u300a\u300b", "\u3008\u3009", "[]", "\u3010\u3011")
 
 # A turn and the stretches of its prose: (place in the content, text).
@@ -68,8 +75,8 @@ def mixed_scripts(
     """The first foreign run of each turn: (step, start, end, its script).
 
     A run is two letters or more in a row of a script that is neither the one most letters of the
-    agent's prose are of, nor the prompt's, Latin or Greek. It is free where it is set off by quotes,
-    parentheses, bold or code, and where the prompt or an observation has it.
+    agent's prose are of, nor the prompt's, Latin or Greek. It is free where it is set off by
+    quotes, parentheses, bold or code, and where the prompt or an observation has it.
 
     quoted_too: runs that are set off count as well.
     """
@@ -83,25 +90,42 @@ def mixed_scripts(
         for at, text in parts:
             run = next(_foreign(text, usual, given, quoted_too=quoted_too), None)
             if run is not None:
-                yield turn.step, at + run.start(), at + run.end(), str(run.lastgroup)
+                start, end, script = run
+                yield turn.step, at + start, at + end, script
                 break
 
 
 def _foreign(
     text: str, usual: set[str | None], given: _Given, *, quoted_too: bool
-) -> Iterator[re.Match[str]]:
+) -> Iterator[tuple[int, int, str]]:
     if text.isascii():
         return
     fences = [found.start() for found in re.finditer("```", text)]
-    for run in _FOREIGN_RUNS.finditer(text):
+    for start, end, script in _runs(text):
         if given.num_runs > _MOST_RUNS:
             return
         given.num_runs += 1
-        if run.lastgroup in usual or run[0] in given:
+        if script in usual or text[start:end] in given:
             continue
-        in_fence = bisect.bisect(fences, run.start()) % 2 == 1
-        if quoted_too or not (in_fence or _is_set_off(text, run.start(), run.end())):
-            yield run
+        in_fence = bisect.bisect(fences, start) % 2 == 1
+        if quoted_too or not (in_fence or _is_set_off(text, start, end)):
+            yield start, end, script
+
+
+def _runs(text: str) -> Iterator[tuple[int, int, str]]:
+    """Two foreign letters or more of one script in a row."""
+    for found in _ANY_FOREIGN.finditer(text):
+        at = found.start()
+        for script, letters in itertools.groupby(found[0], _script):
+            end = at + sum(1 for _ in letters)
+            if end - at >= 2 and script is not None:
+                yield at, end, script
+            at = end
+
+
+@functools.lru_cache(maxsize=65_536)
+def _script(letter: str) -> str | None:
+    return next((name for name, form in _LETTER.items() if form.match(letter)), None)
 
 
 def _is_set_off(text: str, start: int, end: int) -> bool:
@@ -111,7 +135,8 @@ def _is_set_off(text: str, start: int, end: int) -> bool:
     for toggle in _TOGGLES:
         if before.count(toggle) % 2 and toggle in behind:
             return True
-    for opening, closing in _PAIRS:
+    for pair in _PAIRS:
+        opening, closing = pair[0], pair[1]
         if before.rfind(opening) > before.rfind(closing) and closing in behind:
             return True
     # An apostrophe inside of a word quotes nothing.
@@ -129,9 +154,7 @@ class _Given:
             if message.role != "assistant" and not message.content.isascii()
         ]
         prompt = parsed.trajectory.prompt
-        runs = {
-            run[0] for text in (prompt, *contents) for run in _FOREIGN_RUNS.finditer(text)
-        }
+        runs = {text[start:end] for text in (prompt, *contents) for start, end, _ in _runs(text)}
         self._runs, self._joined = runs, "\n".join(sorted(runs))
         self._num_searches = 0
         self.num_runs = 0
@@ -145,8 +168,9 @@ class _Given:
 
 def _dominant(texts: list[str]) -> str | None:
     """The script that most letters belong to; None without letters. Ties go by name."""
-    letters: Counter[str] = Counter()
-    for text in texts:
-        for run in _RUNS.finditer(text):
-            letters[str(run.lastgroup)] += run.end() - run.start()
-    return min(letters, key=lambda script: (-letters[script], script)) if letters else None
+    weights: Counter[str] = Counter()
+    for letter, num in Counter(itertools.chain.from_iterable(texts)).items():
+        script = _script(letter)
+        if script is not None:
+            weights[script] += num * _WEIGHT.get(script, 1)
+    return min(weights, key=lambda script: (-weights[script], script)) if weights else None

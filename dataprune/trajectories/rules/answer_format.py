@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from dataprune.core.recipe_curate import RulesRecipe
-from dataprune.trajectories.dialects import Dialect, Mark, Parsed, Turn
+from dataprune.trajectories.dialects import Dialect, Parsed, Turn
 from dataprune.trajectories.rules import Code, Reason, Rule, at_end
 
 NO_ANSWER, MULTI_ANSWER = "F_NO_ANSWER", "F_MULTI_ANSWER"
@@ -25,9 +25,10 @@ def _check(parsed: Parsed, rules: RulesRecipe) -> Iterator[Reason]:  # noqa: ARG
     yield from _several_answers(parsed)
     if parsed.dialect.marks:
         yield from _mismatches(parsed)
+        closing, thoughts = _closing_marks(parsed.dialect), _loose_thoughts(parsed.dialect)
         for turn in parsed.turns:
-            yield from _unbalanced(turn, parsed.dialect)
-            yield from _outside(turn, parsed.dialect)
+            yield from _unbalanced(turn, closing)
+            yield from _outside(turn, thoughts, parsed.dialect.prefixes)
 
 
 def _no_answer(parsed: Parsed) -> Iterator[Reason]:
@@ -91,31 +92,41 @@ def _num_observations(content: str, dialect: Dialect) -> int:
     return 0 if dialect.observation else 1
 
 
-def _unbalanced(turn: Turn, dialect: Dialect) -> Iterator[Reason]:
+def _closing_marks(dialect: Dialect) -> list[str]:
+    """Closing marks that can be told from the text around them, as that of a fence cannot."""
+    return [
+        mark.close
+        for mark in dialect.marks
+        if mark.close is not None
+        and not mark.balanced
+        and mark.close.strip() not in {"", "```", "}", ")", "]"}
+        and (mark.kind != "think" or dialect.think_hides)
+    ]
+
+
+def _loose_thoughts(dialect: Dialect) -> list[tuple[str, str]]:
+    """Marks of thoughts that are not read as pieces, because they hide nothing."""
+    if dialect.think_hides:
+        return []
+    return [(m.open, m.close) for m in dialect.marks if m.kind == "think" and m.close is not None]
+
+
+def _unbalanced(turn: Turn, closing: list[str]) -> Iterator[Reason]:
     """The first mark of a turn that opens and never closes, or closes and never opened."""
-    content = turn.message.content
-    wrong = [
-        (p.start, p.inner_start, "a mark that is not closed")
-        for p in turn.pieces
-        if not p.is_closed
-    ][:1]
-    marks = [m for m in dialect.marks if m.close and not m.balanced and _is_own(m)]
-    if not dialect.think_hides:
-        marks = [mark for mark in marks if mark.kind != "think"]
-    for mark in marks:
-        assert mark.close is not None
-        if mark.close in content:
-            place = _closing_outside(turn, mark.close)
+    wrong = []
+    unclosed = next((piece for piece in turn.pieces if not piece.is_closed), None)
+    if unclosed is not None:
+        wrong.append((unclosed.start, unclosed.inner_start, "a mark that is not closed"))
+    num_closed = sum(piece.is_closed for piece in turn.pieces)
+    num_closing = sum(turn.message.content.count(close) for close in closing)
+    if num_closing > num_closed or unclosed is not None:
+        for close in closing:
+            place = _closing_outside(turn, close)
             if place >= 0:
-                wrong.append((place, place + len(mark.close), "a closing mark without its opening"))
+                wrong.append((place, place + len(close), "a closing mark without its opening"))
     if wrong:
         start, end, detail = min(wrong)
         yield Reason(TAG_UNBALANCED, turn.step, start, end, detail)
-
-
-def _is_own(mark: Mark) -> bool:
-    """Whether a closing mark can be told from the text around it, as that of a fence cannot."""
-    return mark.close is not None and mark.close.strip() not in {"", "```", "}", ")", "]"}
 
 
 def _closing_outside(turn: Turn, close: str) -> int:
@@ -132,45 +143,43 @@ def _closing_outside(turn: Turn, close: str) -> int:
     return content.find(close, at)
 
 
-def _outside(turn: Turn, dialect: Dialect) -> Iterator[Reason]:
-    """The first text outside of thoughts, actions and answers."""
+def _outside(
+    turn: Turn, thoughts: list[tuple[str, str]], prefixes: tuple[str, ...]
+) -> Iterator[Reason]:
+    """The first text outside of thoughts, actions and answers.
+
+    thoughts: marks of thoughts that may go on around actions.
+    """
     content = turn.message.content
-    thoughts = [m for m in dialect.marks if m.kind == "think" and m.close and not dialect.think_hides]
-    is_thinking = False
+    open_until: str | None = None  # the closing mark of the thought that is open
     for begin, end in turn.outside():
-        stretch = content[begin:end]
-        at = begin + len(stretch) - len(stretch.lstrip())
+        at = _text_from(content, begin, end)
         if begin == 0:
-            prefix = next((p for p in dialect.prefixes if content.startswith(p, at)), "")
-            at += len(prefix)
-        for mark in thoughts:
-            at, is_thinking = _past_thoughts(content, at, end, mark, is_thinking)
-        if is_thinking:
-            continue
-        text = content[at:end]
-        if text.strip():
-            start = at + len(text) - len(text.lstrip())
-            stop = at + len(text.rstrip())
-            yield Reason(TEXT_OUTSIDE_TAGS, turn.step, start, stop, "text outside of marks")
+            at += len(next((p for p in prefixes if content.startswith(p, at)), ""))
+            at = _text_from(content, at, end)
+        while at < end:
+            if open_until is None:
+                marks = (mark for mark in thoughts if content.startswith(mark[0], at))
+                opening, open_until = next(marks, ("", None))
+                at += len(opening)
+                if open_until is None:
+                    break
+            close = content.find(open_until, at, end)
+            if close < 0:
+                at = end
+            else:
+                at = _text_from(content, close + len(open_until), end)
+                open_until = None
+        if at < end:
+            stop = at + len(content[at:end].rstrip())
+            yield Reason(TEXT_OUTSIDE_TAGS, turn.step, at, stop, "text outside of marks")
             return
 
 
-def _past_thoughts(
-    content: str, at: int, end: int, mark: Mark, is_thinking: bool  # noqa: FBT001
-) -> tuple[int, bool]:
-    """Skip thoughts that may go on around actions: the place behind them, and whether one is open."""
-    assert mark.close is not None
-    while at < end:
-        if not is_thinking:
-            text = _TEXT.search(content, at, end)
-            at = text.start() if text else end
-            if not content.startswith(mark.open, at):
-                return at, False
-        place = content.find(mark.close, at, end)
-        if place < 0:
-            return end, True
-        at, is_thinking = place + len(mark.close), False
-    return at, is_thinking
+def _text_from(content: str, at: int, end: int) -> int:
+    """Where the next text begins that is no space; `end` if there is none."""
+    found = _TEXT.search(content, at, end)
+    return end if found is None else found.start()
 
 
 RULE = Rule(

@@ -25,6 +25,7 @@ _WORDS_IN_A_ROW, _MOST_REPEATS = 10, 8
 _LEAST_COMPRESSED, _SHORTEST, _LONGEST = 0.12, 2_000, 200_000
 _REPLACED = re.compile("[\ufffd\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_ASCII_CONTROL = bytes(c for c in range(128) if _CONTROL.match(chr(c)))
 # UTF-8 read as Windows-1252: the first byte of two or three, and a byte that goes on.
 _BEHIND = (
     "\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d"
@@ -43,11 +44,20 @@ def _check(parsed: Parsed, rules: RulesRecipe) -> Iterator[Reason]:  # noqa: ARG
         if not all(text.isascii() for _, text in texts):
             yield from _first(REPLACEMENT_CHAR, _REPLACED, turn, texts, "no readable character")
             yield from _mojibake(turn, texts)
-        yield from _first(CONTROL_CHAR, _CONTROL, turn, texts, "a control character")
+        if any(_may_control(text) for _, text in texts):
+            yield from _first(CONTROL_CHAR, _CONTROL, turn, texts, "a control character")
         yield from _repeats(turn, texts)
         yield from _compressed(turn, texts)
     for step, start, end, script in mixed_scripts(parsed, stretches):
         yield Reason(MIXED_SCRIPT, step, start, end, f"a word in {script} script")
+
+
+def _may_control(text: str) -> bool:
+    """False for plain text without control characters, found out faster than by searching."""
+    if not text.isascii():
+        return True
+    plain = text.encode("ascii")
+    return len(plain.translate(None, _ASCII_CONTROL)) != len(plain)
 
 
 def _first(
@@ -79,10 +89,10 @@ def _repeats(turn: Turn, texts: list[tuple[int, str]]) -> Iterator[Reason]:
     if len(words) < _WORDS_IN_A_ROW + _MOST_REPEATS - 1:
         return
     counts = Counter(words)
+    if max(counts.values()) < _MOST_REPEATS:
+        return
     # All words of such a row come as often as the row: one that does not breaks it.
     often = {word for word, num in counts.items() if num >= _MOST_REPEATS and _is_word(word)}
-    if not often or sum(counts[word] for word in often) < _WORDS_IN_A_ROW:
-        return
     rows: Counter[tuple[str, ...]] = Counter()
     first = -1
     for at, word in enumerate(words):

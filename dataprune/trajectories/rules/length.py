@@ -1,4 +1,4 @@
-"""Stage 3: lengths, in tokens of the tokenizer that is named, else in characters / 4, rounded up."""
+"""Stage 3: lengths, in tokens of the tokenizer that is named, else characters / 4, rounded up."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _tokenizer(path: str) -> Any:
         raise UsageError(f"there is no tokenizer {path}", hint="name a tokenizer.json file")
     try:
         return tokenizers.Tokenizer.from_file(path)
-    except Exception as exc:  # noqa: BLE001 - the package raises nothing narrower
+    except Exception as exc:
         raise UsageError(f"{path} is no tokenizer.json: {exc}") from exc
 
 
@@ -52,9 +52,7 @@ def _check(parsed: Parsed, rules: RulesRecipe) -> Iterator[Reason]:
         found = _over(seen.text, limits.observation, limits)
         if found is not None:
             num, detail = found
-            yield Reason(
-                OBS_LONG, seen.step, seen.start, seen.end, detail, num, limits.observation
-            )
+            yield Reason(OBS_LONG, seen.step, seen.start, seen.end, detail, num, limits.observation)
     if parsed.trajectory.files and not any(turn.has_action for turn in parsed.turns):
         yield at_end(TOO_SHORT, parsed, "the task has files, and no turn acts")
 

@@ -43,10 +43,12 @@ def repair(
 ) -> tuple[Trajectory, list[Repair]]:
     """Make the repairs that a recipe names, always in the same order; tell each."""
     made: list[Repair] = []
+    parsed: Parsed | None = None
     for code, changes_of in _REPAIRS.items():
         if code not in rules.repair:
             continue
-        changes = changes_of(parse(trajectory, dialect))
+        parsed = parsed or parse(trajectory, dialect)
+        changes = changes_of(parsed)
         old = trajectory.messages
         for step, message in sorted(changes.items()):
             after = "" if message is None else _sha256(message)
@@ -54,7 +56,7 @@ def repair(
         if changes:
             new = [changes.get(step, message) for step, message in enumerate(old)]
             kept = tuple(message for message in new if message is not None)
-            trajectory = dataclasses.replace(trajectory, messages=kept)
+            trajectory, parsed = dataclasses.replace(trajectory, messages=kept), None
     return trajectory, made
 
 
@@ -68,9 +70,7 @@ def _orphan_think_close(parsed: Parsed) -> _Changes:
             assert mark.close is not None
             close, opening = content.find(mark.close), content.find(mark.open)
             if close >= 0 and (opening < 0 or close < opening):
-                changes[turn.step] = dataclasses.replace(
-                    turn.message, content=mark.open + content
-                )
+                changes[turn.step] = dataclasses.replace(turn.message, content=mark.open + content)
                 break
     return changes
 

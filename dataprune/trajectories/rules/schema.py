@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dataprune.core.recipe_curate import RulesRecipe
 from dataprune.trajectories import json_value
 from dataprune.trajectories.dialects import Parsed
-from dataprune.trajectories.rules import Code, Reason, Rule, at_end, whole
+from dataprune.trajectories.rules import Code, Reason, Rule, whole
 from dataprune.trajectories.rules.termination import cause
 
 PARSE, EMPTY, ROLE_ORDER = "S_PARSE", "S_EMPTY", "S_ROLE_ORDER"
@@ -119,12 +119,11 @@ def _unknown_tools(parsed: Parsed) -> Iterator[Reason]:
         for number, call in enumerate(turn.calls):
             if call.name not in names:
                 detail = f"call {number} names a tool that is not among the {len(names)} given"
-                where = whole(UNKNOWN_TOOL, turn.step, turn.message, detail)
-                yield where
+                yield whole(UNKNOWN_TOOL, turn.step, turn.message, detail)
         for piece in turn.actions:
             if piece.kind == "tool":
-                call = json_value(turn.text(piece))
-                name = call.get("name") if isinstance(call, dict) else None
+                asked = json_value(turn.text(piece))
+                name = asked.get("name") if isinstance(asked, dict) else None
                 if isinstance(name, str) and name not in names:
                     detail = f"a tool that is not among the {len(names)} given"
                     yield Reason(UNKNOWN_TOOL, turn.step, piece.start, piece.end, detail)

@@ -7,6 +7,7 @@ is never repeated, neither in the ledger nor in a report.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterator
 
@@ -16,36 +17,50 @@ from dataprune.trajectories.rules import Code, Reason, Rule
 
 SECRET, PERSONAL = "X_SECRET", "X_PERSONAL"
 
-# Each pattern is looked for only where its literal is: most texts are done after a few `in`.
-_SECRETS: tuple[tuple[str, str, str], ...] = (
+# Each form is looked for only where its literal is, and those of the second list only where 16
+# letters and digits stand in a row: most texts are done after a few searches for literals.
+_FORMS: tuple[tuple[str, str, str], ...] = (
     ("sk-", "a key of an API", r"(?<![\w-])sk-(?:ant-|proj-|or-)?[A-Za-z0-9_-]{20,200}"),
-    ("sk_live_", "a key of Stripe", r"(?<![\w-])[sr]k_live_[A-Za-z0-9]{16,200}"),
-    ("ghp_", "a token of GitHub", r"(?<![\w-])ghp_[A-Za-z0-9]{30,255}"),
-    ("gho_", "a token of GitHub", r"(?<![\w-])gho_[A-Za-z0-9]{30,255}"),
-    ("ghs_", "a token of GitHub", r"(?<![\w-])ghs_[A-Za-z0-9]{30,255}"),
-    ("github_pat_", "a token of GitHub", r"(?<![\w-])github_pat_[A-Za-z0-9_]{40,255}"),
     ("glpat-", "a token of GitLab", r"(?<![\w-])glpat-[A-Za-z0-9_-]{20,100}"),
-    ("hf_", "a token of Hugging Face", r"(?<![\w-])hf_[A-Za-z0-9]{30,100}"),
-    ("AKIA", "a key of AWS", r"(?<!\w)AKIA[A-Z0-9]{16}(?!\w)"),
-    ("ASIA", "a key of AWS", r"(?<!\w)ASIA[A-Z0-9]{16}(?!\w)"),
     ("xox", "a token of Slack", r"(?<![\w-])xox[abprs]-[A-Za-z0-9-]{10,200}"),
     ("AIza", "a key of Google", r"(?<![\w-])AIza[A-Za-z0-9_-]{35}(?![\w-])"),
-    ("npm_", "a token of npm", r"(?<![\w-])npm_[A-Za-z0-9]{36}(?!\w)"),
-    ("pypi-AgE", "a token of PyPI", r"(?<![\w-])pypi-AgE[A-Za-z0-9_-]{40,300}"),
     ("SG.", "a key of SendGrid", r"(?<![\w-])SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
-    ("eyJ", "a JSON web token", r"(?<![\w-])eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{16,1000}"),
-    ("PRIVATE KEY", "a private key", r"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY(?: BLOCK)?-----"),
+    (
+        "PRIVATE KEY",
+        "a private key",
+        r"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY(?: BLOCK)?-----",
+    ),
     (
         "://",
         "a password in a URL",
-        r"://[A-Za-z0-9._-]{1,60}:[^\s:/@<>\[\]{}$*'\"]{3,80}@[A-Za-z0-9.-]{3}",
+        r"://[A-Za-z0-9._-]{1,60}:[^\s:/@<>\[\]{}$*'\"]{3,80}@[A-Za-z0-9.-]{3,100}",
     ),
 )
-_COMPILED = tuple((literal, what, re.compile(form)) for literal, what, form in _SECRETS)
+_LONG_FORMS: tuple[tuple[str, str, str], ...] = (
+    ("_live_", "a key of Stripe", r"(?<![\w-])[sr]k_live_[A-Za-z0-9]{16,200}"),
+    ("gh", "a token of GitHub", r"(?<![\w-])gh[posur]_[A-Za-z0-9]{30,255}"),
+    (
+        "github_pat_",
+        "a token of GitHub",
+        r"(?<![\w-])github_pat_[A-Za-z0-9]{20,30}_[A-Za-z0-9]{20,99}",
+    ),
+    ("hf_", "a token of Hugging Face", r"(?<![\w-])hf_[A-Za-z0-9]{30,100}"),
+    ("AKIA", "a key of AWS", r"(?<!\w)AKIA[A-Z0-9]{16}(?!\w)"),
+    ("ASIA", "a key of AWS", r"(?<!\w)ASIA[A-Z0-9]{16}(?!\w)"),
+    ("npm_", "a token of npm", r"(?<![\w-])npm_[A-Za-z0-9]{36}(?!\w)"),
+    ("pypi-AgE", "a token of PyPI", r"(?<![\w-])pypi-AgE[A-Za-z0-9_-]{40,300}"),
+    ("eyJ", "a JSON web token", r"(?<![\w-])eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{16,1000}"),
+)
+_COMPILED, _LONG_COMPILED = (
+    tuple((literal, what, re.compile(form)) for literal, what, form in forms)
+    for forms in (_FORMS, _LONG_FORMS)
+)
 # Values that stand for one: "sk-xxxx", "password", a variable of a shell or a template.
 _FAKE = re.compile(r"(.)\1{7}|example|placeholder|password@|passwd@|:pass@|your[-_]?|1234567890")
 
-_EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,12}\b")
+_EMAIL = re.compile(
+    r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,12}\b"
+)
 _RESERVED = re.compile(r"@(?:[\w-]{1,63}\.){0,3}(?:example|test|invalid|localhost)(?:\.\w{2,4})?\Z")
 _PHONE = re.compile(
     r"(?<![\w.+/-])(?:\+\d{1,3}[ .-]\(?\d{1,4}\)?(?:[ .-]\d{2,4}){2,4}"
@@ -56,8 +71,11 @@ _CARD = re.compile(r"(?<![\w.,/-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{3,4}(?![\w/
 
 # Every digit as 0 and every letter as x: forms of numbers are literals then, found at once.
 _MASK = bytes(48 if 48 <= c < 58 else c if c in b" -.()+" else 120 for c in range(256))
-_PHONE_FORMS = (b"000-0000", b"+0", b") 000", b")000")
+_PHONE_FORMS = (b"000-0000", b"+0")
 _CARD_FORMS = (b"0000 0000 0000", b"0000-0000-0000", b"000000000000")
+_ALIKE = bytes(120 if chr(c).isalnum() and c < 128 else 46 for c in range(256))
+_LONG = b"x" * 16
+_MOST_CARDS = 1_000  # numbers of a text that are tried: where there are more they are others
 
 _Find = Callable[[str], Iterator[tuple[int, int, str]]]
 
@@ -84,16 +102,26 @@ def _texts(parsed: Parsed) -> Iterator[tuple[int, str, str]]:
 
 def _finders(whole: str) -> Iterator[tuple[str, _Find]]:
     """What is worth looking for, text by text: its literals are in the whole."""
-    for literal, what, form in _COMPILED:
+    plain = whole.encode("latin-1", "replace")
+    has_long = _LONG in plain.translate(_ALIKE)
+    for literal, what, form in (*_COMPILED, *(_LONG_COMPILED if has_long else ())):
         if literal in whole:
             yield SECRET, functools.partial(_secret, literal=literal, what=what, form=form)
     if "@" in whole:
         yield PERSONAL, _email
-    mask = whole.encode("latin-1", "replace").translate(_MASK)
-    if any(form in mask for form in _PHONE_FORMS):
+    mask = plain.translate(_MASK)
+    if _has_form(mask, _PHONE_FORMS):
         yield PERSONAL, _phone
-    if any(form in mask for form in _CARD_FORMS):
+    if _has_form(mask, _CARD_FORMS):
         yield PERSONAL, _card
+
+
+def _mask(text: str) -> bytes:
+    return text.encode("latin-1", "replace").translate(_MASK)
+
+
+def _has_form(mask: bytes, forms: tuple[bytes, ...]) -> bool:
+    return any(form in mask for form in forms)
 
 
 def _secret(
@@ -110,19 +138,22 @@ def _secret(
 def _email(text: str) -> Iterator[tuple[int, int, str]]:
     if "@" in text:
         for found in _EMAIL.finditer(text):
-            if not _RESERVED.search(found[0].lower()):
+            is_login = text.startswith(":", found.start() - 1)  # user:password@host
+            if not is_login and not _RESERVED.search(found[0].lower()):
                 yield found.start(), found.end(), "an address of e-mail"
                 return
 
 
 def _phone(text: str) -> Iterator[tuple[int, int, str]]:
-    found = _PHONE.search(text)
+    found = _PHONE.search(text) if _has_form(_mask(text), _PHONE_FORMS) else None
     if found is not None:
         yield found.start(), found.end(), "a telephone number"
 
 
 def _card(text: str) -> Iterator[tuple[int, int, str]]:
-    for found in _CARD.finditer(text):
+    if not _has_form(_mask(text), _CARD_FORMS):
+        return
+    for found in itertools.islice(_CARD.finditer(text), _MOST_CARDS):
         if _luhn(found[0]):
             yield found.start(), found.end(), "a card number"
             return

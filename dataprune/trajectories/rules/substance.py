@@ -66,8 +66,8 @@ def _check(parsed: Parsed, rules: RulesRecipe) -> Iterator[Reason]:  # noqa: ARG
 
 def _marked_answer(parsed: Parsed) -> tuple[str, Reason] | None:
     """An answer that is marked as one, or kept apart, with a place to show; None for talk."""
-    if parsed.answer is not None and parsed.answer[1] is not None:
-        turn, piece = parsed.answer
+    turn, piece = parsed.answer or (None, None)
+    if turn is not None and piece is not None:
         text = turn.text(piece)
         place = Reason("", turn.step, piece.start, piece.end)
     elif parsed.trajectory.answer is not None:
@@ -138,7 +138,9 @@ def _prompt_leak(parsed: Parsed) -> Iterator[Reason]:
     reference, prompt = (parsed.trajectory.reference or "").strip(), parsed.trajectory.prompt
     if len(reference) < _LEAST_LEAK or len(reference) > len(prompt):
         return
-    place = prompt.lower().find(reference.lower())
+    place = prompt.find(reference)
+    if place < 0 and len(prompt.lower()) == len(prompt):  # a few letters are two in lower case
+        place = prompt.lower().find(reference.lower())
     if place < 0:
         return
     line = prompt.rfind("\n", 0, place) + 1

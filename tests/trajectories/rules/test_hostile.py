@@ -13,8 +13,8 @@ from dataprune.trajectories.rules.repairs import RULE as REPAIRS
 from dataprune.trajectories.rules.repairs import repair
 from tests.trajectories.rules.reading import TAGGED, calls, read, reply, talk
 
-MB = 2_000_000  # characters of most texts: enough for what is not linear to take minutes
-LIMIT_S = 10.0
+MB = 400_000  # characters of most texts: enough for what is not linear to take minutes
+LIMIT_S = 8.0
 HAN = "\u6df7\u6dc6"
 
 BAIT = {
@@ -41,7 +41,9 @@ BAIT = {
     "quotes": "\"'`(" * (MB // 4),
     "foreign words": f"abc {HAN} " * (MB // 7),
     "foreign words set off": f'ab "{HAN}" ' * (MB // 9),
-    "other foreign words": " ".join(chr(0x4E00 + i % 20000) + chr(0x4E00 + i // 97 % 20000) for i in range(MB // 3)),
+    "other foreign words": " ".join(
+        chr(0x4E00 + i % 20_000) + chr(0x4E00 + i // 97 % 20_000) for i in range(MB // 3)
+    ),
     "mojibake": "\u00c3\u00a9" * (MB // 2),
     "surrogates": "\ud800" * MB,
     "numbers": "<answer>1</answer>" + "1e9," * (MB // 4),
@@ -52,9 +54,11 @@ BAIT = {
 
 
 def judge(text: str, dialect: Dialect) -> float:
-    """Seconds that reading, repairing and all rules take, as an assistant's text and as another's."""
+    """Seconds of reading, repairing and all rules, on an assistant's text and on others'."""
     rules = RulesRecipe(repair=tuple(REPAIRS.codes))
-    run = talk("u: q " + text[:1000], "a: " + text, "u: " + text, "a: " + text[: MB // 4], prompt=text)
+    run = talk(
+        "u: q " + text[:1000], "a: " + text, "u: " + text, "a: " + text[: MB // 4], prompt=text
+    )
     begun = time.perf_counter()
     fixed, _ = repair(run, dialect, rules)
     for found in run_rules(read(fixed, dialect), rules):
@@ -64,8 +68,8 @@ def judge(text: str, dialect: Dialect) -> float:
 
 @pytest.mark.parametrize("name", BAIT)
 def test_bait_takes_seconds(name: str) -> None:
-    for dialect in (TAGGED, DIALECTS.get("mint"), DIALECTS.get("webdancer")):
-        assert judge(BAIT[name], dialect) < LIMIT_S, dialect.name
+    assert judge(BAIT[name], TAGGED) < LIMIT_S
+    assert judge(BAIT[name].replace("code>", "execute>"), DIALECTS.get("mint")) < LIMIT_S
 
 
 def test_arguments_that_are_deep_and_many_calls() -> None:

@@ -17,7 +17,9 @@ def garbled(text: str, prompt: str = "who", seen: str = "") -> list[tuple[str, s
     return [(f.code, pointed(run, f)) for f in findings(run) if f.code in RULE.codes]
 
 
-@pytest.mark.parametrize("word", [WORD, RUSSIAN, "\ud55c\uad6d\uc5b4", "\u0645\u0631\u062d\u0628\u0627"])
+@pytest.mark.parametrize(
+    "word", [WORD, RUSSIAN, "\ud55c\uad6d\uc5b4", "\u0645\u0631\u062d\u0628\u0627"]
+)
 @pytest.mark.parametrize("form", ["{} {}", "<think>{}{}</think>", "<answer>{}, {}</answer>"])
 def test_a_foreign_word_amid_prose(word: str, form: str) -> None:
     assert garbled(form.format(ENGLISH, word)) == [("L_MIXED_SCRIPT", word)]
@@ -47,7 +49,9 @@ def test_words_of_the_prompt_and_of_observations_are_free() -> None:
 
 
 def test_a_single_letter_greek_and_symbols_are_free() -> None:
-    assert garbled(f"{ENGLISH} {WORD[0]} \u03b1\u03b2\u03b3 \u2211 \u00b5m \U0001d400\U0001d401") == []
+    assert (
+        garbled(f"{ENGLISH} {WORD[0]} \u03b1\u03b2\u03b3 \u2211 \u00b5m \U0001d400\U0001d401") == []
+    )
 
 
 def test_an_agent_may_write_its_own_language_with_latin_names_in_it() -> None:
@@ -66,8 +70,9 @@ def test_one_reason_for_a_turn() -> None:
     assert len(garbled(f"{ENGLISH} {WORD} x {RUSSIAN} y {WORD}")) == 1
 
 
-@pytest.mark.parametrize("bad", ["\ufffd", "\ud800", "\udfff"])
-def test_characters_that_cannot_be_read(bad: str) -> None:
+@pytest.mark.parametrize("code", [0xFFFD, 0xD800, 0xDFFF])
+def test_characters_that_cannot_be_read(code: int) -> None:
+    bad = chr(code)
     assert garbled(f"caf{bad} au lait") == [("L_REPLACEMENT_CHAR", bad)]
     assert garbled(f"<code>x = '{bad}'</code>") == []
 
@@ -85,7 +90,9 @@ def test_two_characters_decoded_wrongly() -> None:
     text = "\u00e9t\u00e9 \u2013 caf\u00e9".encode().decode("cp1252")
     assert [code for code, _ in garbled(text)] == ["L_MOJIBAKE"]
     assert garbled("caf\u00e9".encode().decode("cp1252")) == []
-    assert garbled("\u00c9t\u00e9 \u00e0 la Fa\u00e7on d'\u00c2me, NA\u00c7\u00c3O \u00c2\u00c3") == []
+    assert (
+        garbled("\u00c9t\u00e9 \u00e0 la Fa\u00e7on d'\u00c2me, NA\u00c7\u00c3O \u00c2\u00c3") == []
+    )
 
 
 def test_ten_words_eight_times() -> None:

@@ -33,7 +33,10 @@ def test_an_answer_above_its_limit_rejects_and_is_pointed_at() -> None:
 
 def test_totals_and_observations_are_noted() -> None:
     run = talk(
-        "u: q", "a: <code>1</code>", f"u: <interpreter>{'y' * 41}</interpreter>", "a: <answer>1</answer>"
+        "u: q",
+        "a: <code>1</code>",
+        f"u: <interpreter>{'y' * 41}</interpreter>",
+        "a: <answer>1</answer>",
     )
     found = findings(run, length=LengthRules(observation=10, total=20))
     noted = {f.code: (f.severity, pointed(run, f)) for f in found if f.code[0] == "N"}

@@ -1,4 +1,4 @@
-"""The default rules on real runs: the counts of EXPECTED.json, and what is right is not rejected."""
+"""The default rules on real runs: the counts of EXPECTED.json, and nothing right is rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from tests.trajectories.rules.reading import MODELS, glaive, mint, read, tau, we
 
 pytestmark = pytest.mark.real_data
 DEFAULT = RulesRecipe()
-STAGE_5 = {"substance"}
 
 
 def expected(data: Path, name: str) -> dict[str, Any]:
@@ -138,10 +137,7 @@ def test_without_the_exemption_of_quotes_one_row_of_webdancer_more_is_mixed(
 
 def test_glaive_is_in_one_script_and_its_calls_are_whole(real_data: Path) -> None:
     rejects = Counter(
-        f.code
-        for run in glaive(real_data)
-        for f in judged(run, "tools")
-        if f.severity == "reject"
+        f.code for run in glaive(real_data) for f in judged(run, "tools") if f.severity == "reject"
     )
     assert rejects == {"N_ANSWER_LONG": 1}
 

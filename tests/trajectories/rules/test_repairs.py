@@ -36,7 +36,9 @@ def test_nothing_is_repaired_unless_named() -> None:
 
 
 def test_what_follows_an_observed_action_is_cut() -> None:
-    run = talk("u: q", "a: <code>1</code>\n<interpreter>9</interpreter>", SEEN, "a: <answer>1</answer>.")
+    run = talk(
+        "u: q", "a: <code>1</code>\n<interpreter>9</interpreter>", SEEN, "a: <answer>1</answer>."
+    )
     assert "F_FABRICATED_OBS" in codes(run)
     texts, made = repaired(run, TRIM)
     assert texts == ["u: q", "a: <code>1</code>", SEEN, "a: <answer>1</answer>"]

@@ -36,11 +36,14 @@ def test_all_rules_run_and_findings_are_in_order() -> None:
 
 def test_a_recipe_says_what_rejects_what_is_noted_and_what_is_not_looked_for() -> None:
     found = findings(
-        BAD, reject=("F_TEXT_OUTSIDE_TAGS",), flag=("X_SECRET",), off=("L_MIXED_SCRIPT",)
+        BAD,
+        reject=("F_TEXT_OUTSIDE_TAGS",),
+        flag=("X_PLACEHOLDER_ANSWER",),
+        off=("L_MIXED_SCRIPT",),
     )
     severities = {f.code: f.severity for f in found}
     assert severities["F_TEXT_OUTSIDE_TAGS"] == "reject"
-    assert severities["X_SECRET"] == "flag"
+    assert severities["X_PLACEHOLDER_ANSWER"] == "flag"
     assert severities["F_VOID_TURN"] == "reject"
     assert "L_MIXED_SCRIPT" not in severities
 

@@ -10,7 +10,8 @@ from tests.trajectories.rules.reading import calls, findings, pointed, reply, ta
 # Put together here, so that no scanner takes this file for a leak.
 RANDOM = "aZ3kQ9xT7bL2mW8rV5nC1yF6dH4gJ0pSeUwXo"
 SECRETS = [
-    "sk-" + RANDOM, "sk-proj-" + RANDOM, "gh" + "p_" + RANDOM[:36], "AK" + "IA" + "QX7ZP2M4N6B8V3C1",
+    "sk-" + RANDOM, "sk-proj-" + RANDOM, "gh" + "p_" + RANDOM[:36],
+    "AK" + "IA" + "QX7ZP2M4N6B8V3C1",
     "xo" + "xb-2094857362-" + RANDOM[:20], "AI" + "za" + RANDOM[:35], "h" + "f_" + RANDOM[:34],
     "ey" + "JhbGciOiJIUzI1NiJ9.ey" + "JzdWIiOiIxMjM0NSJ9." + RANDOM,
     "-----BEGIN RSA PRIVATE" + " KEY-----", "postgres://admin:" + "hunter2x9@db.internal.net/x",
@@ -28,7 +29,7 @@ def found(text: str) -> dict[str, str]:
 def test_secrets_reject_wherever_they_stand(secret: str) -> None:
     hit = found(f"key = '{secret}' # here")["X_SECRET"]
     assert hit in secret
-    assert len(hit) >= len(secret) - 16
+    assert len(hit) >= len(secret) // 2
     run = talk("u: q", calls(("look", f'{{"k": "{secret}"}}', "1")), reply("x", "1"), "a: ok")
     (reason,) = (f for f in findings(run, "tools") if f.code == "X_SECRET")
     assert reason.severity == "reject"
@@ -39,7 +40,8 @@ def test_secrets_reject_wherever_they_stand(secret: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["sk-xxxxxxxxxxxxxxxxxxxxxxxx", "task-management-and-other-things-here", "sk-short",
-     "http://example.com:8080/a@b", "https://user:password@host.com", "ghp_example", "AKIAIOSFODNN7EXAMPLE",
+     "http://example.com:8080/a@b", "https://user:password@host.com", "ghp_example",
+     "AKIAIOSFODNN7EXAMPLE",
      "postgres://user:${PASSWORD}@host.com/x", "-----BEGIN PUBLIC KEY-----", "xoxo, mother"],
 )  # fmt: skip
 def test_stand_ins_are_no_secrets(text: str) -> None:

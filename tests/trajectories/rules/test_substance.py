@@ -26,7 +26,14 @@ def answered(text: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "text",
-    ["[insert value]", "The mean is [Your Answer Here].", "<your answer>", "x.xx", "It is X.XX%", "TODO"],
+    [
+        "[insert value]",
+        "The mean is [Your Answer Here].",
+        "<your answer>",
+        "x.xx",
+        "It is X.XX%",
+        "TODO",
+    ],
 )
 def test_blanks_that_were_left_in(text: str) -> None:
     assert answered(text) == {"X_PLACEHOLDER_ANSWER"}
@@ -57,7 +64,7 @@ def test_giving_up(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["none", "Unknown Pleasures" if False else "The unknown is 12", "It is not known to be 12",
+    ["none", "The unknown is 12", "It is not known to be 12",
      "I know 12", "cannot be determined"],
 )  # fmt: skip
 def test_answers_that_only_sound_like_it(text: str) -> None:
@@ -86,9 +93,7 @@ def test_the_same_tests_with_another_outcome_are_work() -> None:
 
 
 def test_counters_in_observations_make_no_other_outcome() -> None:
-    said = [
-        text for left in "321" for text in (DO, f"u: <interpreter>{left} left</interpreter>")
-    ]
+    said = [text for left in "321" for text in (DO, f"u: <interpreter>{left} left</interpreter>")]
     assert "X_REPEAT_ACTION" in substance(*said, "a: <answer>ok</answer>")
 
 

@@ -35,7 +35,9 @@ def ended(*said: str, dialect: str | None = None, max_turns: int = 10, **fields:
     ],
 )
 def test_words_of_the_environment(word: str | None, code: str | None) -> None:
-    found = ended("u: q", "a: <answer>1</answer>", **({} if word is None else {"termination": word}))
+    found = ended(
+        "u: q", "a: <answer>1</answer>", **({} if word is None else {"termination": word})
+    )
     assert found == ([code] if code else [])
 
 
