@@ -25,8 +25,8 @@ def runs(queries: str, **columns: Any) -> Runs:
     return Runs(
         query_ids=list(queries),
         traj_ids=columns.get("traj_ids", [f"run-{i}" for i in range(n)]),
-        is_candidate=np.array(columns.get("is_candidate", [True] * n)),
-        lengths=np.array(columns.get("lengths", [10] * n)),
+        is_candidate=np.array(columns.get("is_candidate", [True] * n), dtype=np.bool_),
+        lengths=np.array(columns.get("lengths", [10] * n), dtype=np.int64),
         rewards=np.array(columns.get("rewards", [NAN] * n), dtype=np.float64),
         judge_scores=np.array(columns.get("judge_scores", [NAN] * n), dtype=np.float64),
         bands=columns.get("bands", [None] * n),

@@ -125,7 +125,7 @@ def test_headers_are_markdown_or_separated_lines_with_a_table_below() -> None:
     head = header_of(["fare", "NAME", "age"])
     assert head is not None
     text = f"See:\n{TABLE}\nend"
-    assert headers_in(text) == {head: (5, 24)}
+    assert headers_in(text) == {head: (5, 26)}
     text = "Data:\nname,age,fare\nA,3,4\nB,4,5"
     assert headers_in(text) == {head: (6, 19)}
     assert headers_in("name\tage\tfare\r\nA\t3\t4") == {head: (0, 13)}

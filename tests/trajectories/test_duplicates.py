@@ -105,7 +105,7 @@ def test_arguments_are_compared_as_json() -> None:
         call(4, "[" * 100_000),
         recipe=DuplicatesRecipe(near_trajectory=None),
     )
-    assert result.codes == (None, "D_EXACT", None, None, None)
+    assert result.codes == ("D_EXACT", None, None, None, None)  # the other is spelled shorter
 
 
 def test_no_answer_is_not_the_answer_none() -> None:
@@ -117,12 +117,37 @@ def test_no_answer_is_not_the_answer_none() -> None:
     assert result.codes == (None, None)
 
 
+def test_other_thoughts_to_one_answer_are_no_copies() -> None:
+    result = found(
+        run(0, "Two and two. <solution>4</solution>"),
+        run(1, "Five less one. <solution>4</solution>"),
+        run(2, "Two and two. <solution>4</solution>"),
+        run(3, "Nothing to see."),
+        run(4, "Nothing to do."),
+    )
+    assert result.codes == (None, None, "D_EXACT", None, None)
+
+
+def test_one_farewell_after_other_talks_is_no_copy() -> None:
+    def talk(number: int, said: str) -> Any:
+        messages = (
+            Message("user", "hi"),
+            Message("assistant", said),
+            Message("user", "thanks"),
+            Message("assistant", "Bye!"),
+        )
+        return parse(Trajectory(f"t{number}", "q", messages), TOOLS)
+
+    result = found(talk(0, "It is red."), talk(1, "It is not here."), talk(2, "It is red."))
+    assert result.codes == (None, None, "D_EXACT")
+
+
 def test_nearly_the_same_words_are_a_copy_within_a_query() -> None:
     words = text(400)
     near = [*words[:200], "changed", *words[201:]]
     far = [*words[:200], *text(200, seed=1)]
     result = found(
-        run(0, act("f()", "1", " ".join([*words, "x"]))),
+        run(0, act("f()", "1", " ".join([*words, "lengthened"]))),
         run(1, act("g()", "1", " ".join(near))),
         run(2, act("h()", "1", " ".join(far))),
         run(3, act("i()", "1", " ".join(near)), query="other"),
@@ -142,8 +167,8 @@ def test_a_copy_of_a_near_copy_names_the_run_that_stays() -> None:
 
 
 def test_runs_that_say_nothing_are_not_near() -> None:
-    result = found(run(0, ""), run(1, "."), recipe=DuplicatesRecipe())
-    assert result.codes == (None, "D_EXACT")
+    result = found(run(0, ""), run(1, "."), run(2, "."))
+    assert result.codes == (None, None, "D_EXACT")
 
 
 def test_near_prompts_are_one_query_named_by_its_first_run() -> None:
