@@ -84,6 +84,8 @@ def fingerprints(parsed: Parsed) -> Fingerprints:
         written.append(turn.message.content)
         written += [f"{call.name} {call.arguments}" for call in turn.calls]
     answer = parsed.answer_text
+    if not trajectory.messages:  # could not be read: like no other
+        actions.append(f"unread {trajectory.traj_id}")
     counts = parsed.dialect.talks or not actions
     said = [turn.message.content for turn in parsed.turns] if counts else []
     shingles = words_of("\n".join(written)).shingles(_WIDTH)

@@ -210,6 +210,11 @@ def test_a_greeting_is_no_query() -> None:
     assert result.query_ids == ("a", "b")
 
 
+def test_rows_that_could_not_be_read_are_no_copies() -> None:
+    unread = [parse(Trajectory(f"t{i}", "q", (), problem="no JSON"), MINT) for i in range(2)]
+    assert found(*unread).codes == (None, None)
+
+
 def test_nothing_at_all_is_no_error() -> None:
     result = found()
     assert result.query_ids == ()
@@ -217,8 +222,8 @@ def test_nothing_at_all_is_no_error() -> None:
 
 
 def test_hostile_texts_are_read_in_bounded_time() -> None:
-    huge = "\ud800 " + "a b " * 5_000_000
-    result = found(run(0, huge, prompt=huge), run(1, huge + "x", prompt="x" * 5_000_000))
+    huge = "\ud800 " + "a b " * 2_000_000
+    result = found(run(0, huge, prompt=huge), run(1, huge + "x", prompt="x" * 2_000_000))
     assert result.codes[0] is None
 
 
@@ -254,11 +259,11 @@ def test_signatures_are_compared_within_their_group_only() -> None:
 def test_a_query_of_many_near_runs_is_one_group() -> None:
     base = text(300)
     signatures = []
-    for number in range(2000):
+    for number in range(500):
         words = list(base)
         words[number % 300] = f"x{number}"
         signatures.append(signature_of(words_of(" ".join(words)).shingles(5)))
-    within = np.zeros(2000, dtype=np.int64)
+    within = np.zeros(500, dtype=np.int64)
     groups = near_signatures(np.stack(signatures), within, 0.9)
     assert (groups == 0).mean() > 0.95
 
