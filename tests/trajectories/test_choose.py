@@ -230,6 +230,36 @@ def test_permuting_rows_permutes_the_result(
         assert first.codes[i] is None or first.codes[i] in CODES
 
 
+@settings(deadline=None)
+@given(rows, recipes)
+def test_choosing_from_what_was_chosen_changes_nothing(
+    made: list[tuple[Any, ...]], recipe: SelectRecipe
+) -> None:
+    def run_on(which: list[int]) -> Chosen:
+        some = [made[i] for i in which]
+        return choose(
+            runs(
+                "".join(row[0] for row in some),
+                traj_ids=[f"run-{i}" for i in which],
+                is_candidate=[row[1] for row in some],
+                lengths=[row[2] for row in some],
+                rewards=[row[3] for row in some],
+                judge_scores=[row[3] for row in some],
+                bands=[row[4] for row in some],
+                categories=[row[5] for row in some],
+            ),
+            recipe,
+            0,
+        )
+
+    try:
+        first = kept(run_on(list(range(len(made)))))
+    except UsageError:
+        return
+    if any(made[i][5] is not None for i in first) or (first and recipe.max_share is None):
+        assert run_on(first).keep.all()
+
+
 def test_pairs_are_best_over_worst_by_the_margin() -> None:
     queries = ["a", "a", "a", "b", "b", "c", "c"]
     ids = ["a0", "a1", "a2", "b0", "b1", "c0", "c1"]
