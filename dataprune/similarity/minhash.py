@@ -9,6 +9,7 @@ the signatures decide what is looked at and never what is near.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -71,7 +72,8 @@ def near_sets(shingles: Shingles, threshold: float) -> Rows:
         return _join_near(groups, i, j, sets, sizes, threshold)
 
     nowhere = np.zeros(len(rows), dtype=np.uint64)
-    groups = _grouped(_signatures(shingles, rows), nowhere, threshold, join_near)
+    width = _band_width(threshold)
+    groups = _grouped(_signatures(shingles, rows), nowhere, width, join_near)
     return join(copies, rows, rows[groups])
 
 
@@ -79,7 +81,8 @@ def near_signatures(signatures: Signatures, within: Rows, threshold: float) -> R
     """Group rows by the share of MinHash values that agree, which estimates the Jaccard index J.
 
     For where the sets themselves would take too much memory. The estimate's standard error is
-    sqrt(J (1 - J) / 128): 0.027 at J = 0.9.
+    sqrt(J (1 - J) / 128): 0.027 at J = 0.9. Among very many rows of one value of `within` that are
+    somewhat alike and not near, work grows with the square of their number.
 
     signatures: (n, 128), as `signature_of` makes them, of sets that are not empty.
     within: int64 (n,); only rows of equal value are compared.
@@ -97,7 +100,10 @@ def near_signatures(signatures: Signatures, within: Rows, threshold: float) -> R
             groups = join(groups, a[near], b[near])
         return groups
 
-    return _grouped(signatures, salt, threshold, join_near)
+    # With d values that may differ, one of d + 1 bands agrees wholly: nothing near is missed.
+    may_differ = _NUM_PERM - math.ceil(threshold * _NUM_PERM)
+    width = max(_band_width(threshold), _NUM_PERM // (may_differ + 1))
+    return _grouped(signatures, salt, width, join_near)
 
 
 def signature_of(shingles: UInt64) -> Signatures:
@@ -119,13 +125,13 @@ def _empty_sketch() -> Any:
 def _grouped(
     signatures: Signatures,
     salt: UInt64,
-    threshold: float,
+    width: int,
     join_near: Callable[[Rows, Rows, Rows], Rows],
 ) -> Rows:
     """Join rows that share a band and a salt and that `join_near` finds near."""
     groups = singletons(len(signatures))
     for candidates in (_with_first, _with_all):
-        for keys in _band_keys(signatures, salt, _band_width(threshold)):
+        for keys in _band_keys(signatures, salt, width):
             for i, j in candidates(keys, groups):
                 groups = join_near(groups, i, j)
     return groups

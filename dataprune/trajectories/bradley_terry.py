@@ -68,7 +68,8 @@ def select(
     draw: "iid" draws with replacement, as the theorems do, so that k may exceed the number of
         runs; a run drawn c times counts c-fold and is kept once. "distinct" draws without, all
         runs where a query has no more than k.
-    m: fewer are kept where fewer different runs were drawn.
+    m: fewer are kept where fewer different runs were drawn; a query with no more than m runs
+        keeps all, with weight 1, so that to select again changes nothing.
     """
     names, groups = group_numbers(query_ids)
     keys = text_keys(traj_ids)
@@ -88,7 +89,8 @@ def select(
     weight = np.full(len(groups), np.nan)
     share = (num_drawn / np.maximum(num_runs, 1))[groups[drawn]] / times[drawn]
     weight[drawn] = share * _inclusions(logits, groups[drawn], keys[drawn], m)
-    return Selection(keep, weight)
+    has_few = num_runs[groups] <= m
+    return Selection(keep | has_few, np.where(has_few, 1.0, weight))
 
 
 def _with_replacement(query_keys: UInt64, groups: Rows, keys: UInt64, k: int, seed: int) -> Rows:

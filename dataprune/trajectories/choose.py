@@ -219,7 +219,8 @@ def share_cap(counts: Sequence[int], uncounted: int, max_share: float) -> int:
 def balanced(counts: Mapping[str, int], power: float) -> dict[str, int]:
     """Quotas in proportion to n^power, as large as the runs at hand allow, at least 1 each.
 
-    power: 1 keeps all, 0 as many of each category as the smallest has (temperature sampling).
+    power: 1 keeps all, 0 as many of each category as the smallest has (temperature sampling). What
+    is balanced is not to be balanced again: with a power in between it would shrink further.
     """
     scale = min(count ** (1 - power) for count in counts.values())
     return {

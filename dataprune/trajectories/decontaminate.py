@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
+from dataprune.core.fingerprint import UInt64
 from dataprune.similarity.words import words_of
 from dataprune.trajectories.dialects import Parsed
 from dataprune.trajectories.evaluation import Evaluation
@@ -74,7 +76,7 @@ def _shared_words(step: int, start: int, text: str, evaluation: Evaluation) -> I
     for width, hashes in looked_for.items():
         if width < _SHORTEST_PART and width != len(words):
             continue
-        hits = np.flatnonzero(np.isin(words.sequences(width), hashes))
+        hits = np.flatnonzero(_is_among(words.sequences(width), hashes))
         if not len(hits):
             continue
         is_whole = width < evaluation.words
@@ -90,3 +92,12 @@ def _shared_words(step: int, start: int, text: str, evaluation: Evaluation) -> I
                 score=last - first + 1,
                 threshold=width,
             )
+
+
+def _is_among(values: UInt64, known: UInt64) -> npt.NDArray[np.bool_]:
+    """Whether each value is one of the known, which ascend; no work that grows with them."""
+    if not len(known):
+        return np.zeros(len(values), dtype=np.bool_)
+    place = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    found: npt.NDArray[np.bool_] = known[place] == values
+    return found

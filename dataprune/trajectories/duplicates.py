@@ -6,7 +6,9 @@ different prompt; `find_duplicates` then needs no text.
 - D_NEAR_QUERY: prompts whose sets of word 5-grams have a Jaccard index of at least `near_query` are
   one query. Exact, on the sets themselves. Not for dialects whose agents talk: there the first
   message is a greeting and does not say what the task is.
-- D_EXACT: runs of one query with the same actions and the same answer.
+- D_EXACT: runs of one query with the same actions and the same answer. What was said counts too
+  where there are no actions, and for agents that talk: other thoughts to one answer, or one
+  farewell after other talks, are no copies.
 - D_NEAR_TRAJ: runs of one query whose agents wrote nearly the same; by MinHash signatures, whose
   estimate of an index J has a standard error of sqrt(J (1 - J) / 128), 0.027 at J = 0.9.
 
@@ -51,7 +53,7 @@ Mask = npt.NDArray[np.bool_]
 class Fingerprints:
     """One trajectory, hashed.
 
-    outcome: of actions and answer. actions: of actions alone. length: characters the agent wrote.
+    outcome: what D_EXACT compares. actions: of actions alone. length: characters the agent wrote.
     prompt_key: of the prompt's letters. prompt: its word 5-grams, ascending; empty where there is
     no prompt that tells queries apart. signature: uint32 (128,), of what the agent wrote; None
     where that is no word.
@@ -82,12 +84,16 @@ def fingerprints(parsed: Parsed) -> Fingerprints:
         written.append(turn.message.content)
         written += [f"{call.name} {call.arguments}" for call in turn.calls]
     answer = parsed.answer_text
+    if not trajectory.messages:  # could not be read: like no other
+        actions.append(f"unread {trajectory.traj_id}")
+    counts = parsed.dialect.talks or not actions
+    said = [turn.message.content for turn in parsed.turns] if counts else []
     shingles = words_of("\n".join(written)).shingles(_WIDTH)
     prompt = "" if parsed.dialect.talks else trajectory.prompt[:_LONGEST_PROMPT]
     return Fingerprints(
         traj_id=trajectory.traj_id,
         query_id=trajectory.query_id,
-        outcome=text_key(*actions, "none" if answer is None else f"answer {answer}"),
+        outcome=text_key(*actions, "none" if answer is None else f"answer {answer}", *said),
         actions=text_key(*actions),
         length=sum(map(len, written)),
         prompt_key=text_key(prompt),

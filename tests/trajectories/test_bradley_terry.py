@@ -26,17 +26,18 @@ NUM = 100_000
 Values = npt.NDArray[np.float64]
 
 
-def kept_in_many(rewards: list[float], **settings: object) -> npt.NDArray[np.bool_]:
-    """Whether each run of a query is kept, (100,000, n): as many queries with the same rewards."""
+def kept_in_many(rewards: list[float], num: int = NUM, **how: object) -> npt.NDArray[np.bool_]:
+    """Whether each run of a query is kept, (num, n): as many queries with the same rewards."""
     n = len(rewards)
-    queries = [str(q) for q in range(NUM) for _ in range(n)]
-    runs = [f"{q}/{i}" for q in range(NUM) for i in range(n)]
-    found = select(queries, runs, np.tile(rewards, NUM), seed=3, **settings)  # type: ignore[arg-type]
-    return found.keep.reshape(NUM, n)
+    queries = [str(q) for q in range(num) for _ in range(n)]
+    runs = [f"{q}/{i}" for q in range(num) for i in range(n)]
+    found = select(queries, runs, np.tile(rewards, num), seed=3, **how)  # type: ignore[arg-type]
+    return found.keep.reshape(num, n)
 
 
-def within_3_sigma(counts: Values, chance: Values) -> bool:
-    return bool((np.abs(counts - NUM * chance) <= 3 * np.sqrt(NUM * chance * (1 - chance))).all())
+def within_3_sigma(kept: npt.NDArray[np.bool_], chance: Values) -> bool:
+    error = np.sqrt(chance * (1 - chance) / len(kept))
+    return bool((np.abs(kept.mean(axis=0) - chance) <= 3 * error).all())
 
 
 def softmax(logits: Values) -> Values:
@@ -53,17 +54,17 @@ def test_frequencies_are_softmax() -> None:
     rewards = [0.0, 0.2, 0.5, 1.0]
     kept = kept_in_many(rewards, k=4, beta=0.5, m=1, draw="distinct")
     assert (kept.sum(axis=1) == 1).all()
-    assert within_3_sigma(kept.sum(axis=0), softmax(np.array(rewards) / 0.5))
+    assert within_3_sigma(kept, softmax(np.array(rewards) / 0.5))
 
 
 @pytest.mark.parametrize("draw", ["iid", "distinct"])
 def test_frequencies_with_the_draw_are_the_exact_probabilities(draw: Draw) -> None:
     rewards = [0.0, 0.3, 0.3, 1.0, 0.6]
-    kept = kept_in_many(rewards, k=3, beta=0.3, m=1, draw=draw)
+    kept = kept_in_many(rewards, 20_000, k=3, beta=0.3, m=1, draw=draw)
     chance = selection_probabilities(np.array(rewards), k=3, beta=0.3, draw=draw)
     assert chance is not None
     assert chance.sum() == pytest.approx(1)
-    assert within_3_sigma(kept.sum(axis=0), chance)
+    assert within_3_sigma(kept, chance)
 
 
 def slow_probabilities(rewards: list[float], k: int, beta: float, draw: Draw) -> list[float]:
@@ -143,7 +144,7 @@ def test_the_weight_of_a_whole_pool_is_the_probability_to_be_kept() -> None:
 
 @pytest.mark.parametrize(("draw", "m"), [("iid", 1), ("iid", 2), ("distinct", 1), ("distinct", 2)])
 def test_weighted_by_one_over_weight_the_kept_stand_for_all(draw: Draw, m: int) -> None:
-    rewards, n = [0.0, 0.2, 0.5, 1.0, 1.0, 0.4], 20_000
+    rewards, n = [0.0, 0.2, 0.5, 1.0, 1.0, 0.4], 5_000
     queries = [str(q) for q in range(n) for _ in rewards]
     runs = [f"{q}/{i}" for q in range(n) for i in range(len(rewards))]
     value = np.tile(rewards, n)
@@ -151,7 +152,7 @@ def test_weighted_by_one_over_weight_the_kept_stand_for_all(draw: Draw, m: int) 
     totals = np.where(found.keep, value / found.weight, 0).reshape(n, -1).sum(axis=1)
     error = totals.std() / math.sqrt(n)
     assert totals.mean() == pytest.approx(sum(rewards), abs=4 * error)
-    assert error < 0.05
+    assert error < 0.1
 
 
 @pytest.mark.parametrize("beta", [1e-3, 1e-12, 1e-300])
@@ -163,6 +164,25 @@ def test_a_small_beta_keeps_the_best_drawn(beta: float) -> None:
     found = select(queries, runs, rewards, k=5, beta=beta, m=1, seed=0, draw="distinct")
     assert found.keep.tolist() == (rewards == 4).tolist()
     assert found.weight[found.keep].tolist() == pytest.approx([1] * 200)
+
+
+@pytest.mark.parametrize("draw", ["iid", "distinct"])
+def test_to_select_again_changes_nothing(draw: Draw) -> None:
+    queries = [str(q) for q in range(50) for _ in range(6)]
+    runs, rewards = [str(i) for i in range(300)], np.tile([0, 0.2, 0.4, 0.6, 0.8, 1], 50)
+    rows = np.flatnonzero(select(queries, runs, rewards, k=4, beta=1, m=3, seed=0, draw=draw).keep)
+    again = select(
+        [queries[i] for i in rows],
+        [runs[i] for i in rows],
+        rewards[rows],
+        k=4,
+        beta=1,
+        m=3,
+        seed=0,
+        draw=draw,
+    )
+    assert again.keep.all()
+    assert again.weight.tolist() == [1] * len(rows)
 
 
 @settings(max_examples=50, deadline=None)
@@ -236,9 +256,7 @@ def test_mixing_in_real_runs_bounds_the_divergence(
     for _ in range(8):
         p = (p_ref + mix * choice(p, rewards, k)) / (1 + mix)
         assert p @ np.log(p / p_ref) <= found.kl_bound + 1e-9
-        assert p @ rewards >= p_ref @ rewards - 1e-9 or p @ np.exp(rewards) >= p_ref @ np.exp(
-            rewards
-        )
+        assert p @ np.exp(rewards) >= p_ref @ np.exp(rewards) - 1e-9
 
 
 @settings(max_examples=60, deadline=None)
