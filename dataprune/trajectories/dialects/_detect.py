@@ -78,7 +78,7 @@ def _names() -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """Of one trajectory: turns that act or answer, by dialect; dialects whose own marks are there."""
+    """Of one trajectory: turns that act or answer, by dialect; dialects with marks of their own."""
 
     read: Counter[str]
     own: frozenset[str]

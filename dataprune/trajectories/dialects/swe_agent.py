@@ -19,6 +19,6 @@ DIALECT = Dialect(
     observation=(("OBSERVATION:\n", ""),),
     environment=("OBSERVATION:", "(Open file: ", "bash-$"),
     nags=("Your output was not formatted correctly", "Your output could not be parsed"),
-    prompt_after=("ISSUE:\n", "<pr_description>\n"),
+    prompt_after=("ISSUE:\n",),
     ends_anywhere=True,
 )

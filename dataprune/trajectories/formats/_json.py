@@ -18,9 +18,10 @@ from typing import Any
 from dataprune.core.errors import SourceError
 
 MOST_BYTES = 256 << 20  # of a row
+_PASSED = 1 << 16  # characters that are let go at once
+_WINDOW = 1 << 10  # characters that are looked at first for the end of a value
 _SPACE = re.compile(r"[ \t\r\n]*")
 _STRUCTURE = re.compile(r'["\[\]{},]')
-_IN_TEXT = re.compile(r'["\\]')
 _DECODER = json.JSONDecoder()
 
 
@@ -109,12 +110,14 @@ class Text:
 
     def value(self) -> Any:
         """The value that begins here, or the problem with it; goes behind it, at least one on."""
+        if self._at > _PASSED:  # errors count the lines before them
+            self._text, self._at = self._text[self._at :], 0
         start = self._at
         try:
             value, end = _DECODER.raw_decode(self._text, start)
         except (ValueError, RecursionError):
             return _checked(*self._counted())
-        if end == len(self._text) and not isinstance(value, dict | list | str):
+        if not isinstance(value, dict | list | str):
             return _checked(*self._counted())  # a number may go on
         self._at = end
         return _checked(self._text[start:end], value)
@@ -130,19 +133,22 @@ class Text:
     def _pieces(self) -> Iterator[tuple[str, int, int]]:
         """Pieces of the value that begins here, where each ends, and how many brackets are open."""
         count = _Count()
-        start, size = self._at, 0
+        size, window = 0, _WINDOW
         while True:
-            end = count.end(self._text, start)
-            piece, at = self._text[start:], len(self._text) if end is None else end
-            yield piece, at - start, count.depth
-            size += at - start
+            piece = self._text[self._at : self._at + window]
+            end = count.end(piece)
+            length = len(piece) if end is None else end
+            yield piece, length, count.depth
+            self._at += length
+            size += length
+            window *= 2  # so that short values cost little, and long ones are linear
             _check_size(size, self._label)
-            self._at = at
             if end is not None:
                 return
-            self._text, self._at, start = self._more(), 0, 0
-            if not self._text:
-                return
+            if self._at == len(self._text):
+                self._text, self._at = self._more(), 0
+                if not self._text:
+                    return
 
     def _more(self) -> str:
         """The next piece of the file, "" at the end."""
@@ -160,28 +166,40 @@ class _Count:
     def __init__(self) -> None:
         self.depth, self.in_text, self.is_escaped, self.is_first = 0, False, False, True
 
-    def end(self, piece: str, start: int) -> int | None:
+    def end(self, piece: str) -> int | None:
         """Where the value ends in this piece: behind its last bracket, or before the next comma."""
-        at = start + self.is_escaped
-        self.is_escaped = False
-        while found := (_IN_TEXT if self.in_text else _STRUCTURE).search(piece, at):
+        plain = self._without_escapes(piece)
+        at = 0
+        while True:
+            if self.in_text:
+                at = plain.find('"', at) + 1
+                if not at:
+                    return None
+                self.in_text = False
+            found = _STRUCTURE.search(plain, at)
+            if found is None:
+                self.is_first = self.is_first and not piece
+                return None
             mark, at = found[0], found.end()
-            if mark == "\\":
-                self.is_escaped = at == len(piece)
-                at += 1
-            elif mark == '"':
-                self.in_text = not self.in_text
+            if mark == '"':
+                self.in_text = True
             elif mark in "[{":
                 self.depth += 1
             elif not self.depth:  # what stands behind it; or a bracket too many, passed over
-                return max(at - 1, start + self.is_first)
+                return max(at - 1, int(self.is_first))
             elif mark in "]}":
                 self.depth -= 1
                 if not self.depth:
                     return at
             self.is_first = False
-        self.is_first = self.is_first and start == len(piece)
-        return None
+
+    def _without_escapes(self, piece: str) -> str:
+        """The piece with dots for escaped quotes and backslashes, every place as it was."""
+        if self.is_escaped:  # by the last character of the piece before
+            piece = "." + piece[1:]
+        plain = piece.replace("\\\\", "..").replace('\\"', "..")
+        self.is_escaped = plain.endswith("\\")
+        return plain
 
 
 def _checked(raw: str, value: Any) -> Any:

@@ -98,7 +98,7 @@ class _Talk:
         self._calls: dict[Any, ToolCall] = {}  # by the id of the action
         self._last: ToolCall | None = None
         self._skipped: set[Any] = set()
-        self._response: str | None = None  # whose calls the last message has
+        self._responses: dict[str, int] = {}  # {id of a model's response: its message's place}
 
     def add(self, event: dict[str, Any], at: int) -> None:
         """Read the next event."""
@@ -106,14 +106,15 @@ class _Talk:
         event_id = event.get("id", at)
         if not isinstance(event_id, int | str):
             raise Unreadable(f"the id of event {at} is no number")
-        if action in _NO_TALK or observation in _NO_TALK:
-            self.left.append(event)
-        elif isinstance(action, str):
-            self._act(event, action, event_id)
-        elif isinstance(observation, str):
-            self._observe(event, observation)
-        else:
+        said = action if isinstance(action, str) else observation
+        if not isinstance(said, str):
             raise Unreadable(f"event {at} is neither action nor observation")
+        if said in _NO_TALK:
+            self.left.append(event)
+        elif said is action:
+            self._act(event, said, event_id)
+        else:
+            self._observe(event, said)
 
     def _act(self, event: dict[str, Any], action: str, event_id: int | str) -> None:
         args = event.get("args")
@@ -144,12 +145,13 @@ class _Talk:
         call = _called(event, response) or ToolCall(action, _arguments(args), f"event_{event_id}")
         self._last = self._calls[event_id] = call
         whose = as_text(response.get("id"))
-        if whose is not None and whose == self._response and self.messages:
-            last = self.messages[-1]
-            if last.role == "assistant":  # one response with several calls
-                self.messages[-1] = dataclasses.replace(last, tool_calls=(*last.tool_calls, call))
-                return
-        self._response = whose
+        if whose is not None and whose in self._responses:  # one response with several calls
+            place = self._responses[whose]
+            first = self.messages[place]
+            self.messages[place] = dataclasses.replace(first, tool_calls=(*first.tool_calls, call))
+            return
+        if whose is not None:
+            self._responses[whose] = len(self.messages)
         said_too = as_text(_message_of(response).get("content")) or as_text(args.get("thought"))
         self.messages.append(Message("assistant", said_too or "", tool_calls=(call,), train=True))
 

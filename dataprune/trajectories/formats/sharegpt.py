@@ -100,8 +100,9 @@ def _write(trajectory: Trajectory) -> dict[str, Any]:
     """
     row = own_fields(trajectory)
     messages = trajectory.messages
-    if messages and messages[0].role == "system" and messages[0].content:
-        row["system"] = messages[0].content
+    first = messages[0] if len(messages) > 1 else None
+    if first is not None and first.content and first == Message("system", first.content):
+        row["system"] = first.content
         messages = messages[1:]
     row["conversations"] = [_turn(message, at) for at, message in enumerate(messages)]
     if trajectory.tools is not None:
@@ -112,7 +113,7 @@ def _write(trajectory: Trajectory) -> dict[str, Any]:
 def _turn(message: Message, at: int) -> dict[str, Any]:
     if (lost := _lost(message)) is not None:
         raise UsageError(
-            f"ShareGPT cannot hold {lost} (turn {at} behind the system text)",
+            f"ShareGPT cannot hold {lost} (turn {at})",
             hint="write messages or atif, which can",
         )
     extra = json.loads(message.extra) if message.extra else {}
