@@ -302,13 +302,13 @@ def curate(
     """
     from dataprune.publishing.curated import build_curated
     from dataprune.trajectories.curate import curate_files
-    from dataprune.trajectories.settings import curation_recipe, input_paths
+    from dataprune.trajectories.settings import curation_recipe, find_input
 
     check_version(name, tag, control=False)
     target = None if ledger is None else check_table_path(ledger)
     settled = curation_recipe(recipe, changes or {})
-    paths = input_paths(settled.source.uri)
-    made = curate_files(settled, paths, Path(work), ledger=target, on_row=on_row)
+    source = find_input(settled.source.uri)
+    made = curate_files(settled, source, Path(work), ledger=target, on_row=on_row)
     return build_curated(LocalStore(Path(store)), name, tag, settled, made)
 
 

@@ -33,6 +33,7 @@ from dataprune.trajectories.evaluation import Evaluation
 from dataprune.trajectories.formats._read import Reading, read_trajectories
 from dataprune.trajectories.inspect import inspect
 from dataprune.trajectories.rules._run import check_codes
+from dataprune.trajectories.settings import Input, without_counting
 from dataprune.trajectories.table import INPUT, KEY
 from dataprune.trajectories.votes import open_judge
 
@@ -60,7 +61,7 @@ class Curation:
 
 def curate_files(
     recipe: Recipe,
-    paths: Sequence[Path],
+    source: Input,
     home: Path,
     *,
     ledger: Path | None = None,
@@ -77,7 +78,14 @@ def curate_files(
     """
     settings = recipe.curate or CurateRecipe()
     check_codes(settings.rules)
-    reading = read_trajectories(paths, settings.format, settings.group_by)
+    if source.curated is not None:
+        settings = without_counting(settings)
+        log.info(
+            "%s is curated: votes, judge and choice counted runs that are no longer there, and are "
+            "not done again",
+            source.curated,
+        )
+    reading = read_trajectories(source.paths, settings.format, settings.group_by)
     dialect, why = _dialect(reading, settings)
     log.info("format %s: %s", reading.format, reading.evidence)
     log.info("dialect %s: %s", dialect.name, why)

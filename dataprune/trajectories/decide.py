@@ -1,7 +1,8 @@
 """What is decided over all trajectories together: copies, pass rates, votes, judge, choice.
 
-Every run that was read and is no exact copy votes, whatever rules say of it: a missing answer is
-dissent. Chosen from are the runs that nothing rejected.
+Every run that was read counts for the pass rate of its query, and votes if it is no exact copy,
+whatever rules say of it: a missing answer is dissent. Chosen from are the runs that nothing
+rejected.
 """
 
 from __future__ import annotations
@@ -89,16 +90,18 @@ def decide(
         UsageError: a stage that is asked for needs what no trajectory has.
     """
     findings = [list(found) for found in seen.findings]
-    for row in duplicate_ids(seen.ids):
+    copied = duplicate_ids(seen.ids)
+    for row in copied:
         told = [Reason(DUP_ID, detail="an earlier row has the same id")]
         findings[row] += as_findings(told, dict(all_codes()), settings.rules)
     rejected = np.asarray([is_rejected(found) for found in findings], dtype=np.bool_)
     copies = find_duplicates(seen.prints, settings.duplicates, ~rejected)
     for row, reasons in copies.reasons.items():
         findings[row] += as_findings(reasons, duplicates.CODES, settings.rules)
-    counted = np.asarray([code != duplicates.D_EXACT for code in copies.codes], dtype=np.bool_)
-    counted &= ~np.asarray(seen.unread, dtype=np.bool_)
-    outcome = np.where(counted, outcomes(seen.rewards, seen.successes), np.nan)
+    is_run = ~np.asarray(seen.unread, dtype=np.bool_)
+    is_run[copied] = False
+    outcome = np.where(is_run, outcomes(seen.rewards, seen.successes), np.nan)
+    counted = is_run & np.asarray([code != duplicates.D_EXACT for code in copies.codes])
     rates = pass_rates(copies.query_ids, outcome)
     decided = Decided(copies.query_ids, findings, {}, ["none"] * len(seen))
     if settings.groups.policy != "off":
@@ -121,7 +124,7 @@ def _vote(
 ) -> PassRates:
     """Agreement of each query's runs; the share of the largest answer stands for a pass rate."""
     found = vote(
-        decided.query_ids, seen.traj_ids, seen.answers, seen.prints.actions, counted,
+        decided.query_ids, seen.traj_ids, seen.answers, list(seen.prints.actions), counted,
         settings.groups, seen.prompts, judge,
     )  # fmt: skip
     for row, reason in found.reasons.items():

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe, load_recipe, parse_recipe
-from dataprune.core.recipe_curate import CurateRecipe
+from dataprune.core.recipe_curate import CurateRecipe, GroupsRecipe, JudgeRecipe, SelectRecipe
+from dataprune.tables.manifest import read_manifest
 from dataprune.trajectories.presets import with_preset
+
+
+MANIFEST = "manifest.json"
 
 
 def curation_recipe(recipe: str | Path | Recipe, changes: Mapping[str, Any]) -> Recipe:
@@ -47,15 +52,48 @@ def _found(name: str) -> Recipe:
     return parse_recipe({"name": slug, "task": "none", "source": {"uri": name}}, where=name)
 
 
-def input_paths(uri: str) -> list[Path]:
+@dataclass(frozen=True)
+class Input:
+    """The files to read. curated: `name@tag` of the version whose rows they are, if they are."""
+
+    paths: list[Path]
+    curated: str | None = None
+
+
+def find_input(uri: str) -> Input:
     """The files and folders that a recipe's source names; a pattern names all that fit it.
+
+    A version's folder stands for its rows.
 
     Raises:
         UsageError: nothing fits.
+        TableError: a version's manifest is damaged.
     """
-    if any(mark in uri for mark in "*?[") and not Path(uri).exists():
-        found = [Path(path) for path in sorted(glob.glob(uri, recursive=True))]  # noqa: PTH207 - a user's pattern may be absolute
+    path = Path(uri)
+    if (path / MANIFEST).is_file():
+        manifest = read_manifest(path / MANIFEST)
+        files = manifest.result.splits[manifest.source.split].files
+        if not files:
+            raise UsageError(f"{uri} is a view, which holds no rows", hint="curate its source")
+        curated = f"{manifest.name}@{manifest.version}" if "curate" in manifest.recipe else None
+        return Input([path / file.path for file in files], curated)
+    if any(mark in uri for mark in "*?[") and not path.exists():
+        found = sorted(glob.glob(uri, recursive=True))  # noqa: PTH207 - it may be absolute
         if not found:
             raise UsageError(f"no file fits {uri}", hint="give a path, or another pattern")
-        return found
-    return [Path(uri)]
+        return Input([Path(name) for name in found])
+    return Input([path])
+
+
+def without_counting(settings: CurateRecipe) -> CurateRecipe:
+    """Settings without what counts all runs of a query, for rows of a version that it has thinned.
+
+    Votes, pass rates and choices among runs were made with those that are no longer there.
+    """
+    return settings.model_copy(
+        update={
+            "groups": GroupsRecipe(),
+            "judge": JudgeRecipe(),
+            "select": SelectRecipe(),
+        }
+    )

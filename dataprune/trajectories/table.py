@@ -171,18 +171,18 @@ def _message(message: Message) -> dict[str, Any]:
 
 def _message_of(row: dict[str, Any]) -> Message:
     calls = tuple(
-        ToolCall(call["function"]["name"], call["function"]["arguments"], call["id"])
-        for call in row["tool_calls"] or ()
+        ToolCall(call["function"]["name"], call["function"]["arguments"], call.get("id"))
+        for call in row.get("tool_calls") or ()
     )
     return Message(
         role=row["role"],
         content=row["content"],
-        reasoning=row["reasoning_content"],
+        reasoning=row.get("reasoning_content"),
         tool_calls=calls,
-        call_id=row["tool_call_id"],
-        name=row["name"],
+        call_id=row.get("tool_call_id"),
+        name=row.get("name"),
         train=row["train"],
-        extra=row["extra"],
+        extra=row.get("extra"),
     )
 
 

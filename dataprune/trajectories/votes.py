@@ -75,22 +75,23 @@ def vote(
         def same(pairs: list[Pair]) -> list[bool | None]:
             return ask([(prompts.get(p.query_id, ""), p.first, p.second) for p in pairs])
 
+    places = rows.tolist()
     found = agree(
-        [query_ids[row] for row in rows],
-        [answers[row] for row in rows],
-        [str(actions[row]) for row in rows],
+        [query_ids[row] for row in places],
+        [answers[row] for row in places],
+        [str(actions[row]) for row in places],
         settings,
         judge=same,
     )
     n = len(query_ids)
     tiers = ["none"] * n
     reasons, in_largest = {}, np.zeros(n, dtype=np.bool_)
-    for place, row in enumerate(rows.tolist()):
+    for place, row in enumerate(places):
         tiers[row] = str(found.tier[place])
         in_largest[row] = found.class_id[place] == 0
         if found.reason[place] is not None:
             reasons[row] = _reason(found, place)
-    numbers = {
+    numbers: dict[str, npt.NDArray[Any]] = {
         "vote_share": found.vote_share, "num_runs": found.num_runs,
         "num_classes": found.num_classes, "entropy": found.entropy, "class_id": found.class_id,
         "spread": found.spread,

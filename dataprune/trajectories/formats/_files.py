@@ -61,7 +61,12 @@ def find_files(paths: Iterable[str | Path]) -> tuple[RowsFile, ...]:
         first.setdefault(path.resolve(), (path, label))
     found = list(first.values())
     labels = Counter(label for _, label in found)
-    found = [(path, label if labels[label] == 1 else path.as_posix()) for path, label in found]
+    several = [path for path, label in found if labels[label] > 1]
+    above = Path(os.path.commonpath([path.resolve().parent for path in several] or ["."]))
+    found = [
+        (path, label if labels[label] == 1 else path.resolve().relative_to(above).as_posix())
+        for path, label in found
+    ]
     stems = Counter(_stem(label) for _, label in found)
     return tuple(
         RowsFile(path, label, _stem(label) if stems[_stem(label)] == 1 else label, *_type(path))
