@@ -51,7 +51,7 @@ def detect_dialect(trajectories: Iterable[Trajectory]) -> FoundDialect:
     for trajectory, count in zip(sample, counts, strict=True):
         for name in own & count.read.keys():
             scores[name] += count.read[name] / turns
-        is_marked = any(count.read[name] for name in own)
+        is_marked = count.is_tagged or any(count.read[name] for name in own)
         if any(m.tool_calls or m.role == "tool" for m in trajectory.messages) or not is_marked:
             said = [m for m in _of_agent(trajectory) if m.tool_calls or m.content.strip()]
             for dialect in dialects:
@@ -82,20 +82,23 @@ class _Count:
 
     read: Counter[str]
     own: frozenset[str]
+    is_tagged: bool  # acts or answers other than in a fence, which talk has, too
 
 
 def _count(trajectory: Trajectory, dialects: list[Dialect]) -> _Count:
     shared = Counter(mark.open for d in dialects for mark in d.marks)
     read: Counter[str] = Counter()
-    own = set()
+    own, is_tagged = set(), False
     for dialect in dialects:
         alone = {mark.open for mark in dialect.marks if shared[mark.open] == 1}
         for turn in parse(trajectory, dialect).turns:
-            read[dialect.name] += bool(turn.actions or turn.answers)
             content = turn.message.content
+            done = [content[p.start : p.inner_start] for p in (*turn.actions, *turn.answers)]
+            read[dialect.name] += bool(done)
+            is_tagged |= any(not opening.startswith("```") for opening in done)
             if any(content[p.start : p.inner_start] in alone for p in turn.pieces):
                 own.add(dialect.name)
-    return _Count(read, frozenset(own))
+    return _Count(read, frozenset(own), is_tagged)
 
 
 def _of_agent(trajectory: Trajectory) -> list[Message]:

@@ -22,7 +22,7 @@ _PASSED = 1 << 16  # characters that are let go at once
 _WINDOW = 1 << 10  # characters that are looked at first for the end of a value
 _SPACE = re.compile(r"[ \t\r\n]*")
 _STRUCTURE = re.compile(r'["\[\]{},]')
-_DECODER = json.JSONDecoder()
+_SCAN = json.JSONDecoder().scan_once  # as raw_decode, without a costly error for no value
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ class Text:
             self._text, self._at = self._text[self._at :], 0
         start = self._at
         try:
-            value, end = _DECODER.raw_decode(self._text, start)
-        except (ValueError, RecursionError):
+            value, end = _SCAN(self._text, start)
+        except (ValueError, RecursionError, StopIteration):
             return _checked(*self._counted())
         if not isinstance(value, dict | list | str):
             return _checked(*self._counted())  # a number may go on
@@ -185,7 +185,9 @@ class _Count:
                 self.in_text = True
             elif mark in "[{":
                 self.depth += 1
-            elif not self.depth:  # what stands behind it; or a bracket too many, passed over
+            elif mark == "}" and self.is_first:  # one too many, passed over with those behind it
+                continue
+            elif not self.depth:  # what stands behind it
                 return max(at - 1, int(self.is_first))
             elif mark in "]}":
                 self.depth -= 1

@@ -102,6 +102,10 @@ def _elements(text: Text) -> Iterator[Any]:
             yield Problem("there is no comma before it")
     if mark == "":
         yield Problem("the file ends inside the list: it was cut short")
+        return
+    text.skip()
+    if text.peek():
+        yield Problem("something stands behind the end of the list; the rest was not read")
 
 
 def _of_values(file: RowsFile, text: Text, is_row: Callable[[Any], bool]) -> Iterator[Item]:

@@ -23,6 +23,8 @@ _EDIT = {
 _RESPONSE = {"id": "r1", "choices": [{"message": {"content": "I edit.", "tool_calls": [_EDIT]}}]}
 _META = {"function_name": "edit", "tool_call_id": "t1", "model_response": _RESPONSE}
 
+_FOUND = "{'name': 'find', 'arguments': '{\"city\": \"Oslo\"}', 'response': 'north'}"
+
 ROWS: dict[str, Any] = {
     "messages": {
         "task_id": 7,
@@ -172,8 +174,7 @@ ROWS: dict[str, Any] = {
                             "next": [
                                 {
                                     "role": "tool",
-                                    "message": "{'name': 'find', 'arguments': '{\"city\": \"Oslo\"}',"
-                                    " 'response': 'north'}",
+                                    "message": _FOUND,
                                     "next": [
                                         {
                                             "role": "tool",

@@ -44,11 +44,16 @@ def _chunks(text: bytes, size: int) -> Iterator[bytes]:
     return (text[at : at + size] for at in range(0, len(text), size))
 
 
-@given(st.lists(_VALUES, max_size=5), st.integers(1, 7), st.sampled_from([None, 1]), st.booleans())
+@given(
+    st.lists(_VALUES, max_size=5),
+    st.integers(1, 7),
+    st.sampled_from([None, 1]),
+    st.sampled_from([{"ensure_ascii": True}, {"ensure_ascii": False}]),
+)
 def test_elements_of_a_list_come_out_however_it_is_cut(
-    values: list[Any], size: int, indent: int | None, ascii_only: bool
+    values: list[Any], size: int, indent: int | None, spelling: dict[str, bool]
 ) -> None:
-    raw = json.dumps(values, indent=indent, ensure_ascii=ascii_only).encode()
+    raw = json.dumps(values, indent=indent, **spelling).encode()
     text = Text(_chunks(raw, size), "a.json")
     assert text.peek() == "["
     text.skip()
@@ -187,11 +192,17 @@ def test_large_texts_full_of_marks_take_seconds(bait: str, write: Write) -> None
     assert time.monotonic() - started < 20
 
 
-def test_brackets_without_end_take_seconds(write: Write) -> None:
+@pytest.mark.parametrize("bait", ["}", ",", "x,", '{"a" ', "[}", '"'])
+def test_nonsense_takes_seconds(bait: str, write: Write) -> None:
     started = time.monotonic()
-    items = _items(write("a.json", "[" + "}" * 300_000))
+    items = _items(write("a.json", "[" + bait * 100_000))
     assert all(isinstance(i.value, Problem) for i in items)
     assert time.monotonic() - started < 20
+
+
+def test_what_stands_behind_the_list_is_told(write: Write) -> None:
+    items = _items(write("a.json", '[{"x": 1}] {"y": 2}'))
+    assert [isinstance(i.value, Problem) for i in items] == [False, True]
 
 
 def test_lines_are_split_only_at_newlines() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataprune.core.errors import UsageError
@@ -36,7 +36,7 @@ def test_every_row_comes_out_however_it_is(rows: dict[str, Any], write: Write) -
     good = json.dumps(rows["messages"])
     bad = '{"messages": [{"role": "nobody"}]}'
     deep = '{"messages": [{"role": "user", "content": "q", "x": ' + "[" * 980 + "]" * 980 + "}]}"
-    path = write("runs.jsonl", "\n".join([good, "{", bad, deep, '{"messages": 3}', "[]", good]))
+    path = write("runs.jsonl", f'{good}\n{{\n{bad}\n{deep}\n{{"messages": 3}}\n[]\n{good}')
     runs = list(read_trajectories([path], "messages").trajectories())
     assert [t.problem is None for t in runs] == [True, False, False, False, False, False, True]
     assert [t.where for t in runs] == [f"line {n} of runs.jsonl" for n in range(1, 8)]
@@ -65,7 +65,7 @@ def test_rows_of_no_format_and_no_rows_stop_the_reader(write: Write) -> None:
 def test_a_format_is_not_found_by_most_rows_but_by_all(rows: dict[str, Any]) -> None:
     sample = [Item(rows["mint"], "a", "line 1")] * 99
     assert detect_format(sample).name == "mint"
-    with pytest.raises(UsageError, match="mint 99.*see line 100"):
+    with pytest.raises(UsageError, match=r"mint 99.*see line 100"):
         detect_format([*sample, Item({"other": 1}, "b", "line 100")])
 
 
@@ -116,11 +116,15 @@ def _paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("name", FORMATS.names())
 @given(data=st.data())
-@settings(deadline=None, max_examples=80)
-def test_any_value_anywhere_is_read_or_a_problem(name: str, data: st.DataObject) -> None:
-    from tests.trajectories.formats.conftest import ROWS
-
-    row = json.loads(json.dumps(ROWS[name]))
+@settings(
+    deadline=None,
+    max_examples=80,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # it copies the row
+)
+def test_any_value_anywhere_is_read_or_a_problem(
+    name: str, rows: dict[str, Any], data: st.DataObject
+) -> None:
+    row = json.loads(json.dumps(rows[name]))
     path = data.draw(st.sampled_from(_paths(row)[1:]))
     target = row
     for key in path[:-1]:

@@ -17,7 +17,7 @@ from dataprune.trajectories.formats._read import read_trajectories
 
 pytestmark = pytest.mark.real_data
 
-# path: (format, trajectories, dialect)
+# By path: the format, how many trajectories there are, and the dialect.
 _SAMPLES = {
     "atif": ("atif", 1, "tools"),
     "llama-factory/glaive_toolcall_en_demo.json": ("sharegpt", 300, "tools"),
