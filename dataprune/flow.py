@@ -55,11 +55,9 @@ if TYPE_CHECKING:
 
 DEFAULT_CURATIONS = Path(".dataprune/curations")
 
+_QUIET: OnProgress = lambda _unit_id, _told: None  # noqa: E731 - no progress wanted
+
 log = logging.getLogger("dataprune")
-
-
-def _quiet(_unit_id: str, _progress: dict[str, Any]) -> None:
-    """No progress wanted."""
 
 
 def score(
@@ -78,7 +76,7 @@ def score(
     runner: str | None = None,
     address: str | None = None,
     traces: str | Path | None = None,
-    on_progress: OnProgress = _quiet,
+    on_progress: OnProgress = _QUIET,
 ) -> ScoreResult:
     """Source -> probe -> trace -> scores: train a recipe's probes and write one score table.
 
@@ -293,9 +291,8 @@ def curate(
     work: str | Path = DEFAULT_CURATIONS,
     on_row: Callable[[int], None] = lambda _rows: None,
 ) -> CurateResult:
-    """Trajectories -> ledger -> decisions -> version: `name@tag` of the runs that are kept.
+    """Trajectories -> ledger -> version: `name@tag`, and `name-rejected@tag` without secrets.
 
-    What was rejected becomes `name-rejected@tag`, without runs that hold secrets.
     recipe: a YAML file or a Recipe with a `curate` section, or a path of trajectories.
     changes: of that section, such as {"dialect": "mint", "groups.policy": "unanimous"}.
     ledger: where to write the ledger, a score table that `prune` takes; default: under work.
@@ -305,10 +302,9 @@ def curate(
     from dataprune.trajectories.settings import curation_recipe, find_input
 
     check_version(name, tag, control=False)
-    target = None if ledger is None else check_table_path(ledger)
     settled = curation_recipe(recipe, changes or {})
-    source = find_input(settled.source.uri)
-    made = curate_files(settled, source, Path(work), ledger=target, on_row=on_row)
+    found = find_input(settled.source.uri)
+    made = curate_files(settled, found, Path(work), ledger=ledger, on_row=on_row)
     return build_curated(LocalStore(Path(store)), name, tag, settled, made)
 
 
@@ -386,7 +382,7 @@ def evaluate(
     runner: str | None = None,
     address: str | None = None,
     stream: bool | None = None,
-    on_progress: OnProgress = _quiet,
+    on_progress: OnProgress = _QUIET,
 ) -> EvaluationResult:
     """Version -> evaluate: retrain the probe on each version, its control and the full data.
 
@@ -402,7 +398,5 @@ def evaluate(
     from dataprune.evaluation.run import evaluate_versions
 
     changes = {"run.runner": runner, "run.address": address, "run.stream": stream}
-    where = None if work is None else Path(work)
-    return evaluate_versions(
-        LocalStore(Path(store)), name, tags, changes, seeds, source, where, on_progress
-    )
+    local, folder = LocalStore(Path(store)), Path(work) if work else None
+    return evaluate_versions(local, name, tags, changes, seeds, source, folder, on_progress)

@@ -15,7 +15,6 @@ COMMANDS = (
 )  # fmt: skip
 
 
-
 class LazyGroup(click.Group):
     """Commands are modules of this package, one a file."""
 

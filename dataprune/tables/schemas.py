@@ -15,7 +15,16 @@ from pydantic import BaseModel
 
 from dataprune.core.fingerprint import HASH_VERSION
 from dataprune.core.recipe import Recipe
-from dataprune.tables import decisions, examples, flags, heldout, run_examples, scores, trace
+from dataprune.tables import (
+    decisions,
+    examples,
+    flags,
+    heldout,
+    ledger,
+    run_examples,
+    scores,
+    trace,
+)
 from dataprune.tables.lock import LockFile
 from dataprune.tables.manifest import Manifest
 from dataprune.tables.yanked import YankedFile
@@ -79,6 +88,18 @@ def render() -> dict[str, str]:
             {**examples.DESCRIPTIONS, "group": examples.GROUP_DESCRIPTION},
             "a row per example of the source, in source order",
             {"source": "uri, format, columns, class names, row count, fingerprint, files"},
+        ),
+        "ledger.v1.json": _columns(
+            scores.FORMAT,
+            scores.FORMAT_VERSION,
+            pa.schema([*ledger.COLUMNS]),
+            ledger.DESCRIPTIONS,
+            "a row per trajectory, in the order of the input; a score table whose first columns are "
+            "those of examples, then these, then numbers (float, null where a row has none)",
+            {
+                ledger.CURATION: "format and dialect with their evidence, preset, inputs with "
+                "sha256, stages, codes, frontier_retention, decisions, warnings"
+            },
         ),
         "flags.v1.json": _columns(
             flags.FORMAT,

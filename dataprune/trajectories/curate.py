@@ -19,7 +19,9 @@ from dataprune.sources import open_source
 from dataprune.sources._load import Loaded, load_rows
 from dataprune.tables.ledger import CURATION, ledger_table, write_ledger
 from dataprune.tables.manifest import portable_recipe
+from dataprune.tables.scores import check_table_path
 from dataprune.trajectories.decide import (
+    LATER_CODES,
     Decided,
     decide,
     ledger_columns,
@@ -64,7 +66,7 @@ def curate_files(
     source: Input,
     home: Path,
     *,
-    ledger: Path | None = None,
+    ledger: str | Path | None = None,
     on_row: Callable[[int], None] = lambda _done: None,
 ) -> Curation:
     """Run every stage and write what came of it.
@@ -76,8 +78,9 @@ def curate_files(
         UsageError: a format, dialect, code or setting that cannot work.
         SourceError: a file cannot be read, or holds no trajectory.
     """
+    target = None if ledger is None else check_table_path(ledger)
     settings = recipe.curate or CurateRecipe()
-    check_codes(settings.rules)
+    check_codes(settings.rules, LATER_CODES)
     if source.curated is not None:
         settings = without_counting(settings)
         log.info(
@@ -97,7 +100,7 @@ def curate_files(
         dialect,
         settings.rules,
         folder / ROWS,
-        evaluation=Evaluation.read([Path(file) for file in against]) if against else None,
+        evaluation=Evaluation.read(against, settings.duplicates.words) if against else None,
         on_row=on_row,
     )
     if not len(seen):
@@ -114,7 +117,7 @@ def curate_files(
     }
     loaded = load_rows(open_source(_source(folder)), task=None)
     table = ledger_table(loaded.examples, ledger_columns(decided, seen), ledger_numbers(decided))
-    path = ledger or folder / LEDGER
+    path = target or folder / LEDGER
     write_ledger(path, table, _meta(recipe, loaded, decided, told))
     _write_lines(folder / RETRY, decided.retry)
     _write_lines(folder / PAIRS, [pair.row() for pair in decided.pairs])

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from dataprune.core.recipe_curate import CurateRecipe
 from dataprune.tables.ledger import KEEP, REASON, REJECT, REPAIR, UNDECIDED
-from dataprune.trajectories import choose, duplicates, votes
+from dataprune.trajectories import choose, decontaminate, duplicates, votes
 from dataprune.trajectories.choose import Runs
 from dataprune.trajectories.duplicates import find_duplicates
 from dataprune.trajectories.funnel import STAGES, funnel
@@ -39,6 +39,7 @@ from dataprune.trajectories.rules._run import Finding, all_codes
 from dataprune.trajectories.rules.schema import DUP_ID, duplicate_ids
 from dataprune.trajectories.votes import judge_runs, vote
 
+LATER_CODES = {**duplicates.CODES, **decontaminate.CODES, **votes.CODES, **choose.CODES}
 Values = npt.NDArray[np.float64]
 _FORM = {"schema", "format", "void", "termination", "fabrication"}
 _SPECS = {

@@ -29,7 +29,14 @@ _SETTINGS: dict[Preset, dict[str, Any]] = {
 def with_preset(curate: CurateRecipe) -> CurateRecipe:
     """The recipe with its preset's settings where it says nothing itself."""
     own = curate.model_dump(exclude_unset=True)
-    return CurateRecipe.model_validate(_merged(_SETTINGS[curate.preset], own))
+    preset = dict(_SETTINGS[curate.preset])
+    if "rules" in preset:  # a code that the recipe speaks of itself is no longer the preset's
+        named = {*curate.rules.flag, *curate.rules.off}
+        preset["rules"] = {
+            key: tuple(code for code in codes if code not in named)
+            for key, codes in preset["rules"].items()
+        }
+    return CurateRecipe.model_validate(_merged(preset, own))
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

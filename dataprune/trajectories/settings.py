@@ -14,7 +14,6 @@ from dataprune.core.recipe_curate import CurateRecipe, GroupsRecipe, JudgeRecipe
 from dataprune.tables.manifest import read_manifest
 from dataprune.trajectories.presets import with_preset
 
-
 MANIFEST = "manifest.json"
 
 

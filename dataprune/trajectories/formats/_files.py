@@ -62,7 +62,7 @@ def find_files(paths: Iterable[str | Path]) -> tuple[RowsFile, ...]:
     found = list(first.values())
     labels = Counter(label for _, label in found)
     several = [path for path, label in found if labels[label] > 1]
-    above = Path(os.path.commonpath([path.resolve().parent for path in several] or ["."]))
+    above = Path(os.path.commonpath([path.resolve().parent for path in several] or [Path()]))
     found = [
         (path, label if labels[label] == 1 else path.resolve().relative_to(above).as_posix())
         for path, label in found

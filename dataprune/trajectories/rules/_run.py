@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dataprune.core.errors import UsageError, nearest
@@ -36,15 +36,19 @@ def all_codes() -> dict[str, Code]:
     return dict(sorted(codes.items()))
 
 
-def check_codes(rules: RulesRecipe) -> None:
+def check_codes(rules: RulesRecipe, later: Mapping[str, Code]) -> None:
     """See to it that a recipe names codes that exist, each in one list, repairs among repairs.
+
+    later: codes of stages after the rules.
 
     Raises:
         UsageError: it does not; the hint names the nearest code.
     """
-    known = all_codes()
+    known = {**all_codes(), **later}
     repairs = {code for code, what in known.items() if what.severity == "repair"}
     lists = {"reject": rules.reject, "flag": rules.flag, "off": rules.off}
+    for code in rules.only:
+        _check_known(code, "only", known.keys() - repairs)
     seen: dict[str, str] = {}
     for name, codes in lists.items():
         for code in codes:

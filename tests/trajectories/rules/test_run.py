@@ -64,21 +64,21 @@ def test_a_row_that_cannot_be_read_has_that_one_reason() -> None:
 @pytest.mark.parametrize("field", ["reject", "flag", "off"])
 def test_an_unknown_code_is_an_error_that_names_the_nearest(field: str) -> None:
     with pytest.raises(UsageError, match="F_VOID_TURNS") as error:
-        check_codes(RulesRecipe(**{field: ("F_VOID_TURNS",)}))
+        check_codes(RulesRecipe(**{field: ("F_VOID_TURNS",)}), {})
     assert "did you mean F_VOID_TURN?" in str(error.value)
 
 
 def test_repairs_and_findings_are_not_each_others_codes() -> None:
     with pytest.raises(UsageError, match="P_STRIP_NAG"):
-        check_codes(RulesRecipe(reject=("P_STRIP_NAG",)))
+        check_codes(RulesRecipe(reject=("P_STRIP_NAG",)), {})
     with pytest.raises(UsageError, match="F_VOID_TURN"):
-        check_codes(RulesRecipe(repair=("F_VOID_TURN",)))
-    check_codes(RulesRecipe(repair=("P_STRIP_NAG",), off=("F_VOID_TURN",)))
+        check_codes(RulesRecipe(repair=("F_VOID_TURN",)), {})
+    check_codes(RulesRecipe(repair=("P_STRIP_NAG",), off=("F_VOID_TURN",)), {})
 
 
 def test_a_code_in_two_lists_is_an_error() -> None:
     with pytest.raises(UsageError, match="X_SECRET"):
-        check_codes(RulesRecipe(reject=("X_SECRET",), off=("X_SECRET",)))
+        check_codes(RulesRecipe(reject=("X_SECRET",), off=("X_SECRET",)), {})
 
 
 def test_the_same_trajectory_gives_the_same_findings() -> None:
