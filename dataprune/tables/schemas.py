@@ -48,8 +48,9 @@ def render() -> dict[str, str]:
                 "between_scores": "[{a, b, spearman, kept_half_overlap}] at the last checkpoint",
                 "timing": "the held-out metric at each scored epoch, with its lower 95 % bound",
                 "environment": "device class, threads and torch version the bits depend on",
-                "removals": "with scores mem_*, per epoch: what was removed of the last layer, a "
-                "mean over seeds, the localizability index, and whether it is above 0 in most",
+                "removals": "with scores mem_*, per epoch: what was removed of which layer (null: "
+                "the input of the last linear one), a mean over seeds, the localizability index, "
+                "and whether it is above 0 in most",
             },
         ),
         "trace.v1.json": _columns(
