@@ -80,12 +80,11 @@ def remove_inside(
     for each in with_control(basis):
         axes = _axes(model, module, seen, each)
         choice = _choose(model, module, axes, seen, seen.before.right_B[chosen])
-        with editing(module, _without(axes, choice.removed)):
-            parts = [
-                answers_of(model(batch.inputs).double(), batch.targets)
-                for batch in batches.in_order(SCORE_BATCH[batches.device.type])
-            ]
-        found[each] = choice, joined(parts)
+        after = seen.before
+        if choice.removed:
+            with editing(module, _without(axes, choice.removed)):
+                after = _answers(model, batches)
+        found[each] = choice, after
     num_units = len(seen.trained.mean_K)
     return removal_of(layer, basis, num_units, in_sample, seen.before, found)
 
@@ -143,6 +142,12 @@ def _look(
         torch.split(torch.cat(inputs), size), torch.split(torch.cat(labels), size), strict=True
     )
     return _Seen(trained, list(held_out), joined(before))
+
+
+def _answers(model: nn.Module, batches: Batches) -> Answers:
+    """To all rows."""
+    every = batches.in_order(SCORE_BATCH[batches.device.type])
+    return joined([answers_of(model(batch.inputs).double(), batch.targets) for batch in every])
 
 
 def _with_values(

@@ -1,4 +1,4 @@
-"""How far the logit margin falls when what the last layer memorized is removed.
+"""How far the logit margin falls when what a layer memorized is removed.
 
 A layer of the probe loses the part that held-out rows do not miss: by default its principal
 directions of least variance (`scores.removal`: units, or magnitude as a control), of 50 levels, or
@@ -27,7 +27,7 @@ SCORE = Score(
     status="experimental",
     value_range="(-inf, inf)",
     source="own extension of To grok or not to grok, 2023 (arXiv 2310.13061)",
-    cost="two forward passes at each checkpoint, some ten inside; needs seeds that hold rows out",
+    cost="two forward passes a checkpoint, about ten inside a network; needs held-out rows",
     pitfalls="depends on how much is removed: no detector of wrong labels",
     spec={"of": "logit margin before removal less after"},
 )

@@ -30,7 +30,7 @@ SCORE = Score(
     status="experimental",
     value_range="[0, 1]",
     source="own extension of To grok or not to grok, 2023 (arXiv 2310.13061)",
-    cost="two forward passes at each checkpoint, some ten inside; needs seeds that hold rows out",
+    cost="two forward passes a checkpoint, about ten inside a network; needs held-out rows",
     pitfalls="memorized is not mislabelled; means nothing where not localizable",
     spec={"of": "fitted before removal and not after"},
 )

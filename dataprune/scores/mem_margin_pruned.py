@@ -26,7 +26,7 @@ SCORE = Score(
     status="experimental",
     value_range="(-inf, inf)",
     source="own extension of To grok or not to grok, 2023 (arXiv 2310.13061)",
-    cost="two forward passes at each checkpoint, some ten inside; needs seeds that hold rows out",
+    cost="two forward passes a checkpoint, about ten inside a network; needs held-out rows",
     pitfalls="hard rows are contradicted, too; well-timed EL2N or AUM is often as good",
     spec={"of": "label logit less largest other, after removal"},
 )

@@ -183,6 +183,17 @@ def test_a_row_held_out_never_flips_and_is_relabelled_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("basis", BASES)
+def test_where_no_part_can_go_nothing_changes_and_nothing_is_localizable(basis: Any) -> None:
+    truth, given = labels()
+    model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 2))
+    removal = remove_inside(model, Rows(torch.eye(2)[truth], given), IN_SAMPLE, basis, "0", 0)
+    assert (removal.told["removed"], removal.told["units"]) == (0, 1)
+    assert (removal.values["mem_drop"] == 0).all()
+    assert (removal.values["mem_flip"] == 0).all()
+    assert not removal.told["is_localizable"]
+
+
+@pytest.mark.parametrize("basis", BASES)
 def test_a_layer_read_in_place_is_seen_as_it_was(basis: Any) -> None:
     plain, rows = conv_net()
     in_place, _ = conv_net(inplace=True)
