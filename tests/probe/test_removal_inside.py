@@ -17,7 +17,7 @@ from dataprune.core.errors import UsageError
 from dataprune.core.recipe import parse_recipe
 from dataprune.probe.data import Batch
 from dataprune.probe.memorization import BASES, cross_entropy
-from dataprune.probe.removal import OF_REMOVAL
+from dataprune.probe.removal import OF_REMOVAL, drawn_held_out
 from dataprune.probe.removal_inside import remove_inside, worth_of_units
 from dataprune.tables.scores import read_scores
 from tests.conftest import png
@@ -170,16 +170,50 @@ def test_other_bases_find_the_planted_rows_too_and_padding_counts_for_nothing(
     assert removal.told["control_index"] == pytest.approx(OWN / 300, abs=0.01)
 
 
-def test_a_row_held_out_never_flips_and_is_relabelled_all_the_same() -> None:
+def test_a_row_held_out_never_flips_and_is_relabelled_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model, rows = conv_net()
     truth, _ = labels()
-    removal = remove_inside(model, rows, IN_SAMPLE & (torch.arange(N) >= 5), "units", "inner.1", 0)
-    assert not removal.values["mem_flip"][:5].any()
-    # Held out, five of them choose, and miss what was learned of them by heart.
+    in_sample = IN_SAMPLE & (torch.arange(N) >= 5)
+    # A draw of those that choose without the five: what they need is removed like the rest.
+    monkeypatch.setattr("dataprune.probe.removal_inside.MOST_HELD_OUT", 20)
+    salt = next(s for s in range(99) if not drawn_held_out(in_sample, 20, s)[:5].any())
+    values = remove_inside(model, rows, in_sample, "units", "inner.1", salt).values
+    assert torch.equal(values["mem_relabel"].long(), truth)
+    assert torch.equal(values["mem_flip"].bool(), WRONG & in_sample)
+
+
+@pytest.mark.parametrize("basis", ["directions", "magnitude"])
+def test_axes_are_those_of_the_training_rows_vectors_at_all_positions(basis: Any) -> None:
+    g = torch.Generator().manual_seed(0)
+    spread = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    # Held out, the channels spread the other way round.
+    scale = torch.where(IN_SAMPLE[:, None], spread, spread.flip(0))
+    x = 1 + scale[:, :, None, None] * torch.randn(N, 5, 3, 2, generator=g)
+    label = torch.randint(0, 2, (N,), generator=g)  # nothing to learn, so that much may go
+    torch.manual_seed(0)
+    linear = nn.Linear(5, 2)
+    model = nn.Sequential(nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    removal = remove_inside(model, Rows(x, label), IN_SAMPLE, basis, "0", 0)
     removed = removal.told["removed"]
-    assert 0 < removed <= OWN
-    answered = removal.values["mem_relabel"].long()
-    assert torch.equal(answered[OWN:], truth[OWN:])
+    assert removed > 0
+    hidden = x.double().movedim(1, -1).numpy()
+    vectors = hidden[IN_SAMPLE.numpy()].reshape(-1, 5)
+    if basis == "directions":
+        mean = vectors.mean(axis=0)
+        kept = np.linalg.eigh(np.cov(vectors.T))[1][:, removed:]
+        left = mean + (hidden - mean) @ kept @ kept.T
+    else:
+        left = hidden.copy()
+        left[..., np.argsort((vectors**2).mean(axis=0))[:removed]] = 0
+    pooled = left.mean(axis=(1, 2))
+    weight, bias = linear.weight.detach().double().numpy(), linear.bias.detach().double().numpy()
+    logits = pooled @ weight.T + bias
+    every = np.arange(N)
+    expected = logits[every, label] - logits[every, 1 - label]
+    found = removal.values["mem_margin_pruned"]
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("basis", BASES)
