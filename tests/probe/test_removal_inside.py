@@ -392,6 +392,7 @@ class Odd(nn.Module):
         self.shared = nn.Linear(8, 8)
         self.pair = Pair()
         self.flat = nn.Flatten(0)
+        self.halves = nn.Sequential(nn.Unflatten(1, (2, 4)), nn.Flatten(0, 1))
         self.top = nn.Linear(8, num_outputs)
         self.counts = Counts()
         self.idle = nn.Linear(1, 1)
@@ -401,6 +402,7 @@ class Odd(nn.Module):
         x = self.shared(self.shared(x))
         a, b = self.pair(x)
         self.flat(x)
+        self.halves(x)
         self.counts(x)
         return 2 * self.top(a + b)
 
@@ -432,17 +434,19 @@ def own_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 _NUMBERS = itertools.count()
+FITTING = "known: act, halves.0, hidden, top"
 
 
 @pytest.mark.parametrize(
     ("layer", "message", "hint"),
     [
         ("hiden", "has no module hiden", "did you mean hidden"),
-        ("shared", "runs 2 times in a forward pass", "known: act, hidden, top"),
-        ("idle", "runs 0 times in a forward pass", "known: act, hidden, top"),
-        ("pair", "gives tuple, and scores.layer wants floats", "known: act, hidden, top"),
-        ("flat", "gives float32 .16., and scores.layer wants", "known: act, hidden, top"),
-        ("counts", "gives int64 .2, 8., and scores.layer wants", "known: act, hidden, top"),
+        ("shared", "runs 2 times in a forward pass", FITTING),
+        ("idle", "runs 0 times in a forward pass", FITTING),
+        ("pair", "gives tuple, and scores.layer wants floats", FITTING),
+        ("flat", "gives float32 .16., and scores.layer wants", FITTING),
+        ("halves", "gives float32 .4, 4., and scores.layer wants", FITTING),
+        ("counts", "gives int64 .2, 8., and scores.layer wants", FITTING),
     ],
 )
 def test_a_layer_that_nothing_can_be_removed_from_is_refused_before_training(
