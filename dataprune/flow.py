@@ -4,8 +4,7 @@ r"""The flow, one function per arrow; a reader of this page knows the product.
                          \-> flags     /
     trajectories -> rules, groups -> ledger
 
-`score`, `flag`, `curate`, `prune`, `publish`, `load` and `evaluate` are the public verbs: each
-strings a few arrows together.
+`score`, `flag`, `curate`, `prune`, `publish`, `load`, `evaluate`: each strings a few arrows together.
 Two side doors lead in: traces of your own training (`score` with `traces`; `probe/recorder.py`)
 and another tool's scores (`import_scores` in `scores/_import.py`).
 Scores are kept apart from decisions, so pruning again costs seconds and needs no torch.
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
 DEFAULT_CURATIONS = Path(".dataprune/curations")
 
 _QUIET: OnProgress = lambda _unit_id, _told: None  # noqa: E731 - no progress wanted
-
 log = logging.getLogger("dataprune")
 
 
@@ -295,7 +293,7 @@ def curate(
 
     recipe: a YAML file or a Recipe with a `curate` section, or a path of trajectories.
     changes: of that section, such as {"dialect": "mint", "groups.policy": "unanimous"}.
-    ledger: where to write the ledger, a score table that `prune` takes; default: under work.
+    ledger: where to write it, a score table that `prune` takes; default: under work.
     """
     from dataprune.publishing.curated import build_curated
     from dataprune.trajectories.curate import curate_files
@@ -303,8 +301,8 @@ def curate(
 
     check_version(name, tag, control=False)
     settled = curation_recipe(recipe, changes or {})
-    found = find_input(settled.source.uri)
-    made = curate_files(settled, found, Path(work), ledger=ledger, on_row=on_row)
+    where = find_input(settled.source.uri)
+    made = curate_files(settled, where, Path(work), ledger=ledger, on_row=on_row)
     return build_curated(LocalStore(Path(store)), name, tag, settled, made)
 
 

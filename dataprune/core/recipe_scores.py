@@ -38,8 +38,14 @@ class ScoresRecipe(Strict):
     )
     removal: Literal["directions", "units", "magnitude"] = Field(
         "directions",
-        description="of the last layer, for scores mem_*: principal directions (M2), hidden units "
+        description="what of a layer is removed for scores mem_*: principal directions (M2), units "
         "by held-out worth (M1), or, as a control, by magnitude",
+    )
+    layer: str | None = Field(
+        None,
+        min_length=1,
+        description="for scores mem_*: the module of the model, by its path as in named_modules(), "
+        "whose output is edited; null: the input of the last linear layer",
     )
     timing_gate: Literal["error", "warn", "off"] = Field(
         "error", description="what to do when a scored epoch is too early to be believed"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataprune.core.errors import UsageError
+from dataprune.core.errors import UsageError, nearest
 from dataprune.core.recipe import Recipe
 from dataprune.probe.plan import groups_of, holds_out_folds
 from dataprune.sources._load import Loaded
@@ -104,22 +104,82 @@ def _check_gradients(recipe: Recipe, loaded: Loaded, quantities: list[str]) -> N
 
     from dataprune.probe.observer import look
     from dataprune.probe.removal import OF_REMOVAL
+    from dataprune.probe.removal_inside import worth_of_units
     from dataprune.probe.tasks import TASKS
 
     assert recipe.task is not None
     task = TASKS.get(recipe.task)
     network, inputs = _blank_run(recipe, loaded)
     targets = torch.from_numpy(task.targets(loaded.labels[:2], loaded.labels))
+    layer, tried = recipe.scores.layer, set(quantities) - OF_REMOVAL
+    removes = len(tried) < len(quantities)
+    if removes and layer is None:
+        tried.add("grad_norm_last")  # of the layer that the removal is of
+    elif removes:
+        _check_layer(recipe, network, inputs)
     try:
-        # what is removed is of the last layer, which this finds too
-        tried = {"grad_norm_last" if q in OF_REMOVAL else q for q in quantities}
         look(network, task, inputs, targets, tried)
+        if removes and layer is not None:
+            worth_of_units(network, network.get_submodule(layer), inputs, targets)
     except RuntimeError as exc:
         problem = " ".join(str(exc).split())
         raise UsageError(
             f"model {recipe.probe.model.name} gives no {', '.join(quantities)}: {problem}",
             hint="leave out the scores that read it",
         ) from exc
+
+
+def _check_layer(recipe: Recipe, network: nn.Module, inputs: torch.Tensor) -> None:
+    """Refuse a scores.layer from whose output nothing can be removed, shown by a forward pass."""
+    import torch
+
+    layer, model = recipe.scores.layer, recipe.probe.model.name
+    assert layer is not None
+    given: dict[str, list[Any]] = {name: [] for name, _ in network.named_modules() if name}
+
+    def watch(name: str, module: nn.Module) -> Any:
+        return module.register_forward_hook(lambda _module, _args, out: given[name].append(out))
+
+    handles = [watch(name, module) for name, module in network.named_modules() if name]
+    with torch.no_grad():
+        network(inputs)
+    for handle in handles:
+        handle.remove()
+    fitting = [n for n, outs in given.items() if len(outs) == 1 and _has_units(outs[0], inputs)]
+    if layer not in given:
+        problem = f"model {model} has no module {layer}"
+    elif len(given[layer]) != 1:
+        problem = (
+            f"module {layer} of model {model} runs {len(given[layer])} times in a forward pass, "
+            "and scores.layer wants one output"
+        )
+    elif layer not in fitting:
+        problem = (
+            f"module {layer} of model {model} gives {_told(given[layer][0])}, and scores.layer "
+            "wants floats of 2, 3 or 4 dimensions, the first of them rows"
+        )
+    else:
+        return
+    raise UsageError(problem, hint=nearest(layer, fitting))
+
+
+def _has_units(output: Any, inputs: torch.Tensor) -> bool:
+    import torch
+
+    return (
+        isinstance(output, torch.Tensor)
+        and output.is_floating_point()
+        and output.dim() in {2, 3, 4}
+        and len(output) == len(inputs)
+    )
+
+
+def _told(output: Any) -> str:
+    """What a module gave, in words: float32 [2, 8], or tuple."""
+    shape = getattr(output, "shape", None)
+    if shape is None:
+        return type(output).__name__
+    return f"{str(output.dtype).removeprefix('torch.')} {list(shape)}"
 
 
 def _check_labels(loaded: Loaded) -> None:

@@ -12,9 +12,6 @@ _PASSES = {
     "grad_norm": (1, "a forward and a backward pass"),
     "label_gradient_BD": (1, "a forward and a backward pass"),
     "input_curvature": (11, "11 forward and backward passes"),
-    **dict.fromkeys(
-        ("mem_drop", "mem_flip", "mem_margin_pruned", "mem_relabel"), (1 / 3, "a forward pass")
-    ),
 }
 _TOLD_BYTES = 2**26
 
@@ -24,6 +21,7 @@ def extra_costs(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[st
 
     scores: {score: signals that it reads}.
     """
+    from dataprune.probe.removal import OF_REMOVAL
     from dataprune.probe.signals import SIGNALS, Sizes
     from dataprune.probe.tasks import TASKS
     from dataprune.probe.unit import num_pixels
@@ -39,15 +37,16 @@ def extra_costs(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[st
         "checkpoint": (len(recipe.checkpoints), f"at epoch {at}"),
         "epoch": (recipe.probe.last_epoch, f"after each of {recipe.probe.last_epoch} epochs"),
     }
+    known = {**_PASSES, **dict.fromkeys(OF_REMOVAL, _of_removal(recipe, num_rows))}
     lines = []
     for name, names in scores.items():
         signals = [SIGNALS.get(signal) for signal in names]
         told = []
         for signal in signals:
             for quantity in signal.reads:
-                if quantity in _PASSES:
+                if quantity in known:
                     count, when = times[signal.when]
-                    passes, what = _PASSES[quantity]
+                    passes, what = known[quantity]
                     share = count * passes / recipe.probe.last_epoch
                     told.append(
                         f"{what} over {num_rows} rows {when}, about {share:.2g} times the training"
@@ -58,3 +57,18 @@ def extra_costs(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[st
         if told:
             lines.append(f"score {name} costs {'; '.join(told)}")
     return lines
+
+
+def _of_removal(recipe: Recipe, num_rows: int) -> tuple[float, str]:
+    """Passes over all rows, in steps of training, and in words."""
+    if recipe.scores.layer is None:
+        return 2 / 3, "two forward passes"
+    from dataprune.probe.removal import with_control
+    from dataprune.probe.removal_inside import LEVELS, MOST_HELD_OUT
+
+    held_out = min(MOST_HELD_OUT, num_rows // recipe.holdout.folds)
+    edits = len(with_control(recipe.scores.removal))
+    levels = edits * (LEVELS - 1)
+    passes = 1 + edits + levels * held_out / num_rows
+    what = f"{1 + edits} forward passes, and {levels} of {held_out} held-out rows,"
+    return passes / 3, what

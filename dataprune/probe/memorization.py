@@ -13,16 +13,22 @@ relabelling. Memorized is not mislabelled: rare and odd rows are memorized, too,
 resists noise memorizes nothing of it. Whether the label is contradicted by what generalizes is told
 by the margin after removal alone.
 
-Legend of shapes: T training rows, H held-out rows, K hidden units, C outputs, L levels.
+Everything is chosen from the held-out rows and from the training rows' moments, so that activations
+of all rows need never be held. `removal.py` does it to a probe's last layer, `removal_inside.py` to
+a layer inside.
+
+Legend of shapes: T training rows, H held-out rows, B rows of a batch, K units, C outputs, L levels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+
+from dataprune.probe.moments import Moments
 
 Basis = Literal["units", "directions", "magnitude"]
 BASES: tuple[Basis, ...] = ("units", "directions", "magnitude")
@@ -32,8 +38,78 @@ _SURE = 1.645  # standard errors, one-sided 95 %
 
 
 @dataclass(frozen=True)
+class ReadOut:
+    """Outputs from activations: hidden_BK @ weight_KC + bias_C, float64."""
+
+    weight_KC: torch.Tensor
+    bias_C: torch.Tensor
+
+    def __call__(self, hidden_BK: torch.Tensor) -> torch.Tensor:
+        """Activations (B, K), float64 -> outputs (B, C)."""
+        return hidden_BK @ self.weight_KC + self.bias_C
+
+
+@dataclass(frozen=True)
+class Axes:
+    """A basis: orthonormal axes through start_K, as columns, those to remove first."""
+
+    axes_KK: torch.Tensor
+    start_K: torch.Tensor
+
+    def without(self, removed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Matrix (K, K) and shift (K,) that remove the first axes: a -> a @ matrix + shift."""
+        kept_KK = self.axes_KK[:, removed:]
+        matrix_KK = kept_KK @ kept_KK.T
+        return matrix_KK, self.start_K - self.start_K @ matrix_KK
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many axes are removed, and whether each held-out row is right before and after."""
+
+    removed: int
+    right_H: torch.Tensor
+    still_right_H: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a network answers to rows.
+
+    margin_B: the given label's output less the largest other one. answer_B: the class of the
+    largest. right_B: whether that is the given label.
+    """
+
+    margin_B: torch.Tensor
+    answer_B: torch.Tensor
+    right_B: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Localizability:
+    """Whether what is memorized is a part of the layer.
+
+    held_out: accuracy before and after on the held-out rows' given labels. fit: the same of the
+        training rows.
+    index: fit lost by removal less held-out accuracy lost by it; index_se: its standard error. Near
+        0 if what is memorized and what generalizes are not in different parts of the layer, or
+        nothing was memorized.
+    """
+
+    held_out: tuple[float, float]
+    fit: tuple[float, float]
+    index: float
+    index_se: float
+
+    @property
+    def is_localizable(self) -> bool:
+        """Whether removal cost more of the fit than of held-out accuracy, beyond chance."""
+        return self.index > _SURE * self.index_se
+
+
+@dataclass(frozen=True)
 class Layer:
-    """A layer's activations and its linear read-out; labels as they were given.
+    """A layer's activations, all of them, and its linear read-out; labels as they were given.
 
     hidden_TK, hidden_HK: of rows trained on and held out, eval mode. read_out_KC, bias_C.
     label_T, label_H: int64.
@@ -49,40 +125,25 @@ class Layer:
 
 @dataclass(frozen=True)
 class Memorized:
-    """What was removed, and what each training row showed.
+    """How many axes were removed of a layer, whether that is local, and what each row showed.
 
-    removed: of K. held_out: accuracy before and after on the held-out rows' given labels.
-    fit: the same of the training rows.
-    index: localizability, fit lost by removal less held-out accuracy lost by it; index_se: its
-        standard error. Near 0 if what is memorized and what generalizes are not in different parts
-        of the layer, or nothing was memorized.
-    margin_full_T, margin_pruned_T: given label's output less the largest other, before and after.
-    flip_T: fitted before and not after. relabel_T: the answer after removal.
-    read_out_KC, bias_C: what is left of the read-out, for the activations as they came, float64.
+    before, after: of the training rows.
     """
 
-    basis: Basis
     removed: int
-    held_out: tuple[float, float]
-    fit: tuple[float, float]
-    index: float
-    index_se: float
-    margin_full_T: torch.Tensor
-    margin_pruned_T: torch.Tensor
-    flip_T: torch.Tensor
-    relabel_T: torch.Tensor
-    read_out_KC: torch.Tensor
-    bias_C: torch.Tensor
+    about: Localizability
+    before: Answers
+    after: Answers
 
     @property
-    def is_localizable(self) -> bool:
-        """Whether removal cost more of the fit than of held-out accuracy, beyond chance."""
-        return self.index > _SURE * self.index_se
+    def flip_T(self) -> torch.Tensor:  # noqa: N802 - a shape suffix
+        """Fitted before and not after: memorized."""
+        return self.before.right_B & ~self.after.right_B
 
     @property
     def drop_T(self) -> torch.Tensor:  # noqa: N802 - a shape suffix
         """How far the margin fell: no sign of a wrong label by itself."""
-        return self.margin_full_T - self.margin_pruned_T
+        return self.before.margin_B - self.after.margin_B
 
 
 def squared_error(logits_BC: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
@@ -98,51 +159,6 @@ def cross_entropy(logits_BC: torch.Tensor, label_B: torch.Tensor) -> torch.Tenso
     return torch.nn.functional.cross_entropy(logits_BC, label_B, reduction="none")
 
 
-def remove_memorized(layer: Layer, basis: Basis, loss: Loss) -> Memorized:
-    """Remove as much as held-out accuracy does not miss, and see what is forgotten.
-
-    Of 50 levels, evenly spaced, the one that removes most and whose held-out accuracy is within one
-    standard error, of the paired difference, of the best level's. Held-out labels may be noisy.
-    loss: what the network was trained on; ranks units.
-    """
-    layer = _in_double(layer)
-    axes_KK, mean_K = _in_order(layer, basis, loss)
-    read_out_KC = axes_KK.T @ layer.read_out_KC
-    bias_C = layer.bias_C + mean_K @ layer.read_out_KC
-    parts_HK = (layer.hidden_HK - mean_K) @ axes_KK
-    num_units = len(read_out_KC)
-    levels = sorted({num_units * level // _LEVELS for level in range(_LEVELS)})
-    right_LH = torch.stack(
-        [
-            (parts_HK[:, n:] @ read_out_KC[n:] + bias_C).argmax(dim=1) == layer.label_H
-            for n in levels
-        ]
-    ).double()
-    removed = levels[_most_within_one_error(right_LH)]
-    left_KC = axes_KK[:, removed:] @ read_out_KC[removed:]
-    left_C = bias_C - mean_K @ left_KC
-    full_TC = layer.hidden_TK @ layer.read_out_KC + layer.bias_C
-    pruned_TC = layer.hidden_TK @ left_KC + left_C
-    before_T, after_T = full_TC.argmax(dim=1), pruned_TC.argmax(dim=1)
-    fit_T, kept_T = before_T == layer.label_T, after_T == layer.label_T
-    lost_T = fit_T.double() - kept_T.double()
-    missed_H = right_LH[0] - right_LH[levels.index(removed)]
-    return Memorized(
-        basis,
-        removed,
-        held_out=(right_LH[0].mean().item(), right_LH[levels.index(removed)].mean().item()),
-        fit=(fit_T.double().mean().item(), kept_T.double().mean().item()),
-        index=(lost_T.mean() - missed_H.mean()).item(),
-        index_se=(lost_T.var() / len(lost_T) + missed_H.var() / len(missed_H)).sqrt().item(),
-        margin_full_T=margins(full_TC, layer.label_T),
-        margin_pruned_T=margins(pruned_TC, layer.label_T),
-        flip_T=fit_T & ~kept_T,
-        relabel_T=after_T,
-        read_out_KC=left_KC,
-        bias_C=left_C,
-    )
-
-
 def margins(logits_BC: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
     """The label's output less the largest other one, (B,)."""
     every = torch.arange(len(label_B), device=label_B.device)
@@ -151,47 +167,109 @@ def margins(logits_BC: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
     return logits_BC[every, label_B] - others_BC.max(dim=1).values
 
 
-def _in_double(layer: Layer) -> Layer:
-    return Layer(
-        layer.hidden_TK.double(),
-        layer.label_T,
-        layer.hidden_HK.double(),
-        layer.label_H,
-        layer.read_out_KC.double(),
-        layer.bias_C.double(),
-    )
+def answers_of(logits_BC: torch.Tensor, label_B: torch.Tensor) -> Answers:
+    """What outputs answer, against the labels as they were given."""
+    answer_B = logits_BC.argmax(dim=1)
+    return Answers(margins(logits_BC, label_B), answer_B, answer_B == label_B)
 
 
-def _in_order(layer: Layer, basis: Basis, loss: Loss) -> tuple[torch.Tensor, torch.Tensor]:
-    """Axes of the basis as columns (K, K), those to remove first, and where they start, (K,)."""
+def remove_memorized(layer: Layer, basis: Basis, loss: Loss) -> Memorized:
+    """Remove as much as held-out accuracy does not miss, and see what training rows forget."""
+    trained, hidden_TK = Moments(), layer.hidden_TK.double()
+    trained.add(hidden_TK)
+    read_out = ReadOut(layer.read_out_KC.double(), layer.bias_C.double())
+    held_out = layer.hidden_HK.double(), layer.label_H
+    choice, left = choose_in_read_out(trained, *held_out, read_out, basis, loss)
+    before, after = (answers_of(each(hidden_TK), layer.label_T) for each in (read_out, left))
+    about = localizability(choice, before.right_B, after.right_B)
+    return Memorized(choice.removed, about, before, after)
+
+
+def choose_in_read_out(
+    trained: Moments,
+    hidden_HK: torch.Tensor,
+    label_H: torch.Tensor,
+    read_out: ReadOut,
+    basis: Basis,
+    loss: Loss,
+) -> tuple[Choice, ReadOut]:
+    """What to remove from a layer with a linear read-out, and the read-out that is left.
+
+    trained: of the training rows' activations. hidden_HK, label_H: held-out rows; their labels may
+    be noisy; float64. loss: what the network was trained on; ranks units. Of 50 levels, evenly
+    spaced, `choose_level` takes one.
+    """
     if basis == "directions":
-        mean_K = layer.hidden_TK.mean(dim=0)
-        centred_TK = layer.hidden_TK - mean_K
-        _, directions_KK = torch.linalg.eigh(centred_TK.T @ centred_TK)  # variance rises
-        return directions_KK, mean_K
-    if basis == "units":
-        worth_K = _held_out_worth(layer, loss)
+        axes = directions(trained)
+    elif basis == "units":
+        axes = units(_held_out_worth(hidden_HK, label_H, read_out, loss))
     else:
-        worth_K = layer.hidden_TK.var(dim=0) * layer.read_out_KC.square().sum(dim=1)
-    units_KK = torch.eye(len(worth_K), dtype=worth_K.dtype, device=worth_K.device)
-    return units_KK[:, worth_K.argsort(stable=True)], torch.zeros_like(worth_K)
+        axes = units(trained.variance_K * read_out.weight_KC.square().sum(dim=1))
+    weight_KC = axes.axes_KK.T @ read_out.weight_KC
+    bias_C = read_out(axes.start_K)
+    parts_HK = (hidden_HK - axes.start_K) @ axes.axes_KK
+    levels = levels_of(len(weight_KC), _LEVELS)
+    answers = (parts_HK[:, n:] @ weight_KC[n:] + bias_C for n in levels)
+    choice = choose_level(levels, [z_HC.argmax(dim=1) == label_H for z_HC in answers])
+    left_KC = axes.axes_KK[:, choice.removed :] @ weight_KC[choice.removed :]
+    return choice, ReadOut(left_KC, bias_C - axes.start_K @ left_KC)
 
 
-def _held_out_worth(layer: Layer, loss: Loss) -> torch.Tensor:
-    """How much the mean held-out loss rises without each unit, (K,)."""
-    full_HC = layer.hidden_HK @ layer.read_out_KC + layer.bias_C
-    before = loss(full_HC, layer.label_H).mean()
-    return torch.stack(
-        [
-            loss(full_HC - layer.hidden_HK[:, k, None] * row_C, layer.label_H).mean() - before
-            for k, row_C in enumerate(layer.read_out_KC)
-        ]
-    )
+def directions(trained: Moments) -> Axes:
+    """Principal directions around the mean, least variance first."""
+    _, directions_KK = torch.linalg.eigh(trained.scatter_KK)  # variance rises
+    return Axes(directions_KK, trained.mean_K)
 
 
-def _most_within_one_error(right_LH: torch.Tensor) -> int:
-    """The last level whose accuracy is within one standard error of the best one's."""
+def units(worth_K: torch.Tensor) -> Axes:
+    """Single units, least worth first; removed, a unit is 0."""
+    every_KK = torch.eye(len(worth_K), dtype=worth_K.dtype, device=worth_K.device)
+    return Axes(every_KK[:, worth_K.argsort(stable=True)], torch.zeros_like(worth_K))
+
+
+def levels_of(num_units: int, num_levels: int) -> list[int]:
+    """How many axes to remove: from none, evenly spaced, never all."""
+    return sorted({num_units * level // num_levels for level in range(num_levels)})
+
+
+def choose_level(levels: Sequence[int], right: Sequence[torch.Tensor]) -> Choice:
+    """The last level whose held-out accuracy is within one standard error of the best one's.
+
+    The error is that of the paired difference. right: which held-out rows are answered rightly at
+    each level, bool (H,).
+    """
+    right_LH = torch.stack(list(right)).double()
     best_H = right_LH[int(right_LH.mean(dim=1).argmax())]
     behind_LH = best_H - right_LH
     error_L = behind_LH.std(dim=1) / right_LH.shape[1] ** 0.5
-    return int(torch.nonzero(behind_LH.mean(dim=1) <= error_L)[-1])
+    chosen = int(torch.nonzero(behind_LH.mean(dim=1) <= error_L)[-1])
+    return Choice(levels[chosen], right[0], right[chosen])
+
+
+def localizability(
+    choice: Choice, fits_T: torch.Tensor, still_fits_T: torch.Tensor
+) -> Localizability:
+    """What removal cost the fit of the training rows, against what it cost held-out accuracy."""
+    before_H, after_H = choice.right_H.double(), choice.still_right_H.double()
+    fits_T, still_fits_T = fits_T.double(), still_fits_T.double()
+    missed_H, lost_T = before_H - after_H, fits_T - still_fits_T
+    return Localizability(
+        held_out=(before_H.mean().item(), after_H.mean().item()),
+        fit=(fits_T.mean().item(), still_fits_T.mean().item()),
+        index=(lost_T.mean() - missed_H.mean()).item(),
+        index_se=(lost_T.var() / len(lost_T) + missed_H.var() / len(missed_H)).sqrt().item(),
+    )
+
+
+def _held_out_worth(
+    hidden_HK: torch.Tensor, label_H: torch.Tensor, read_out: ReadOut, loss: Loss
+) -> torch.Tensor:
+    """How much the mean held-out loss rises without each unit, (K,)."""
+    full_HC = read_out(hidden_HK)
+    before = loss(full_HC, label_H).mean()
+    return torch.stack(
+        [
+            loss(full_HC - hidden_HK[:, k, None] * row_C, label_H).mean() - before
+            for k, row_C in enumerate(read_out.weight_KC)
+        ]
+    )

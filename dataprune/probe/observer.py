@@ -23,7 +23,8 @@ from dataprune.probe.data import Batch, Batches
 from dataprune.probe.input_gradients import label_gradients, loss_curvature
 from dataprune.probe.last_layer import LastLayer
 from dataprune.probe.memorization import Basis
-from dataprune.probe.removal import OF_REMOVAL, remove_from_last_layer
+from dataprune.probe.removal import OF_REMOVAL, Removal, remove_from_last_layer
+from dataprune.probe.removal_inside import remove_inside
 from dataprune.probe.signal_store import SignalStore
 from dataprune.probe.tasks import Observation, Task
 from dataprune.probe.train import SCORE_BATCH
@@ -58,8 +59,9 @@ class Observer(Protocol):
 class EvalObserver:
     """Observes every row with the model in eval mode, on clean inputs.
 
-    in_sample: bool (N,), the rows trained on. salt: what random directions are drawn from.
-    basis: of what is removed for the signals of memorization; removals: what was, by epoch.
+    in_sample: bool (N,), the rows trained on. salt: what random draws come from.
+    basis, layer: of what is removed for the signals of memorization; layer None: of the input of
+        the last linear one. removals: what was, by epoch.
     """
 
     step = None
@@ -72,8 +74,10 @@ class EvalObserver:
         checkpoints: Iterable[int],
         *salt: int | str,
         basis: Basis = "directions",
+        layer: str | None = None,
     ) -> None:
         self.basis: Basis = basis
+        self.layer = layer
         self.removals: dict[int, dict[str, Any]] = {}
         self.store, self.task, self.in_sample = store, task, in_sample
         self.checkpoints, self.salt = frozenset(checkpoints), salt
@@ -100,13 +104,19 @@ class EvalObserver:
         salt = (*self.salt, "directions", epoch)
         removed = {}
         if reads & OF_REMOVAL:
-            removal = remove_from_last_layer(model, batches, self.in_sample, self.basis)
+            removal = self._remove(model, batches)
             removed, self.removals[epoch] = removal.values, removal.told
         for rows, seen in observations(model, self.task, batches, reads - OF_REMOVAL, *salt):
             with torch.no_grad():
                 more = {quantity: values[rows] for quantity, values in removed.items()}
                 self.store.put(rows, dataclasses.replace(seen, **more), signals)
         self.store.finish(torch.ones_like(self.in_sample), self.in_sample, signals)
+
+    def _remove(self, model: nn.Module, batches: Batches) -> Removal:
+        rows, salt = self.in_sample, self.salt
+        if self.layer is None:
+            return remove_from_last_layer(model, batches, rows, self.basis, *salt)
+        return remove_inside(model, batches, rows, self.basis, self.layer, *salt)
 
     def finish(self) -> tuple[InSample, Snapshots]:
         """The rows trained on, bool (N,), and the signals at each checkpoint."""

@@ -236,19 +236,20 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         "mode": recipe.scores.mode,
         "window": recipe.scores.window,
         "removal": recipe.scores.removal,
+        "layer": recipe.scores.layer,
         "threads": recipe.run.num_cpus,
         "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
         "torch": importlib.metadata.version("torch"),
     }
     identity = {
-        **{key: value for key, value in spec.items() if key != "removal"},
+        **{key: value for key, value in spec.items() if key not in {"removal", "layer"}},
         "probe": _identifying(recipe),
         "inputs": reading_of(recipe),
         "entrypoint": ENTRYPOINT,
         "source": loaded.ref.fingerprint,
         "holdout": _holdout(recipe, loaded),
         "window": recipe.scores.window if _has_windows(signals) else None,
-        **({"removal": recipe.scores.removal} if _has_removal(signals) else {}),
+        **(_identifying_removal(recipe) if _has_removal(signals) else {}),
         "dtype": "float32",
         "probe_version": PROBE_VERSION,
         "world_size": 1,
@@ -271,6 +272,12 @@ def _has_removal(signals: list[str]) -> bool:
     return any(OF_REMOVAL.intersection(SIGNALS.get(name).reads) for name in signals)
 
 
+def _identifying_removal(recipe: Recipe) -> dict[str, Any]:
+    """No layer where it is the last one, as in units of before another could be named."""
+    layer = recipe.scores.layer
+    return {"removal": recipe.scores.removal, **({} if layer is None else {"layer": layer})}
+
+
 def _serving(least: Unit, unit_id: str, records: list[Record]) -> Record | None:
     """A finished unit that computed the same and recorded at least as much; `unit_id` first."""
     serving = [r for r in records if not _differences(least, r)]
@@ -283,8 +290,9 @@ def _differences(unit: Unit, record: Record) -> list[str]:
     for key in unit.identity.keys() | record.identity.keys():
         wanted, have = unit.identity.get(key), record.identity.get(key)
         serves = set(wanted) <= set(have) if key in _GROWING and have else wanted == have  # type: ignore[arg-type]
-        if key in {"window", "removal"} and wanted is None:  # no wanted signal has it
-            continue
+        decides = "removal" if key == "layer" else key  # a last layer is None, too
+        if decides in {"window", "removal"} and unit.identity.get(decides) is None:
+            continue  # no wanted signal has it
         if not serves:
             keys.append(key)
     return sorted(keys)

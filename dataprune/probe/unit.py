@@ -142,8 +142,8 @@ def _observer(
     if spec["mode"] == "train":
         return StepObserver(store, task, in_sample, spec["checkpoints"])
     salt = (spec["root_seed"], spec["seed"])
-    basis = spec.get("removal", "directions")
-    return EvalObserver(store, task, in_sample, spec["checkpoints"], *salt, basis=basis)
+    of_removal = {"basis": spec.get("removal", "directions"), "layer": spec.get("layer")}
+    return EvalObserver(store, task, in_sample, spec["checkpoints"], *salt, **of_removal)
 
 
 class _HeldOutOutputs:

@@ -22,7 +22,7 @@ _MOST_HELD_OUT = 1000
 class MemorizedPart:
     """One way of removal, against which labels are known to be wrong; shares, None of nothing.
 
-    removed, index, index_se, is_localizable, held_out: as `Memorized` has them.
+    removed, index, index_se, is_localizable, held_out: as `memorization.py` has them.
     score_auroc: of minus the margin after removal, for wrong labels among training labels.
     fitted: of the wrong labels, those that the network had learned. flip_recall: of the wrong
         labels, those that flip: at best as many. flip_precision: of the examples that flip, those
@@ -69,17 +69,17 @@ def memorized_parts(
     found = {}
     for basis in BASES:
         part = remove_memorized(layer, basis, squared_error)
-        fit_T = part.margin_full_T > 0
+        fit_T = part.before.margin_B > 0
         found[basis] = MemorizedPart(
             part.removed,
-            part.index,
-            part.index_se,
-            part.is_localizable,
-            part.held_out,
-            score_auroc=auroc(-part.margin_pruned_T, wrong_T),
+            part.about.index,
+            part.about.index_se,
+            part.about.is_localizable,
+            part.about.held_out,
+            score_auroc=auroc(-part.after.margin_B, wrong_T),
             fitted=share(fit_T[wrong_T]),
             flip_recall=share(part.flip_T[wrong_T]),
             flip_precision=share(wrong_T[part.flip_T]),
-            relabelled=share((part.relabel_T == truth_T)[wrong_T]),
+            relabelled=share((part.after.answer_B == truth_T)[wrong_T]),
         )
     return found

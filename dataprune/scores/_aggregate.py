@@ -17,6 +17,7 @@ from dataprune.core.recipe import Recipe
 from dataprune.scores import Score, Seen, Values
 from dataprune.scores._pool import Pooled, counting, pool
 from dataprune.scores._reliability import between, reliability
+from dataprune.scores._removals import OF_MEMORIZED, spec_of_removal
 from dataprune.tables.trace import NO_WINDOW, Trace
 
 _RUN_AGAIN = "run again: the units that are missing will be trained; or leave the score out"
@@ -133,6 +134,7 @@ def _spec(
         "holdout": _holdout(recipe) if holds_out else "none",
         "over": _OVER[score.over],
         **({"window": recipe.scores.window} if score.window else {}),
+        **(_of_removal(recipe) if score.name in OF_MEMORIZED else {}),
         "mode": recipe.scores.mode,
         "augmentation": "as trained" if in_steps else "none",
         "precision": recipe.probe.precision if in_steps else "float32",
@@ -140,6 +142,10 @@ def _spec(
         "task": recipe.task,
         "model": recipe.probe.model.name,
     }
+
+
+def _of_removal(recipe: Recipe) -> dict[str, Any]:
+    return spec_of_removal(recipe.scores.removal, recipe.scores.layer)
 
 
 def _holdout(recipe: Recipe) -> str:

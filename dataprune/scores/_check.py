@@ -8,7 +8,7 @@ from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
 from dataprune.probe.plan import holds_out_folds
 from dataprune.scores import SCORES, Score
-from dataprune.scores._table import OF_MEMORIZED
+from dataprune.scores._removals import OF_MEMORIZED
 from dataprune.sources._load import Loaded
 
 
@@ -35,12 +35,13 @@ def check_scores(recipe: Recipe, loaded: Loaded, wanted: Sequence[Score]) -> Non
     Raises:
         UsageError: the score, what it needs, and what to set.
     """
-    removal = recipe.scores.removal
-    if removal != "directions" and not {score.name for score in wanted} & set(OF_MEMORIZED):
-        raise UsageError(
-            f"scores.removal is {removal}, and no score that is asked for removes anything",
-            hint=f"ask for {', '.join(OF_MEMORIZED)}, or leave it out",
-        )
+    if not {score.name for score in wanted} & set(OF_MEMORIZED):
+        for key, default in (("removal", "directions"), ("layer", None)):
+            if (value := getattr(recipe.scores, key)) != default:
+                raise UsageError(
+                    f"scores.{key} is {value}, and no score that is asked for removes anything",
+                    hint=f"ask for {', '.join(OF_MEMORIZED)}, or leave it out",
+                )
     for score in wanted:
         if score.over != "in_sample":
             _check_held_out(recipe, loaded, score)

@@ -29,6 +29,7 @@ from dataprune.runs.ledger import Ledger
 from dataprune.scores import Score
 from dataprune.scores._aggregate import compute_scores
 from dataprune.scores._check import find_scores
+from dataprune.scores._removals import spec_of_removal
 from dataprune.scores._table import table_meta, table_path
 from dataprune.sources._load import Loaded
 from dataprune.tables import trace as trace_table
@@ -51,6 +52,7 @@ class Recording:
     source: fingerprint of the source, for our own units; None for a Recorder's trace.
     kind: of our own units, what seeds of one run have in common.
     window: epochs in a window, if windows were recorded.
+    removal: of our own units, what specs of scores mem_* tell.
     whole: of a Recorder's, the checkpoints before which every row was shown, held out or not.
     """
 
@@ -63,6 +65,7 @@ class Recording:
     kind: str | None = None
     window: int | None = None
     whole: tuple[int, ...] = ()
+    removal: dict[str, Any] | None = None
 
     @property
     def is_own(self) -> bool:
@@ -216,8 +219,12 @@ def _read_recording(path: Path) -> Recording:
     }
     own = {"seed", "fold", "repeat", "signals", "checkpoints", "window"}
     kind = fingerprint({key: value for key, value in identity.items() if key not in own})
-    seed, source = identity["seed"], identity["source"]
-    return Recording(path, seed, about, source, checkpoints, signals, kind, identity.get("window"))
+    basis = identity.get("removal")
+    removal = None if basis is None else spec_of_removal(basis, identity.get("layer"))
+    return Recording(
+        path, identity["seed"], about, identity["source"], checkpoints, signals, kind,
+        identity.get("window"), removal=removal,
+    )  # fmt: skip
 
 
 def _check_one_training(found: list[Recording]) -> None:
@@ -373,6 +380,9 @@ def _spec(spec: dict[str, Any], recording: Recording, traces: dict[int, Trace]) 
     told |= recording.about
     if "window" in spec:
         told["window"] = recording.window
+    if "removal" in spec:
+        assert recording.removal is not None  # only our own units record what these scores read
+        told |= recording.removal
     if not recording.is_own:
         told["precision"] = "as recorded"
     in_train = recording.about["mode"] == "train"

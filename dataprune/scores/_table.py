@@ -14,11 +14,10 @@ from dataprune.probe.gate import CheckpointQuality
 from dataprune.probe.observe import Observed
 from dataprune.scores import Score
 from dataprune.scores._aggregate import ScoreColumns
+from dataprune.scores._removals import meta_of_removals
 from dataprune.sources._load import Loaded
 from dataprune.tables.manifest import portable_recipe
 from dataprune.tables.scores import read_scores
-
-OF_MEMORIZED = ("mem_drop", "mem_flip", "mem_margin_pruned")
 
 log = logging.getLogger("dataprune")
 
@@ -57,7 +56,7 @@ def table_meta(
 ) -> dict[str, Any]:
     """The score table's metadata."""
     seeds = sorted(seen.traces)
-    removals = _removals(recipe, list(columns.specs), seen)
+    removals = meta_of_removals(recipe, list(columns.specs), seen)
     return {
         "status": "partial" if seen.failed or columns.left_out else "complete",
         "source": loaded.ref.model_dump(mode="json"),
@@ -76,26 +75,13 @@ def table_meta(
 
 
 def warnings_of_removals(recipe: Recipe, wanted: Sequence[Score], seen: Observed) -> list[str]:
-    """One sentence for each epoch at which what was memorized is no part of the last layer."""
+    """One sentence for each epoch at which what was memorized is no part of the layer."""
     names = [score.name for score in wanted]
     return [
         f"epoch {epoch}: {about['warning']}"
-        for epoch, about in _removals(recipe, names, seen).items()
+        for epoch, about in meta_of_removals(recipe, names, seen).items()
         if about["warning"] is not None
     ]
-
-
-def _removals(recipe: Recipe, names: Sequence[str], seen: Observed) -> dict[str, Any]:
-    """What was removed from the probes at each epoch; empty where no score mem_* is wanted."""
-    if not seen.records or not set(names) & set(OF_MEMORIZED):
-        return {}
-    from dataprune.probe.removal import told_of_removals
-
-    records = [seen.records[seed].result for seed in sorted(seen.records)]
-    return {
-        str(epoch): told_of_removals([result["removals"][str(epoch)] for result in records])
-        for epoch in recipe.checkpoints
-    }
 
 
 def _environment(recipe: Recipe) -> dict[str, Any]:

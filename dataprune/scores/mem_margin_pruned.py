@@ -1,10 +1,12 @@
 """How far what generalizes contradicts the label: minus the logit margin after removal.
 
-The probe's last layer loses the part that held-out rows do not miss: by default its principal
-directions of least variance, of 50 levels the one that removes most while held-out accuracy stays
-within one standard error of the best level's (`scores.removal`: units, or magnitude as a control).
-Each seed's held-out rows choose; their labels may be noisy. No class or period is assumed, which is
-how this differs from the paper, whose neurons are found by their Fourier transform.
+A layer of the probe loses the part that held-out rows do not miss: by default its principal
+directions of least variance (`scores.removal`: units, or magnitude as a control), of 50 levels, or
+20 inside the network, the one that removes most while held-out accuracy stays within one standard
+error of the best level's. The layer is the input of the last linear one, or the output of the
+module that `scores.layer` names. Each seed's held-out rows choose; their labels may be noisy. No
+class or period is assumed, which is how this differs from the paper, whose neurons are found by
+their Fourier transform.
 It also works where nothing was memorized. Higher is noisier. Range (-inf, inf).
 
 Cost: as mem_flip.
@@ -24,10 +26,7 @@ SCORE = Score(
     status="experimental",
     value_range="(-inf, inf)",
     source="own extension of To grok or not to grok, 2023 (arXiv 2310.13061)",
-    cost="a forward pass at each checkpoint; needs seeds that hold rows out",
+    cost="two forward passes a checkpoint, about ten inside a network; needs held-out rows",
     pitfalls="hard rows are contradicted, too; well-timed EL2N or AUM is often as good",
-    spec={
-        "of": "label logit less largest other, after removal",
-        "layer": "input of the last linear layer",
-    },
+    spec={"of": "label logit less largest other, after removal"},
 )

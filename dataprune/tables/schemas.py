@@ -61,8 +61,9 @@ def render() -> dict[str, str]:
                 "sha256 of flags that were joined from a table of their own",
                 "flag_overlap": "with several flags, rows by the verdicts of each two: "
                 "[{a, b, both, only_a, only_b, neither}]",
-                "removals": "with scores mem_*, per epoch: what was removed of the last layer, a "
-                "mean over seeds, the localizability index, and whether it is above 0 in most",
+                "removals": "with scores mem_*, per epoch: what was removed of which layer (null: "
+                "the input of the last linear one), a mean over seeds, the localizability index, "
+                "and whether it is above 0 in most",
             },
         ),
         "trace.v1.json": _columns(
@@ -94,8 +95,8 @@ def render() -> dict[str, str]:
             scores.FORMAT_VERSION,
             pa.schema([*ledger.COLUMNS]),
             ledger.DESCRIPTIONS,
-            "a row per trajectory, in the order of the input; a score table whose first columns are "
-            "those of examples, then these, then numbers (float, null where a row has none)",
+            "a row per trajectory, in the order of the input; a score table: first the columns of "
+            "examples, then these, then numbers (float, null where a row has none)",
             {
                 ledger.CURATION: "format and dialect with their evidence, preset, inputs with "
                 "sha256, stages, codes, frontier_retention, decisions, warnings"

@@ -51,15 +51,15 @@ def built(*, memorizing: bool, seed: int = 0) -> tuple[Layer, torch.Tensor]:
 def test_what_each_row_has_of_its_own_is_found_and_removed(basis: Any) -> None:
     layer, wrong = built(memorizing=True)
     found = remove_memorized(layer, basis, cross_entropy)
-    assert found.fit[0] == 1.0
-    assert found.held_out[0] > 0.99
+    assert found.about.fit[0] == 1.0
+    assert found.about.held_out[0] > 0.99
     assert found.flip_T[wrong].double().mean() > 0.95
     assert not found.flip_T[~wrong].any()
     truth = (layer.label_T - wrong.long()) % C
-    assert (found.relabel_T == truth).double().mean() > 0.95
-    assert (found.margin_pruned_T[wrong] < 0).double().mean() > 0.95
-    assert found.is_localizable
-    assert found.index == pytest.approx(0.1, abs=0.02)
+    assert (found.after.answer_B == truth).double().mean() > 0.95
+    assert (found.after.margin_B[wrong] < 0).double().mean() > 0.95
+    assert found.about.is_localizable
+    assert found.about.index == pytest.approx(0.1, abs=0.02)
     assert (found.drop_T[wrong] > found.drop_T[~wrong].median()).all()
 
 
@@ -70,8 +70,8 @@ def test_where_nothing_is_memorized_nothing_flips_and_labels_are_still_contradic
     layer, wrong = built(memorizing=False)
     found = remove_memorized(layer, basis, cross_entropy)
     assert not found.flip_T[wrong].any()
-    assert not found.is_localizable
-    assert (found.margin_pruned_T[wrong] < 0).all()
+    assert not found.about.is_localizable
+    assert (found.after.margin_B[wrong] < 0).all()
 
 
 def test_units_are_ranked_and_removed_as_a_loop_does_it() -> None:
@@ -121,7 +121,7 @@ def test_units_are_ranked_and_removed_as_a_loop_does_it() -> None:
         row[label] - max(z for c, z in enumerate(row) if c != label)
         for row, label in zip(pruned, layer.label_T.tolist(), strict=True)
     ]
-    assert found.margin_pruned_T.tolist() == pytest.approx(expected, rel=1e-5)
+    assert found.after.margin_B.tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_all_directions_together_are_the_layer() -> None:
@@ -129,7 +129,7 @@ def test_all_directions_together_are_the_layer() -> None:
     found = remove_memorized(layer, "directions", cross_entropy)
     whole = layer.hidden_TK.double() @ layer.read_out_KC.double() + layer.bias_C.double()
     expected = margins(whole, layer.label_T)
-    assert found.margin_full_T.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
+    assert found.before.margin_B.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
 
 
 def test_directions_do_not_depend_on_which_units_carry_them() -> None:
@@ -145,9 +145,11 @@ def test_directions_do_not_depend_on_which_units_carry_them() -> None:
     )
     plain, other = (remove_memorized(each, "directions", cross_entropy) for each in (layer, turned))
     assert plain.removed == other.removed
-    assert other.margin_pruned_T.tolist() == pytest.approx(plain.margin_pruned_T.tolist(), abs=1e-6)
+    assert other.after.margin_B.tolist() == pytest.approx(plain.after.margin_B.tolist(), abs=1e-6)
     mixed = remove_memorized(turned, "units", cross_entropy)
-    assert mixed.index < 0.75 * plain.index  # every unit carries a bit of everything now
+    assert (
+        mixed.about.index < 0.75 * plain.about.index
+    )  # every unit carries a bit of everything now
 
 
 def test_losses_are_their_definitions() -> None:

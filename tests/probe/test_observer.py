@@ -254,6 +254,26 @@ def test_what_gradients_cost_is_told_before_the_run(
     assert told == [m for m in caplog.messages if " costs " in m]
 
 
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ({}, "two forward passes over 48 rows at epoch 2, about 0.17 times the training"),
+        (
+            {"layer": "1"},  # (3 + 38 / 3) / 3 / 4
+            "3 forward passes, and 38 of 16 held-out rows, over 48 rows at epoch 2, about 1.3 ",
+        ),
+        ({"layer": "1", "removal": "magnitude"}, "2 forward passes, and 19 of 16 held-out rows,"),
+    ],
+    ids=["last layer", "inside", "control alone"],
+)
+def test_what_removal_costs_is_told_for_where_it_is(
+    make_recipe: MakeRecipe, images_loaded: Loaded, scores: dict[str, str], told: str
+) -> None:
+    recipe = make_recipe(**{f"scores__{key}": value for key, value in scores.items()})
+    (line,) = extra_costs(recipe, images_loaded, {"mem_flip": ["mem_flip"]})
+    assert told in line
+
+
 def test_memory_that_a_score_holds_is_told_where_it_is_much(
     make_recipe: MakeRecipe, images_loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

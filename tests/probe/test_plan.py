@@ -104,6 +104,45 @@ def test_another_test_split_makes_other_units(
     assert len({unit_id for unit_ids in found for unit_id in unit_ids}) == 6
 
 
+# Whatever is added to it would train every unit of before again.
+IDENTITY = {
+    "checkpoints", "device", "dtype", "entrypoint", "fold", "hash_version", "heldout_last",
+    "holdout", "inputs", "mode", "num_outputs", "probe", "probe_version", "repeat", "root_seed",
+    "seed", "signals", "source", "task", "threads", "torch", "trace_version", "window",
+    "world_size",
+}  # fmt: skip
+REMOVED = {"mem_flip"}
+
+
+def test_a_layer_is_part_of_a_unit_only_where_one_is_named_and_something_is_removed(
+    make_recipe: MakeRecipe, features_loaded: Loaded
+) -> None:
+    def keys(recipe: Recipe, signals: set[str]) -> set[str]:
+        return set(plan_units(recipe, features_loaded, signals, []).units[0].identity)
+
+    plain, named = make_recipe(), make_recipe(scores__layer="1")
+    assert keys(plain, SIGNALS) == keys(named, SIGNALS) == IDENTITY
+    assert keys(plain, REMOVED) == IDENTITY | {"removal"}
+    assert keys(named, REMOVED) == IDENTITY | {"removal", "layer"}
+    assert ids(named, features_loaded) == ids(plain, features_loaded)
+    assert set(ids(named, features_loaded, REMOVED)).isdisjoint(
+        ids(plain, features_loaded, REMOVED)
+    )
+
+
+def test_a_unit_of_another_layer_serves_only_where_nothing_is_removed(
+    make_recipe: MakeRecipe, features_loaded: Loaded
+) -> None:
+    recipes = {layer: make_recipe(scores__layer=layer) for layer in (None, "1", "2")}
+    for recorded in recipes.values():
+        units = plan_units(recorded, features_loaded, SIGNALS | REMOVED, []).units
+        records = [finished(unit) for unit in units]
+        for wanted in recipes.values():
+            assert sorted(plan_units(wanted, features_loaded, SIGNALS, records).done) == [0, 1]
+            plan = plan_units(wanted, features_loaded, REMOVED, records)
+            assert sorted(plan.done) == ([0, 1] if wanted is recorded else [])
+
+
 def test_adding_seeds_keeps_the_units_there_are(
     make_recipe: MakeRecipe, features_loaded: Loaded
 ) -> None:

@@ -15,14 +15,26 @@ import dataprune
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import parse_recipe
 from dataprune.probe.data import Batch
-from dataprune.probe.removal import OF_REMOVAL, remove_from_last_layer, told_of_removals
+from dataprune.probe.memorization import (
+    BASES,
+    Layer,
+    choose_in_read_out,
+    cross_entropy,
+    remove_memorized,
+)
+from dataprune.probe.removal import (
+    OF_REMOVAL,
+    drawn_held_out,
+    remove_from_last_layer,
+    told_of_removals,
+)
 from dataprune.tables.scores import read_scores
 
 N, OWN, K = 400, 40, 50
 
 
 class Rows:
-    """Every row in one batch, as batches in order give it."""
+    """Rows in batches of 64, the last of them 16, as batches in order give them."""
 
     device = torch.device("cpu")
     steps_per_epoch = 1
@@ -31,12 +43,14 @@ class Rows:
         self.batch = Batch(torch.arange(len(inputs)), inputs, targets)
 
     def in_order(self, _batch_size: int) -> Any:
-        """Every row at once."""
-        yield self.batch
+        """Every row, in order."""
+        every = self.batch
+        for rows in every.rows.split(64):
+            yield Batch(rows, every.inputs[rows], every.targets[rows])
 
     def epoch(self) -> Any:
-        """Every row at once."""
-        yield self.batch
+        """Not asked for."""
+        raise NotImplementedError
 
 
 def built() -> tuple[nn.Module, Rows, torch.Tensor, torch.Tensor]:
@@ -77,6 +91,62 @@ def test_rows_fitted_by_units_of_their_own_flip_and_held_out_rows_never_do(basis
     assert removal.told["is_localizable"]
 
 
+@pytest.mark.parametrize("basis", BASES)
+def test_batch_by_batch_is_what_the_whole_matrix_in_memory_gives(basis: Any) -> None:
+    model, rows, _, in_sample = built()
+    x, label = rows.batch.inputs, rows.batch.targets
+    linear = model[1]
+    layer = Layer(
+        x[in_sample], label[in_sample], x[~in_sample], label[~in_sample],
+        linear.weight.detach().T, linear.bias.detach(),
+    )  # fmt: skip
+    whole = remove_memorized(layer, basis, cross_entropy)
+    control = remove_memorized(layer, "magnitude", cross_entropy)
+    removal = remove_from_last_layer(model, rows, in_sample, basis)
+    assert 0 < removal.told["removed"] == whole.removed
+    assert removal.told["index"] == whole.about.index
+    assert removal.told["index_se"] == whole.about.index_se
+    assert removal.told["fit"] == whole.about.fit
+    assert removal.told["control_index"] == control.about.index
+    trained = {name: values[in_sample] for name, values in removal.values.items()}
+    assert trained["mem_flip"].tolist() == whole.flip_T.float().tolist()
+    assert trained["mem_relabel"].tolist() == whole.after.answer_B.float().tolist()
+    for name, expected in (
+        ("mem_margin_pruned", whole.after.margin_B),
+        ("mem_drop", whole.drop_T),
+    ):
+        assert trained[name].tolist() == pytest.approx(expected.tolist(), rel=1e-5, abs=1e-6)
+
+
+def test_no_more_held_out_rows_are_held_than_the_limit_and_no_training_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, rows, _, in_sample = built()
+    held: list[Any] = []
+
+    def watch(trained: Any, hidden_HK: torch.Tensor, label_H: torch.Tensor, *rest: Any) -> Any:
+        held.append((hidden_HK, label_H))
+        return choose_in_read_out(trained, hidden_HK, label_H, *rest)
+
+    monkeypatch.setattr("dataprune.probe.removal.choose_in_read_out", watch)
+    monkeypatch.setattr("dataprune.probe.removal.MOST_HELD_OUT", 30)
+    remove_from_last_layer(model, rows, in_sample, "directions", 7)
+    assert [len(hidden_HK) for hidden_HK, _ in held] == [30, 30]  # the basis and the control
+    chosen = drawn_held_out(in_sample, 30, 7)
+    assert torch.equal(held[0][0], rows.batch.inputs[chosen].double())
+    assert torch.equal(held[0][1], rows.batch.targets[chosen])
+
+
+def test_rows_that_choose_are_drawn_from_those_held_out_by_the_salt() -> None:
+    in_sample = torch.arange(100) % 4 != 0
+    assert torch.equal(drawn_held_out(in_sample, 25, 0), ~in_sample)
+    some = drawn_held_out(in_sample, 10, 0)
+    assert some.sum() == 10
+    assert not (some & in_sample).any()
+    assert torch.equal(some, drawn_held_out(in_sample, 10, 0))
+    assert not torch.equal(some, drawn_held_out(in_sample, 10, 1))
+
+
 def test_seeds_are_summed_up_and_most_of_them_must_be_localizable() -> None:
     told = {
         "basis": "units", "index": 0.2, "index_se": 0.01, "control_index": 0.1, "removed": 4,
@@ -87,7 +157,11 @@ def test_seeds_are_summed_up_and_most_of_them_must_be_localizable() -> None:
     about = told_of_removals([told, not_local])
     assert about["is_localizable"] is False
     assert about["index"] == pytest.approx(0.1)
-    assert about["warning"].startswith("not_localizable: in 1 of 2 seeds")
+    assert about["warning"].startswith("not_localizable: in 1 of 2 seeds, what the last layer memo")
+    assert about["layer"] is None
+    inside = told_of_removals([{**told, "layer": "4"}, {**not_local, "layer": "4"}])
+    assert inside["layer"] == "4"
+    assert "what layer 4 memorized" in inside["warning"]
 
 
 def recipe(folder: Path, **more: Any) -> Any:
@@ -113,6 +187,10 @@ def test_scores_of_removal_go_the_whole_way_and_tell_what_was_removed(tmp_path: 
     assert ((flips >= 0) & (flips <= 1)).all()
     [(epoch, about)] = table.meta["removals"].items()
     assert (epoch, about["seeds"], about["basis"]) == ("3", 4, "directions")
+    assert about["layer"] is None
+    spec = table.meta["scores"]["mem_flip@3"]
+    assert (spec["removal"], spec["layer"]) == ("directions", "input of the last linear layer")
+    assert {"removal", "layer"}.isdisjoint(table.meta["scores"]["el2n"])
     assert bool(about["warning"]) != about["is_localizable"]
     assert any("not_localizable" in w for w in made.warnings) != about["is_localizable"]
     again = dataprune.score(recipe(tmp_path), scores=names, work=tmp_path / "work")
@@ -120,12 +198,17 @@ def test_scores_of_removal_go_the_whole_way_and_tell_what_was_removed(tmp_path: 
     other = recipe(tmp_path, scores={"removal": "units"})
     units = dataprune.score(other, scores=names, work=tmp_path / "work")
     assert units.trained == [0, 1, 2, 3]  # another basis is another unit
+    assert read_scores(units.path).meta["scores"]["mem_drop"]["removal"] == "units"
 
 
-def test_a_basis_without_a_score_that_removes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no score that is asked for removes anything"):
+@pytest.mark.parametrize(("field", "value"), [("removal", "units"), ("layer", "0")])
+def test_a_basis_or_layer_without_a_score_that_removes_is_refused(
+    tmp_path: Path, field: str, value: str
+) -> None:
+    message = f"scores.{field} is {value}, and no score that is asked for removes anything"
+    with pytest.raises(UsageError, match=message):
         dataprune.score(
-            recipe(tmp_path, scores={"removal": "units"}), scores=["el2n"], work=tmp_path / "work"
+            recipe(tmp_path, scores={field: value}), scores=["el2n"], work=tmp_path / "work"
         )
 
 

@@ -1,4 +1,4 @@
-"""How far the logit margin falls when the memorized part of the last layer is removed."""
+"""How far the logit margin falls when the memorized part of a layer is removed."""
 
 from __future__ import annotations
 

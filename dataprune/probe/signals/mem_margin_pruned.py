@@ -1,4 +1,4 @@
-"""The logit margin once the memorized part of the last layer is removed."""
+"""The logit margin once the memorized part of a layer is removed."""
 
 from __future__ import annotations
 

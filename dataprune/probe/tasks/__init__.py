@@ -38,9 +38,9 @@ class Observation:
     input_norm: of the input as the model reads it, (B,).
     label_gradient_BD: of the label's logit by each pixel, a mean over channels.
     input_curvature: mean change of the loss's input gradient at random points nearby, (B,).
-    mem_margin_pruned, mem_drop, mem_flip, mem_relabel: after removal of what the last layer
-        memorized (`probe/removal.py`): logit margin, its fall, 1.0 where the label was fitted and
-        is not any more, the class that is answered instead, (B,).
+    mem_margin_pruned, mem_drop, mem_flip, mem_relabel: after removal of what a layer memorized
+        (`probe/removal.py`): logit margin, its fall, 1.0 where the label was fitted and is not any
+        more, the class that is answered instead, (B,).
     """
 
     loss: torch.Tensor
