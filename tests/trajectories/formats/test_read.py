@@ -93,6 +93,12 @@ def test_rows_of_equally_named_files_have_different_names(
     assert runs[0].query_id == runs[1].query_id
 
 
+def test_ids_are_texts_that_every_table_can_hold(rows: dict[str, Any], write: Write) -> None:
+    path = write("runs.json", json.dumps({"\ud800": rows["toolbench"]}))
+    [run] = read_trajectories([path]).trajectories()
+    assert (run.traj_id, run.query_id) == ("runs:\\ud800", "\\ud800")
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=3) | st.floats(),
     lambda inner: (
