@@ -87,6 +87,7 @@ def content_sha256(messages: Iterable[Message], tools: str | None) -> str:
     Arguments and tools count as the JSON values they are, not by their spelling; roles, texts,
     reasoning and call ids count exactly.
     """
+    messages = tuple(messages)
     said = [
         [
             m.role,
@@ -99,8 +100,14 @@ def content_sha256(messages: Iterable[Message], tools: str | None) -> str:
         for m in messages
     ]
     whole = [said, json_value(tools) if tools is not None else None]
-    # Surrogates that stand alone are no UTF-8; they must not make two texts the same either.
-    text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    try:
+        # Surrogates that stand alone are no UTF-8; they must not make two texts the same either.
+        text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    except RecursionError:  # arguments just short of too deep to be parsed: their spelling counts
+        spelt = [
+            (m.role, m.content, m.reasoning, m.tool_calls, m.call_id, m.name) for m in messages
+        ]
+        text = ascii([spelt, tools])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -56,6 +56,8 @@ def find_files(paths: Iterable[str | Path]) -> tuple[RowsFile, ...]:
         SourceError: there is no such path, no file in a folder, or the suffix is not known.
     """
     found = [pair for path in paths for pair in _below(Path(path))]
+    if not found:
+        raise SourceError("no file is named", hint="name files or folders with trajectories")
     first: dict[Path, tuple[Path, str]] = {}
     for path, label in found:  # a file that is named twice is read once
         first.setdefault(path.resolve(), (path, label))

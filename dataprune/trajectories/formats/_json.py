@@ -22,7 +22,8 @@ _PASSED = 1 << 16  # characters that are let go at once
 _WINDOW = 1 << 10  # characters that are looked at first for the end of a value
 _SPACE = re.compile(r"[ \t\r\n]*")
 _STRUCTURE = re.compile(r'["\[\]{},]')
-_SCAN = json.JSONDecoder().scan_once  # as raw_decode, without a costly error for no value
+# As raw_decode, without a costly error where there is no value.
+_SCAN = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # typeshed lacks it
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,8 +204,8 @@ def traj_id_of(row: dict[str, Any], name: str) -> str:
         return str(own)
     task, trial = as_id(row.get("task_id")), as_id(row.get("trial"))
     if task is not None and trial is not None:
-        return f"{name.rpartition(':')[0] or name}:{task}-{trial}"
-    return name
+        name = f"{name.rpartition(':')[0] or name}:{task}-{trial}"
+    return as_id(name) or name
 
 
 def trajectory_of(

@@ -111,7 +111,7 @@ class _Talk:
             raise Unreadable(f"event {at} is neither action nor observation")
         if said in _NO_TALK:
             self.left.append(event)
-        elif said is action:
+        elif isinstance(action, str):
             self._act(event, said, event_id)
         else:
             self._observe(event, said)

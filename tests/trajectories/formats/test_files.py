@@ -89,6 +89,11 @@ def test_no_such_path_and_no_file_in_a_folder(tmp_path: Path) -> None:
         assert told.value.hint
 
 
+def test_no_files_are_no_input() -> None:
+    with pytest.raises(SourceError, match="no file is named"):
+        find_files([])
+
+
 def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
