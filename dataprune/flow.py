@@ -4,7 +4,7 @@ r"""The flow, one function per arrow; a reader of this page knows the product.
                          \-> flags     /
     trajectories -> rules, groups -> ledger
 
-`score`, `flag`, `curate`, `prune`, `publish`, `load`, `evaluate`: each strings some arrows together.
+`score`, `flag`, `curate`, `prune`, `publish`, `load`, `evaluate`: each strings several arrows.
 Two side doors lead in: traces of your own training (`score` with `traces`; `probe/recorder.py`)
 and another tool's scores (`import_scores` in `scores/_import.py`).
 Scores are kept apart from decisions, so pruning again costs seconds and needs no torch.

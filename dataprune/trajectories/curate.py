@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -40,7 +39,6 @@ from dataprune.trajectories.table import INPUT, KEY
 from dataprune.trajectories.votes import open_judge
 
 ROWS, LEDGER, RETRY, PAIRS = "trajectories.parquet", "ledger.parquet", "retry.jsonl", "pairs.jsonl"
-_SAMPLE = 100  # trajectories that a dialect is found by
 
 log = logging.getLogger("dataprune")
 
@@ -127,8 +125,7 @@ def curate_files(
 def _dialect(reading: Reading, settings: CurateRecipe) -> tuple[Dialect, str]:
     if settings.dialect is not None:
         return find_dialect(settings.dialect), "it was named"
-    sample = itertools.islice(reading.trajectories(), _SAMPLE)
-    found = detect_dialect([trajectory for trajectory in sample if trajectory.problem is None])
+    found = detect_dialect(reading.sample())
     return find_dialect(found.name), found.evidence
 
 

@@ -17,19 +17,28 @@ import pyarrow.parquet as pq
 
 from dataprune.trajectories import Message, ToolCall, Trajectory, content_sha256
 
-_FUNCTION = pa.struct([pa.field("name", pa.string()), pa.field("arguments", pa.string())])
+_FUNCTION = pa.struct(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("arguments", pa.string(), nullable=False),
+    ]
+)
 _CALL = pa.struct(
-    [pa.field("id", pa.string()), pa.field("type", pa.string()), pa.field("function", _FUNCTION)]
+    [
+        pa.field("id", pa.string()),
+        pa.field("type", pa.string()),
+        pa.field("function", _FUNCTION, nullable=False),
+    ]
 )
 _MESSAGE = pa.struct(
     [
-        pa.field("role", pa.string()),
-        pa.field("content", pa.string()),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("content", pa.string(), nullable=False),
         pa.field("reasoning_content", pa.string()),
         pa.field("tool_calls", pa.list_(_CALL)),
         pa.field("tool_call_id", pa.string()),
         pa.field("name", pa.string()),
-        pa.field("train", pa.bool_()),
+        pa.field("train", pa.bool_(), nullable=False),
         pa.field("extra", pa.string()),
     ]
 )
