@@ -97,8 +97,10 @@ def command(
         emit_json(_summary(result))
     else:
         _show(result, name)
-    undecided = result.curation.told["decisions"]["undecided"]
-    return 3 if undecided else 0
+    if result.is_partial:
+        warn([f"PARTIAL: {result.num_undecided} trajectories are undecided; see the ledger"])
+        return 3
+    return 0
 
 
 def _summary(result: Any) -> dict[str, Any]:
@@ -133,6 +135,9 @@ def _show(result: Any, name: str) -> None:
         "What was found", ["code", "trajectories", "rejects", "and nothing else does"], found
     )
     _show_pass_rates(told)
+    _show_categories(told)
+    for line in told.get("bounds", []):
+        click.echo(line)
     decisions = ", ".join(f"{word} {count}" for word, count in told["decisions"].items())
     click.echo(f"decisions: {decisions}; queries: {told['queries']}", err=True)
     if result.manifest is not None:
@@ -143,6 +148,19 @@ def _show(result: Any, name: str) -> None:
     click.echo(str(result.curation.ledger))
     if result.folder is not None:
         click.echo(str(result.folder))
+
+
+def _show_categories(told: dict[str, Any]) -> None:
+    """Candidates and kept runs of each category that has any; the empty ones in a line."""
+    from dataprune.cli.output import emit_table
+
+    counts = [c for c in told.get("categories", []) if c["before"]]
+    if not counts:
+        return
+    rows = [[c["category"] or "none", c["before"], c["after"]] for c in counts]
+    emit_table("Categories", ["category", "candidates", "kept"], rows)
+    if told["empty_categories"]:
+        click.echo(f"without a trajectory: {', '.join(told['empty_categories'])}", err=True)
 
 
 def _show_pass_rates(told: dict[str, Any]) -> None:

@@ -111,6 +111,11 @@ class SelectRecipe(Strict):
     bands: tuple[Literal["unsolved", "hard", "medium", "easy", "trivial"], ...] = Field(
         (), description="bands of pass rate to keep; default: all"
     )
+    is_learned: bool = Field(False, description="bt: the reward is a model's, no measured one")
+    keywords: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="{category: words of prompts} for rows without a category of their own",
+    )
     max_share: float | None = Field(None, gt=0, le=1, description="of a category, at most")
     balance: float | None = Field(
         None, ge=0, le=1, description="keep n^balance of a category's n runs, to scale; 0: equal"

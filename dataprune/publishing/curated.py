@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from dataprune.core.recipe import Recipe
 from dataprune.selection._decide import TIE_BREAK, Choice
 from dataprune.selection._decided import decide_from_scores
-from dataprune.tables.ledger import KEEP, REJECT
+from dataprune.tables.ledger import KEEP, REJECT, UNDECIDED
 from dataprune.tables.manifest import ALL_LEFT, Manifest, SelectionEntry, SourceRef
 from dataprune.tables.scores import read_scores
 from dataprune.trajectories.curate import Curation
@@ -32,6 +32,7 @@ class CurateResult:
 
     curation: files and what each stage came to. manifest: of the version; None where nothing is
         kept. created: False if it was there already. rejected: of what was rejected, if anything.
+    most_undecided: the share of undecided trajectories that is no partial result.
     """
 
     curation: Curation
@@ -41,6 +42,18 @@ class CurateResult:
     rejected: Manifest | None
     folder: Path | None
     warnings: list[str]
+    most_undecided: float = 0.0
+
+    @property
+    def num_undecided(self) -> int:
+        """Trajectories that neither code nor judge could decide."""
+        undecided: int = self.curation.told["decisions"][UNDECIDED]
+        return undecided
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether more of them are undecided than the recipe allows."""
+        return self.num_undecided > self.most_undecided * len(self.curation.decided.findings)
 
     @property
     def rows_out(self) -> int:
@@ -62,9 +75,10 @@ def build_curated(
     ref = SourceRef.model_validate(table.meta["source"])
     kept = pc.equal(table.table.column("decision"), KEEP).to_numpy(zero_copy_only=False)
     warnings = list(made.warnings)
+    most = recipe.curate.judge.max_undecided if recipe.curate else 0.0
     if not kept.any():
         warnings.append("no trajectory is kept, so no version was built: see the ledger")
-        return CurateResult(made, {}, None, False, None, None, warnings)
+        return CurateResult(made, {}, None, False, None, None, warnings, most)
     decided = decide_from_scores(table, recipe, _ALL, None)
     opened = open_pinned(ref, str(made.rows), examples=table.table, near=made.ledger)
     draft = Draft(name, tag, opened, ref, table, decided.table, _ALL, decided.column)
@@ -75,7 +89,7 @@ def build_curated(
     manifest, created = build_version(store, draft)
     rejected = _build_rejected(store, draft)
     folder = store.path(name, draft.tag)
-    return CurateResult(made, decided.reasons, manifest, created, rejected, folder, warnings)
+    return CurateResult(made, decided.reasons, manifest, created, rejected, folder, warnings, most)
 
 
 def _build_rejected(store: LocalStore, draft: Draft) -> Manifest | None:

@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprune.core.recipe_curate import CurateRecipe
+from dataprune.core.recipe_curate import CurateRecipe, SelectRecipe
 from dataprune.tables.ledger import KEEP, REASON, REJECT, REPAIR, UNDECIDED
 from dataprune.trajectories import choose, decontaminate, duplicates, votes
+from dataprune.trajectories.bradley_terry import bounds
 from dataprune.trajectories.choose import Runs
 from dataprune.trajectories.duplicates import find_duplicates
 from dataprune.trajectories.funnel import STAGES, funnel
@@ -37,6 +38,12 @@ from dataprune.trajectories.rewards import (
 from dataprune.trajectories.rules import Reason
 from dataprune.trajectories.rules._run import Finding, all_codes
 from dataprune.trajectories.rules.schema import DUP_ID, duplicate_ids
+from dataprune.trajectories.taxonomy import (
+    count_categories,
+    empty_categories,
+    from_column,
+    from_keywords,
+)
 from dataprune.trajectories.votes import judge_runs, vote
 
 LATER_CODES = {**duplicates.CODES, **decontaminate.CODES, **votes.CODES, **choose.CODES}
@@ -180,9 +187,10 @@ def _choose(
         rewards=rewards,
         judge_scores=decided.numbers.get("judge_score", np.full(len(seen), np.nan)),
         bands=rates.of_rows(decided.query_ids),
-        categories=seen.categories,
+        categories=_categories(decided, seen, settings.select.keywords),
     )
     chosen = choose.choose(runs, settings.select, seed)
+    _tell_of_choice(decided, runs, chosen, settings.select)
     for row, code in enumerate(chosen.codes):
         if code is not None:
             decided.findings[row] += as_findings([Reason(code)], choose.CODES, settings.rules)
@@ -195,6 +203,37 @@ def _choose(
             decided.query_ids, seen.traj_ids, rewards, runs.lengths,
             np.asarray(well_formed, dtype=np.bool_), margin=margin,
         )  # fmt: skip
+
+
+def _categories(
+    decided: Decided, seen: Inspected, keywords: Mapping[str, Sequence[str]]
+) -> list[str | None]:
+    """Each row's own category, in the taxonomy's spelling, else by the words of its prompt."""
+    found = from_column(seen.categories)
+    if not keywords:
+        return found
+    prompts = [seen.prompts.get(query, "") for query in decided.query_ids]
+    by_words = from_keywords(prompts, keywords)
+    return [own or other for own, other in zip(found, by_words, strict=True)]
+
+
+def _tell_of_choice(
+    decided: Decided, runs: Runs, chosen: choose.Chosen, select: SelectRecipe
+) -> None:
+    """Categories before and after; of policy bt, the bounds that hold and why others do not."""
+    if any(category is not None for category in runs.categories):
+        kept = [c for c, keep in zip(runs.categories, chosen.keep.tolist(), strict=True) if keep]
+        counts = count_categories(runs.categories, kept)
+        decided.told["categories"] = [dataclasses.asdict(count) for count in counts]
+        decided.told["empty_categories"] = empty_categories(counts)
+    if select.policy != "bt" or not runs.is_candidate.any():
+        return
+    rows = np.flatnonzero(runs.is_candidate)
+    decided.told["bounds"] = bounds(
+        [runs.query_ids[row] for row in rows.tolist()], runs.rewards[rows], k=select.k,
+        beta=select.beta, mix=select.mix, m=select.max_per_query or 1,
+        is_learned=select.is_learned,
+    ).lines()  # fmt: skip
 
 
 def _is_well_formed(found: Sequence[Finding]) -> bool:

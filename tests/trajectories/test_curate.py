@@ -339,3 +339,40 @@ def test_a_ledger_keeps_its_contract(files: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(dataprune.DatapruneError, match="the ledger has"):
         check_ledger(turned, what="the ledger")
+
+
+def test_bradley_terry_prints_its_bounds_and_what_they_do_not_cover(tmp_path: Path) -> None:
+    rows = [
+        run(q, str(i), code=f"print({i})", reward=float(i < 2)) for q in range(6) for i in range(4)
+    ]
+    made = curate(
+        write(tmp_path / "r.jsonl", rows), tmp_path, select__policy="bt", select__beta=0.1
+    )
+    ledger = ledger_of(made)
+    kept = [row for row in ledger if row["decision"] == "keep"]
+    assert len(kept) == 6
+    assert all(row["weight"] is not None for row in kept)
+    assert any("at least" in line for line in made.curation.told["bounds"])
+    assert any("mix is 0" in line for line in made.curation.told["bounds"])
+    assert "guarantee" not in " ".join(made.curation.told["bounds"])
+
+
+def test_categories_come_from_the_rows_or_from_words(tmp_path: Path) -> None:
+    rows = [{**run(0, "1"), "category": "fact-checking"}, run(1, "2", code="print(2)")]
+    made = curate(
+        write(tmp_path / "r.jsonl", rows), tmp_path, select__keywords={"Counting": ["number"]}
+    )
+    counts = {c["category"]: c["after"] for c in made.curation.told["categories"]}
+    assert (counts["Fact Checking"], counts["Counting"]) == (1, 1)
+    assert "Ranking" in made.curation.told["empty_categories"]
+
+
+def test_undecided_runs_are_in_no_version_and_make_it_partial(tmp_path: Path) -> None:
+    texts = ["it rained all day", "the sun was out", "a storm came by"]
+    rows = [run(0, text, code=f"print({i})") for i, text in enumerate(texts)]
+    rows += [run(1, "5", code=f"print({i})") for i in range(3)]
+    made = curate(write(tmp_path / "r.jsonl", rows), tmp_path, groups__policy="unanimous")
+    assert [row["decision"] for row in ledger_of(made)] == ["undecided"] * 3 + ["keep"] * 3
+    assert made.is_partial
+    assert made.rows_out == 3
+    assert made.rejected is None

@@ -29,7 +29,7 @@ def _read(value: Any, _name: str, where: str) -> Iterator[Trajectory]:
     for field in SCHEMA:
         _check(row[field.name], field, field.name)
     roles = get_args(Role)
-    for message in row["messages"]:
+    for message in row["messages"] or ():
         if message.get("role") not in roles or not isinstance(message.get("content"), str):
             raise Unreadable("a message has no role or no content")
     yield trajectory_of({**row, "files": row["files"] or []}, where)
