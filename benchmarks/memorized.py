@@ -168,13 +168,16 @@ def beside_label_q(name: str) -> list[dict[str, Any]]:
     scored = score(name, "resists", holdout=cross_fitted, seeds=10, flags=["label_issue"])
     wrong, last = scored.noisy.wrong, scored.epochs[-1]
     label_q = scored.table.table.column("label_issue").to_numpy().astype(np.float64)
-    margin = -scored.table.table.column("oof_margin").to_numpy().astype(np.float64)
+    other = score(name, "memorizes")  # the same rows, another model
+    end = other.epochs[-1]
     more = {
         "S": scored.mean(S, last),
         "flip": scored.mean(FLIP, last),
-        "AUM": scored.mean("aum", last),
         "CSL": scored.mean("csl", last),
-        "held-out margin": margin,
+        "held-out margin": -scored.table.table.column("oof_margin").to_numpy(),
+        "the MLP's S": other.mean(S, end),
+        "the MLP's flip": other.mean(FLIP, end),
+        "the MLP's CSL": other.mean("csl", end),
     }
     alone = {"set": name, "ranked by": "label_q", "AUROC less label_q's": "", "AUPRC less": ""}
     rows = [alone | _two_areas(label_q, wrong)]

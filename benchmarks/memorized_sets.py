@@ -48,7 +48,12 @@ _FASHION: dict[str, dict[str, Any]] = {
 }
 _CIFAR10: dict[str, dict[str, Any]] = {
     "resists": {"scores.at": [3, 6, 9, 12]},
-    "memorizes": {"probe": _RESNET, "source.image.size": 16, "scores.at": [1, 3, 6, 9, 12]},
+    "memorizes": {
+        "probe": _RESNET,
+        "source.image.size": 16,
+        "scores.at": [1, 3, 6, 9, 12],
+        "seeds": 2,
+    },
 }
 PROBES = {
     "fashion sym 20": _FASHION,
