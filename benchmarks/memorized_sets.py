@@ -87,6 +87,11 @@ class Scored:
         """The scored epoch nearest to a quarter of the schedule."""
         return min(self.epochs, key=lambda e: abs(e - self.recipe.probe.schedule_epochs / 4))
 
+    @property
+    def timed(self) -> int:
+        """The scored epoch of the best held-out accuracy, on given labels: no truth is needed."""
+        return max(self.epochs, key=lambda e: self.held_out[e])
+
     def fit(self, epoch: int) -> float:
         """Training accuracy on the given labels, a mean over seeds."""
         each = [t.signals[epoch]["correct"][t.in_sample].mean() for t in self.traces.values()]
