@@ -177,39 +177,38 @@ def by_epoch(scored: Scored) -> list[dict[str, Any]]:
 
 
 def beside_label_q(name: str) -> list[dict[str, Any]]:
-    """What scores of the same five units add to the flag label_issue, whose ranking is label_q."""
-    once = {"folds": 5, "repeats": 1}
-    scored = score(name, "resists", holdout=once, seeds=5, flags=["label_issue"])
+    """What scores of the same ten units add to the flag label_issue, whose ranking is label_q."""
+    twice = {"folds": 5, "repeats": 2}
+    scored = score(name, "resists", holdout=twice, seeds=10, flags=["label_issue"])
     wrong, last = scored.noisy.wrong, scored.epochs[-1]
     label_q = scored.table.table.column("label_issue").to_numpy().astype(np.float64)
     other = score(name, "memorizes")  # the same rows, another model
     end = other.epochs[-1]
-    more = {
-        "S": scored.mean(S, last),
-        "flip": scored.mean(FLIP, last),
-        "CSL": scored.mean("csl", last),
-        "held-out margin": -scored.table.table.column("oof_margin").to_numpy(),
-        "the MLP's S": other.mean(S, end),
-        "the MLP's flip": other.mean(FLIP, end),
-        "the MLP's CSL": other.mean("csl", end),
+    pruned, margin = scored.mean(S, last), -scored.table.table.column("oof_margin").to_numpy()
+    ranked = {
+        "label_q": label_q,
+        "held-out margin": margin,
+        "S": pruned,
+        "label_q, S": combined(wrong, label_q, pruned),
+        "label_q, flip": combined(wrong, label_q, scored.mean(FLIP, last)),
+        "label_q, CSL": combined(wrong, label_q, scored.mean("csl", last)),
+        "label_q, held-out margin": combined(wrong, label_q, margin),
+        "label_q, held-out margin, S": combined(wrong, label_q, margin, pruned),
+        "label_q, the MLP's S": combined(wrong, label_q, other.mean(S, end)),
+        "label_q, the MLP's flip": combined(wrong, label_q, other.mean(FLIP, end)),
+        "label_q, the MLP's CSL": combined(wrong, label_q, other.mean("csl", end)),
     }
-    alone = {"set": name, "ranked by": "label_q", "AUROC less label_q's": "", "AUPRC less": ""}
-    rows = [alone | _two_areas(label_q, wrong)]
-    for title, column in more.items():
-        both = combined(wrong, label_q, column)
-        gained = {
-            "AUROC less label_q's": gain(both, label_q, wrong),
-            "AUPRC less": gain(both, label_q, wrong, auprc),
+    return [
+        {
+            "set": name,
+            "ranked by": title,
+            "AUROC": f"{area(values, wrong):.4f}",
+            "AUROC less label_q's": gain(values, label_q, wrong),
+            "AUPRC": f"{area(values, wrong, auprc):.4f}",
+            "AUPRC less": gain(values, label_q, wrong, auprc),
         }
-        rows.append(
-            alone | {"ranked by": f"label_q and {title}"} | gained | _two_areas(both, wrong)
-        )
-    return rows
-
-
-def _two_areas(values: np.ndarray, wrong: np.ndarray) -> dict[str, str]:
-    found = {"AUROC": area(values, wrong), "AUPRC": area(values, wrong, auprc)}
-    return {title: f"{value:.4f}" for title, value in found.items()}
+        for title, values in ranked.items()
+    ]
 
 
 def costs(name: str) -> list[dict[str, Any]]:
