@@ -1,9 +1,10 @@
-"""Run benchmarks by name (default: all) and print one Markdown table each."""
+"""Run benchmarks by name (default: all) and print Markdown tables."""
 
 import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 NAMES = (
     "training",
@@ -16,6 +17,7 @@ NAMES = (
     "flags",
     "label_issues",
     "agreement",
+    "memorized",
 )
 OUT = Path(__file__).parent / "results" / "cpu"
 
@@ -26,12 +28,19 @@ def main(names: list[str]) -> None:
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"\n## {name}: {module.__doc__}\n", flush=True)
         result = module.run()
-        header = list(result["rows"][0])
-        print("| " + " | ".join(header) + " |")
-        print("|" + "---|" * len(header))
-        for row in result["rows"]:
-            print("| " + " | ".join(str(row[key]) for key in header) + " |")
+        show(result["rows"])
+        for title, rows in result.get("tables", {}).items():
+            print(f"\n{title}:\n")
+            show(rows)
         (OUT / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    header = list(rows[0])
+    print("| " + " | ".join(header) + " |")
+    print("|" + "---|" * len(header))
+    for row in rows:
+        print("| " + " | ".join(str(row[key]) for key in header) + " |", flush=True)
 
 
 if __name__ == "__main__":

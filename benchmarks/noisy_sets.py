@@ -1,7 +1,8 @@
 """Real data whose wrong labels are known: planted, or wrong by other people's word.
 
-Each set is scored once by cross-fitting (5 folds, 2 repeats) into `.dataprune/noisy/NAME`; its
-finished units serve every later run. `DATAPRUNE_DATA` says where the data are.
+Each set is scored once, by default by cross-fitting (5 folds, 2 repeats), into
+`.dataprune/noisy/NAME`; its finished units serve every later run. `DATAPRUNE_DATA` says where the
+data are.
 """
 
 import os
@@ -15,10 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprune.core.recipe import Recipe, parse_recipe
+from dataprune.sources._resolve import resolve_recipe
 
 DATA = Path(os.environ.get("DATAPRUNE_DATA", "../shared/data"))
 HOME = Path(".dataprune/noisy")
 FOLDS, REPEATS = 5, 2
+NUM_ROWS = 20_000  # of the sets of images
 _IMAGE_PROBE = {
     "model": {"name": "small_cnn", "params": {"widths": [16, 32]}},
     "batch_size": 128,
@@ -31,10 +34,11 @@ _TEXT_PROBE = {"model": {"name": "text_bag"}, "batch_size": 64, "schedule_epochs
 
 @dataclass(frozen=True)
 class NoisySet:
-    """Where it lies, how it is scored, and which of its labels are wrong, bool (n,)."""
+    """Where it lies, how it is scored, the true classes (n,), and which labels are not these."""
 
     recipe: Recipe
     work: Path
+    truth: np.ndarray
     wrong: np.ndarray
 
 
@@ -43,45 +47,56 @@ def names() -> list[str]:
     return list(_MAKERS)
 
 
-def prepare(name: str) -> NoisySet:
-    """Write the set's Parquet and give the recipe that scores it."""
-    table, input_column, probe = _MAKERS[name]()
-    folder = HOME / name
+def prepare(
+    name: str,
+    *,
+    num_rows: int = NUM_ROWS,
+    home: Path = HOME,
+    changes: dict[str, Any] | None = None,
+) -> NoisySet:
+    """Write the set's Parquet and give the recipe that scores it.
+
+    num_rows: of a set of images. changes: {"section.key": value} of the recipe.
+    """
+    table, input_column, probe = _MAKERS[name](num_rows)
+    folder = home / name
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "rows.parquet"
-    pq.write_table(table.drop_columns(["wrong"]), path)
-    recipe = parse_recipe(
-        {
-            "name": name.replace(" ", "-"),
-            "source": {
-                "uri": str(path.resolve()),
-                "columns": {"input": input_column, "label": "label"},
-            },
-            "probe": probe,
-            "scores": {"names": ["el2n", "aum"]},
-            "holdout": {"folds": FOLDS, "repeats": REPEATS},
-            "run": {"runner": "ray"},
+    pq.write_table(table.drop_columns(["truth"]), path)
+    usual: dict[str, Any] = {
+        "name": name.replace(" ", "-"),
+        "source": {
+            "uri": str(path.resolve()),
+            "columns": {"input": input_column, "label": "label"},
         },
-        where=name,
-    )
-    return NoisySet(recipe, folder / "run", table.column("wrong").to_numpy())
+        "probe": probe,
+        "scores": {"names": ["el2n", "aum"]},
+        "holdout": {"folds": FOLDS, "repeats": REPEATS},
+        "run": {"runner": "ray"},
+    }
+    recipe = resolve_recipe(parse_recipe(usual, where=name), changes or {})
+    truth = table.column("truth").to_numpy()
+    return NoisySet(recipe, folder / "run", truth, table.column("label").to_numpy() != truth)
 
 
-def _fashion_mnist(rate: float, *, pairwise: bool = False) -> tuple[pa.Table, str, dict[str, Any]]:
+def _fashion_mnist(
+    num_rows: int, rate: float, *, pairwise: bool = False
+) -> tuple[pa.Table, str, dict[str, Any]]:
     rows = pq.read_table(DATA / "fashion_mnist/data/train-00000-of-00001.parquet")
     truth = rows.column("label").to_numpy()
-    kept = np.sort(np.concatenate([np.flatnonzero(truth == k)[:2000] for k in range(10)]))
+    per_class = num_rows // 10
+    kept = np.sort(np.concatenate([np.flatnonzero(truth == k)[:per_class] for k in range(10)]))
     truth = truth[kept]
     given = planted(truth, 10, rate, pairwise=pairwise)
     return _table(rows.take(kept).column("image"), given, truth), "input", _IMAGE_PROBE
 
 
-def _cifar10_human() -> tuple[pa.Table, str, dict[str, Any]]:
+def _cifar10_human(num_rows: int) -> tuple[pa.Table, str, dict[str, Any]]:
     parts = sorted((DATA / "cifar10/data").glob("train-*.parquet"))
     rows = pa.concat_tables([pq.read_table(part, columns=["idx", "image"]) for part in parts])
     human = pq.read_table(DATA / "cifar10_human_labels/train.parquet")
     assert rows.column("idx").equals(human.column("idx"))
-    kept = np.sort(np.random.default_rng(0).permutation(len(human))[:20_000])
+    kept = np.sort(np.random.default_rng(0).permutation(len(human))[:num_rows])
     truth, given = (
         human.column(name).to_numpy()[kept].astype(np.int64) for name in ("label", "human_label")
     )
@@ -96,7 +111,9 @@ def _news(language: str) -> tuple[pa.Table, str, dict[str, Any]]:
 
 
 def _table(inputs: pa.ChunkedArray, given: np.ndarray, truth: np.ndarray) -> pa.Table:
-    return pa.table({"input": inputs, "label": given.astype(np.int64), "wrong": given != truth})
+    return pa.table(
+        {"input": inputs, "label": given.astype(np.int64), "truth": truth.astype(np.int64)}
+    )
 
 
 def planted(
@@ -109,13 +126,13 @@ def planted(
     return np.where(wrong, (truth + shift) % num_classes, truth)
 
 
-_MAKERS: dict[str, Callable[[], tuple[pa.Table, str, dict[str, Any]]]] = {
-    "fashion sym 20": lambda: _fashion_mnist(0.2),
-    "fashion clean": lambda: _fashion_mnist(0),
-    "fashion asym 20": lambda: _fashion_mnist(0.2, pairwise=True),
-    "fashion sym 40": lambda: _fashion_mnist(0.4),
-    "fashion sym 10": lambda: _fashion_mnist(0.1),
-    "hausa": lambda: _news("hausa"),
-    "yoruba": lambda: _news("yoruba"),
+_MAKERS: dict[str, Callable[[int], tuple[pa.Table, str, dict[str, Any]]]] = {
+    "fashion sym 20": lambda n: _fashion_mnist(n, 0.2),
+    "fashion clean": lambda n: _fashion_mnist(n, 0),
+    "fashion asym 20": lambda n: _fashion_mnist(n, 0.2, pairwise=True),
+    "fashion sym 40": lambda n: _fashion_mnist(n, 0.4),
+    "fashion sym 10": lambda n: _fashion_mnist(n, 0.1),
+    "hausa": lambda _: _news("hausa"),
+    "yoruba": lambda _: _news("yoruba"),
     "cifar10 human": _cifar10_human,
 }
