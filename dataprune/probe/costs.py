@@ -17,7 +17,7 @@ _TOLD_BYTES = 2**26
 
 
 def extra_costs(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[str]]) -> list[str]:
-    """One line per score that costs more than a forward pass, or much memory.
+    """One line per cost beyond a forward pass, or of much memory, with the scores that share it.
 
     scores: {score: signals that it reads}.
     """
@@ -38,7 +38,7 @@ def extra_costs(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[st
         "epoch": (recipe.probe.last_epoch, f"after each of {recipe.probe.last_epoch} epochs"),
     }
     known = {**_PASSES, **dict.fromkeys(OF_REMOVAL, _of_removal(recipe, num_rows))}
-    lines = []
+    costs: dict[str, dict[str, None]] = {}  # what it costs: the scores that share it
     for name, names in scores.items():
         signals = [SIGNALS.get(signal) for signal in names]
         told = []
@@ -54,15 +54,21 @@ def extra_costs(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[st
         held = sum(4 * num_rows * signal.state.width(sizes) for signal in signals)
         if held > _TOLD_BYTES:
             told.append(f"{held / 1e6:.0f} MB held per seed")
-        if told:
-            lines.append(f"score {name} costs {'; '.join(told)}")
-    return lines
+        for cost in told:
+            costs.setdefault(cost, {})[name] = None
+    return [_line(list(names), cost) for cost, names in costs.items()]
+
+
+def _line(names: list[str], cost: str) -> str:
+    if len(names) == 1:
+        return f"score {names[0]} costs {cost}"
+    return f"scores {', '.join(names)} cost {cost}, once for all"
 
 
 def _of_removal(recipe: Recipe, num_rows: int) -> tuple[float, str]:
     """Passes over all rows, in steps of training, and in words."""
     if recipe.scores.layer is None:
-        return 2 / 3, "two forward passes"
+        return 2 / 3, "two forward passes (of a wide last layer, linear algebra for twice that)"
     from dataprune.probe.removal import with_control
     from dataprune.probe.removal_inside import LEVELS, MOST_HELD_OUT
 

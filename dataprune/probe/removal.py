@@ -190,10 +190,13 @@ def told_of_removals(records: list[dict[str, Any]]) -> dict[str, Any]:
     records: `Removal.told` of each seed at one checkpoint.
     """
     local = sum(told["is_localizable"] for told in records)
+    count = len(records)
     mean = {
-        key: sum(told[key] for told in records) / len(records)
-        for key in ("index", "index_se", "control_index", "removed", "units")
+        key: sum(told[key] for told in records) / count
+        for key in ("index", "control_index", "removed", "units")
     }
+    for key in ("index_se", "control_index_se"):  # of the mean, as if seeds shared no rows
+        mean[key] = sum(told[key] ** 2 for told in records) ** 0.5 / count
     layer = records[0].get("layer")  # units of before it could be chosen do not say
     about = {**mean, "layer": layer, "basis": records[0]["basis"], "localizable_seeds": local}
     about |= {"seeds": len(records), "is_localizable": 2 * local > len(records)}
