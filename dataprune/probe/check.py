@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataprune.core.errors import UsageError, nearest
+from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
 from dataprune.probe.plan import groups_of, holds_out_folds
 from dataprune.sources._load import Loaded
@@ -160,7 +161,10 @@ def _check_layer(recipe: Recipe, network: nn.Module, inputs: torch.Tensor) -> No
         )
     else:
         return
-    raise UsageError(problem, hint=nearest(layer, fitting))
+    kinds = [f"{n} ({type(network.get_submodule(n)).__name__})" for n in fitting]
+    close = difflib.get_close_matches(layer, fitting, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    raise UsageError(problem, hint=f"{meant}known, in quotes if a number: {', '.join(kinds)}")
 
 
 def _has_units(output: Any, inputs: torch.Tensor) -> bool:

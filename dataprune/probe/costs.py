@@ -38,25 +38,22 @@ def extra_costs(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[st
         "epoch": (recipe.probe.last_epoch, f"after each of {recipe.probe.last_epoch} epochs"),
     }
     known = {**_PASSES, **dict.fromkeys(OF_REMOVAL, _of_removal(recipe, num_rows))}
-    costs: dict[str, dict[str, None]] = {}  # what it costs: the scores that share it
+    passes_of: dict[str, dict[str, None]] = {}  # what they cost: the scores that share it
+    held_of = []
     for name, names in scores.items():
         signals = [SIGNALS.get(signal) for signal in names]
-        told = []
         for signal in signals:
             for quantity in signal.reads:
                 if quantity in known:
                     count, when = times[signal.when]
                     passes, what = known[quantity]
                     share = count * passes / recipe.probe.last_epoch
-                    told.append(
-                        f"{what} over {num_rows} rows {when}, about {share:.2g} times the training"
-                    )
+                    cost = f"over {num_rows} rows {when}, about {share:.2g} times the training"
+                    passes_of.setdefault(f"{what} {cost}", {})[name] = None
         held = sum(4 * num_rows * signal.state.width(sizes) for signal in signals)
         if held > _TOLD_BYTES:
-            told.append(f"{held / 1e6:.0f} MB held per seed")
-        for cost in told:
-            costs.setdefault(cost, {})[name] = None
-    return [_line(list(names), cost) for cost, names in costs.items()]
+            held_of.append(f"score {name} costs {held / 1e6:.0f} MB held per seed")
+    return [_line(list(names), cost) for cost, names in passes_of.items()] + held_of
 
 
 def _line(names: list[str], cost: str) -> str:

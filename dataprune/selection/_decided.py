@@ -69,6 +69,8 @@ def decide_from_scores(
     class_names = table.meta["source"]["class_names"]
     values = table.values(column, among=_competing(table))
     decisions = decide(table.table, values, class_names, choice)
+    if needs_score and _higher_is(table, column) == "easier":
+        decisions = _named_the_other_way(decisions)
     warnings = warnings_of(decisions, table, choice, column if needs_score else None)
     warnings += _without_effect(table, recipe, choice, by, order)
     if table.origin(column)["status"] == "partial":
@@ -82,6 +84,28 @@ def decide_from_scores(
         relabelled=int(relabelled(table.table, decisions).sum()) if choice.relabel else None,
         warnings=warnings,
     )
+
+
+def _higher_is(table: ScoreTable, column: str) -> str:
+    word: str = table.meta["scores"].get(column, {}).get("higher_is", "harder")
+    return word
+
+
+def _named_the_other_way(decisions: pa.Table) -> pa.Table:
+    """Decisions by a score that is higher for easier rows: what was too high was too easy."""
+    words = {"too_hard": "too_easy", "too_easy": "too_hard"}
+    at = decisions.schema.get_field_index("reason")
+    reasons = [words.get(word, word) for word in decisions.column("reason").to_pylist()]
+    return decisions.set_column(at, decisions.schema.field(at), pa.array(reasons, pa.string()))
+
+
+def _of_removals(table: ScoreTable, by: str) -> list[str]:
+    """What the table itself says of scores of what was memorized, where they say nothing."""
+    spec = table.meta["scores"].get(by, {})
+    if spec.get("higher_is") != "more memorized" or spec.get("score") == "memorization":
+        return []
+    told = [about["warning"] for about in table.meta.get("removals", {}).values()]
+    return [f"{by}: {warning}" for warning in told if warning is not None][-1:]
 
 
 def _wrong_way(choice: Choice, by: str, higher_is: str) -> list[str]:
@@ -129,8 +153,9 @@ def warnings_of(
     class_names = table.meta["source"]["class_names"]
     found = warnings_for(decisions, choice, class_names)
     if by is not None:
-        higher_is = table.meta["scores"].get(by, {}).get("higher_is", "harder")
+        higher_is = _higher_is(table, by)
         found += _wrong_way(choice, by, higher_is)
+        found += _of_removals(table, by)
         found += warnings_of_ties(
             decisions, table.values(by, among=_competing(table)), by, higher_is, choice.strategy
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,9 +174,13 @@ def _json_rows(file: Path, *, is_lines: bool) -> Iterator[Any]:
 
 
 def _csv_rows(file: Path, delimiter: str) -> Iterator[dict[str, Any]]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        for row in csv.DictReader(lines, delimiter=delimiter):
-            yield {str(name): value for name, value in row.items() if name is not None}
+    before = csv.field_size_limit(sys.maxsize)  # a long text is no mistake
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            for row in csv.DictReader(lines, delimiter=delimiter):
+                yield {str(name): value for name, value in row.items() if name is not None}
+    finally:
+        csv.field_size_limit(before)
 
 
 def _parquet_rows(file: Path) -> Iterator[dict[str, Any]]:

@@ -257,7 +257,7 @@ def test_what_gradients_cost_is_told_before_the_run(
 @pytest.mark.parametrize(
     ("scores", "told"),
     [
-        ({}, "two forward passes over 48 rows at epoch 2, about 0.17 times the training"),
+        ({}, "twice that) over 48 rows at epoch 2, about 0.17 times the training"),
         (
             {"layer": "1"},  # (3 + 38 / 3) / 3 / 4
             "3 forward passes, and 38 of 16 held-out rows, over 48 rows at epoch 2, about 1.3 ",
@@ -278,5 +278,15 @@ def test_memory_that_a_score_holds_is_told_where_it_is_much(
     make_recipe: MakeRecipe, images_loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dataprune.probe.costs._TOLD_BYTES", 48 * 129 * 4 - 1)
-    (line,) = extra_costs(make_recipe(), images_loaded, {"vog": ["gradient_spread"]})
-    assert line.endswith("0 MB held per seed")  # 48 rows of 1 + 2 x 64 floats
+    passes, held = extra_costs(make_recipe(), images_loaded, {"vog": ["gradient_spread"]})
+    assert "a forward and a backward pass" in passes
+    assert held == "score vog costs 0 MB held per seed"  # 48 rows of 1 + 2 x 64 floats
+
+
+def test_a_cost_that_scores_share_is_told_once(
+    make_recipe: MakeRecipe, images_loaded: Loaded
+) -> None:
+    scores = {name: [name] for name in ("mem_flip", "mem_drop")}
+    (line,) = extra_costs(make_recipe(), images_loaded, scores)
+    assert line.startswith("scores mem_flip, mem_drop cost two forward passes")
+    assert line.endswith("once for all")

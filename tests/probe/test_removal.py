@@ -149,14 +149,16 @@ def test_rows_that_choose_are_drawn_from_those_held_out_by_the_salt() -> None:
 
 def test_seeds_are_summed_up_and_most_of_them_must_be_localizable() -> None:
     told = {
-        "basis": "units", "index": 0.2, "index_se": 0.01, "control_index": 0.1, "removed": 4,
-        "units": 8, "is_localizable": True,
+        "basis": "units", "index": 0.2, "index_se": 0.01, "control_index": 0.1,
+        "control_index_se": 0.02, "removed": 4, "units": 8, "is_localizable": True,
     }  # fmt: skip
     not_local = {**told, "index": 0.0, "is_localizable": False}
     assert told_of_removals([told, told, not_local])["warning"] is None
     about = told_of_removals([told, not_local])
     assert about["is_localizable"] is False
     assert about["index"] == pytest.approx(0.1)
+    assert about["index_se"] == pytest.approx(0.01 * 2**0.5 / 2)
+    assert about["control_index_se"] == pytest.approx(0.02 * 2**0.5 / 2)
     assert about["warning"].startswith("not_localizable: in 1 of 2 seeds, what the last layer memo")
     assert about["layer"] is None
     inside = told_of_removals([{**told, "layer": "4"}, {**not_local, "layer": "4"}])

@@ -434,7 +434,9 @@ def own_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 _NUMBERS = itertools.count()
-FITTING = "known: act, halves.0, hidden, top"
+FITTING = (
+    r"known, in quotes if a number: hidden \(Linear\), act \(ReLU\), halves.0 \(Unflatten\), top"
+)
 
 
 @pytest.mark.parametrize(

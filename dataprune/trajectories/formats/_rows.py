@@ -20,7 +20,8 @@ from dataprune.trajectories import Message, Trajectory
 _OWN = ("traj_id", "query_id", "prompt", "reward", "success", "termination", "reference")
 OWN: frozenset[str] = frozenset({*_OWN, "final_answer", "category", "files", "meta"})
 # Names that others use, best first. Copied: they stay in `meta` as they came.
-QUERY_IDS = ("query_id", "task_id", "instance_id", "prompt_id", "id")
+# `id` is not among them: it may be the run's; runs of one prompt are runs of one query without it.
+QUERY_IDS = ("query_id", "task_id", "instance_id", "prompt_id")
 _REWARDS = ("reward", "score")
 _SUCCESSES = ("success", "resolved")
 _TERMINATIONS = ("termination", "terminate_reason", "exit_status")

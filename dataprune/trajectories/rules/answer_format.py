@@ -89,7 +89,8 @@ def _num_observations(content: str, dialect: Dialect) -> int:
     for opening, closing in dialect.observation:
         if opening in content:
             return max(1, content.count(closing)) if closing else 1
-    return 0 if dialect.observation else 1
+    # A mark before an observation is often left out; a pair of tags that is missing is missing.
+    return 0 if any(closing for _, closing in dialect.observation) else 1
 
 
 def _closing_marks(dialect: Dialect) -> list[str]:
