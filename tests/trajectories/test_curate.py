@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import dataprune
@@ -237,7 +238,35 @@ def test_presets_stand_below_what_is_asked_for(tmp_path: Path) -> None:
 
 def test_void_turns_alone_reject_in_simpletir(files: Path, tmp_path: Path) -> None:
     made = curate(files, tmp_path, preset="simpletir")
-    assert [row["reject_code"] for row in ledger_of(made) if row["reject_code"]] == ["F_VOID_TURN"]
+    assert [row["reject_code"] for row in ledger_of(made) if row["reject_code"]] == [
+        "F_VOID_TURN", "S_PARSE", "X_SECRET",  # what cannot be read and secrets are kept by none
+    ]  # fmt: skip
+    rows = [run(0, "7", code=f"print({i})") for i in range(3)]
+    chosen = curate(
+        write(tmp_path / "r.jsonl", rows), tmp_path, tag="v2", preset="simpletir",
+        select__policy="shortest",
+    )  # fmt: skip
+    assert chosen.rows_out == 1  # a choice that is asked for is made
+
+
+def test_secrets_are_in_no_version_whatever_else_rejects_or_stops_early(tmp_path: Path) -> None:
+    key = "AKIA" + "Q7" * 8
+    rows = [
+        bad(0, last=f"no answer {key}"),  # another rule rejects first
+        {**run(1, "1"), "note": key},  # in what becomes `meta`
+        bad(2, last="no answer"),
+        run(3, "1"),
+    ]
+    files = write(tmp_path / "r.jsonl", rows)
+    for tag, fail_fast in (("v1", False), ("v2", True)):
+        made = curate(files, tmp_path, tag=tag, rules__fail_fast=fail_fast)
+        assert made.rejected is not None
+        assert (made.rows_out, made.rejected.selection.rows_out) == (1, 1)
+    for file in (tmp_path / "store").rglob("*"):
+        if file.suffix == ".parquet":
+            assert key not in str(pq.read_table(file).to_pylist()) + str(pq.read_schema(file))
+        elif file.is_file():
+            assert key not in file.read_text()
 
 
 def test_repairs_are_recorded_and_stored(tmp_path: Path) -> None:
