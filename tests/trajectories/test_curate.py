@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 import dataprune
 from dataprune.cli import main
 from dataprune.core.errors import SourceError, UsageError, VersionExistsError
 from dataprune.core.recipe import parse_recipe
+from dataprune.core.recipe_curate import CurateRecipe, Preset
 from dataprune.publishing.curated import CurateResult
 from dataprune.tables.ledger import COLUMNS, check_ledger
 from dataprune.tables.scores import read_scores
+from dataprune.trajectories.settings import curation_recipe
 from dataprune.trajectories.table import stored_rows
 
 
@@ -296,6 +299,17 @@ def test_two_rows_of_one_id_are_told_apart(tmp_path: Path) -> None:
         ({"dialect": "mnt"}, "mnt"),
         ({"format": "nope"}, "nope"),
         ({"select__policy": "judge_best"}, "judge"),
+        ({"select__k": 3}, "select.k has no effect without select.policy: bt"),
+        ({"select__mix": 0.5, "select__policy": "shortest"}, "select.mix has no effect"),
+        ({"groups__share": 0.9}, "groups.share has no effect"),
+        ({"groups__share": 0.9, "groups__policy": "unanimous"}, "groups.share has no effect"),
+        ({"groups__min_n": 2}, "groups.min_n has no effect without groups.policy"),
+        ({"judge__votes": 3}, "judge.votes has no effect without judge.base_url"),
+        ({"judge__max_undecided": 0.5}, "judge.max_undecided has no effect"),
+        ({"judge__base_url": "http://127.0.0.1:9/v1", "judge__model": "m"}, "nothing to judge"),
+        ({"duplicates__words": 8}, "duplicates.words has no effect"),
+        ({"rules__length__tokenizer": "none.json"}, "no tokenizer none.json"),
+        ({"select": 5, "select__k": 3}, "select.k cannot be set"),
     ],
 )
 def test_what_cannot_work_is_refused(
@@ -405,3 +419,108 @@ def test_undecided_runs_are_in_no_version_and_make_it_partial(tmp_path: Path) ->
     assert made.is_partial
     assert made.rows_out == 3
     assert made.rejected is None
+
+
+def test_what_presets_and_defaults_say_is_no_setting_without_effect(tmp_path: Path) -> None:
+    files = write(tmp_path / "r.jsonl", [run(0, "7")])
+    for number, preset in enumerate(get_args(Preset)):
+        whole = CurateRecipe(preset=preset).model_dump(mode="json")
+        curate(files, tmp_path, tag=f"v{number + 1}", preset=preset, groups__policy="off")
+        recipe = {"name": "r", "task": "none", "source": {"uri": str(files)}, "curate": whole}
+        settled = curation_recipe(parse_recipe(recipe, where="test"), {"dialect": "mint"})
+        again = yaml.safe_load(yaml.safe_dump(settled.model_dump(mode="json")["curate"]))
+        assert CurateRecipe.model_validate(again) == settled.curate
+
+
+def test_null_is_a_value_like_any_other(tmp_path: Path) -> None:
+    rows = [run(q, "7", code=f"print({q})") for q in (0, 1)]
+    for row in rows:
+        row["messages"][0]["content"] = f"Task:\nWhat is it? {' '.join(map(str, range(60)))} it"
+    rows[1]["messages"][0]["content"] += " really"
+    files = write(tmp_path / "r.jsonl", rows)
+    near = curate(files, tmp_path)
+    assert near.curation.told["queries"] == 1
+    off = curate(files, tmp_path, tag="v2", duplicates__near_query=None)
+    assert off.curation.told["queries"] == 2
+
+
+def test_each_choice_of_settings_has_its_own_ledger(files: Path, tmp_path: Path) -> None:
+    first = curate(files, tmp_path)
+    before = first.curation.ledger.read_bytes()
+    other = curate(files, tmp_path, tag="v2", preset="simpletir")
+    assert other.curation.rows == first.curation.rows
+    assert other.curation.ledger != first.curation.ledger
+    assert first.curation.ledger.read_bytes() == before
+
+
+def test_nothing_that_is_made_tells_of_this_machine(files: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(f"name: r\ntask: none\nsource: {{uri: {files}}}\ncurate: {{dialect: mint}}\n")
+    against = write(tmp_path / "eval.jsonl", [{"question": "who is it " * 20}])
+    made = dataprune.curate(
+        own, name="runs", tag="v1", store=tmp_path / "store", work=tmp_path / "work",
+        changes={"duplicates.against": [str(against)]},
+    )  # fmt: skip
+    dataprune.prune(
+        made.curation.ledger, name="half", tag="v1", keep=1, by="n_tokens", store=tmp_path / "store"
+    )
+    made_files = [p for p in tmp_path.rglob("*") if p.is_file() and p.parent != tmp_path]
+    assert len(made_files) > 10
+    for file in made_files:
+        assert str(tmp_path).encode() not in file.read_bytes()
+        if file.suffix == ".parquet":
+            table = pq.read_table(file)
+            assert str(tmp_path) not in f"{table.to_pylist()}{table.schema.metadata}"
+
+
+def test_a_view_of_a_ledger_is_read_from_anywhere(files: Path, tmp_path: Path) -> None:
+    made = curate(files, tmp_path)
+    dataprune.prune(
+        made.curation.ledger, name="seen", tag="v1", keep=1, by="n_tokens", view=True,
+        store=tmp_path / "store",
+    )  # fmt: skip
+    seen = dataprune.load("seen", "v1", store=tmp_path / "store").frame().collect()
+    assert seen["query_id"].to_list() in (["q0"], ["q2"])
+
+
+def test_without_a_kept_run_a_ledger_still_has_the_columns_it_names(tmp_path: Path) -> None:
+    rows: list[Any] = [bad(0, last="hm")]
+    del rows[0]["reward"]
+    made = curate(write(tmp_path / "r.jsonl", rows), tmp_path)
+    table = read_scores(made.curation.ledger)
+    assert table.columns
+    assert set(table.columns) <= set(table.table.column_names)
+
+
+def test_halves_of_characters_are_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    half = chr(0xD800)
+    row = run(0, f"7{half}") | dict.fromkeys(("category", "reference", "prompt", "query_id"), half)
+    row |= {"tools": [half], "traj_id": f"a{half}", "files": [half], "termination": half}
+    files = write(tmp_path / "r.jsonl", [row, run(1, "8")])
+    places = ["--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]
+    line = ["dataprune", "curate", str(files), "--dialect", "mint", "--name", "r", "--tag", "v1"]
+    monkeypatch.setattr(sys, "argv", [*line, *places])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "r@v1 built" in capsys.readouterr().err
+
+
+def test_a_secret_that_is_only_noted_is_warned_of(files: Path, tmp_path: Path) -> None:
+    made = curate(files, tmp_path, rules__flag=["X_SECRET"])
+    assert made.rows_out == 3
+    assert any("a key, a token or a password" in warning for warning in made.warnings)
+
+
+def test_settings_that_count_runs_are_not_done_on_what_was_thinned(
+    files: Path, tmp_path: Path
+) -> None:
+    first = curate(files, tmp_path)
+    again = dataprune.curate(
+        str(first.folder), name="twice", tag="v1", store=tmp_path / "store", work=tmp_path / "work",
+        changes={"dialect": "mint", "groups.policy": "unanimous"},
+    )  # fmt: skip
+    assert again.rows_out == 2
+    assert any("not done again" in warning for warning in again.warnings)
