@@ -524,3 +524,44 @@ def test_settings_that_count_runs_are_not_done_on_what_was_thinned(
     )  # fmt: skip
     assert again.rows_out == 2
     assert any("not done again" in warning for warning in again.warnings)
+
+
+MIXED = [
+    *(run(q, a, code=f"print({i})") for q in range(3) for i, a in enumerate("112")),
+    *(run(q, "4", code="print(4)") for q in (3, 3, 3)),  # copies
+    bad(4, last="hm"), bad(4, first="<execute>1</execute>"), run(4, "5"), run(4, "5", code="x=1"),
+    *(run(q, "6", code=f"print({q})") for q in (5, 6)),  # asked twice, in near words
+]  # fmt: skip
+for _row in MIXED[-2:]:
+    _row["messages"][0]["content"] = f"Task:\n{' '.join(map(str, range(80)))} and {_row['task_id']}"
+MIXED = [
+    {**row, "traj_id": f"t{i:02}", "reward": float(i % 3), "category": "ab"[i % 2]}
+    for i, row in enumerate(MIXED)
+]
+CHOICES: list[dict[str, Any]] = [
+    {"groups__policy": "majority", "select__policy": "random"},
+    {"groups__policy": "share", "groups__keep_frontier": True, "select__max_per_query": 1},
+    {"select__policy": "bt", "select__k": 2},
+    {"select__policy": "top_m", "select__max_per_query": 2, "select__max_share": 0.5},
+    {"select__policy": "shortest", "select__pairs_margin": 0.5, "select__bands": ["medium"]},
+    {"select__keywords": {"Counting": ["number"]}, "select__balance": 0.5},
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_order_of_rows_decides_nothing(choice: dict[str, Any], tmp_path: Path) -> None:
+    found = []
+    for number in range(3):
+        order = (
+            np.random.default_rng(number).permutation(len(MIXED)) if number else range(len(MIXED))
+        )
+        files = write(tmp_path / f"r{number}.jsonl", [MIXED[i] for i in order])
+        made = curate(files, tmp_path, tag=f"v{number + 1}", **choice)
+        rows = sorted(ledger_of(made), key=lambda row: str(row["traj_id"]))
+        for row in rows:
+            del row["row"]
+        found.append(
+            (rows, made.curation.decided.retry, sorted(map(str, made.curation.decided.pairs)))
+        )
+    assert found[0] == found[1] == found[2]
+    assert len({row["decision"] for row in found[0][0]}) == 2

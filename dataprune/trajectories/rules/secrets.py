@@ -89,9 +89,9 @@ def _check(parsed: Parsed, rules: RulesRecipe) -> Iterator[Reason]:  # noqa: ARG
         for step, where, text in texts:
             for start, end, what in find(text):
                 yield Reason(code, step, start, end, what + where)
-        for step, name, text in fields:
+        for place, name, text in fields:
             for _, _, what in find(text):
-                yield Reason(code, step, detail=f"{what} in the field {name}")
+                yield Reason(code, place, detail=f"{what} in the field {name}")
 
 
 def _fields(trajectory: Trajectory) -> Iterator[tuple[int | None, str, str]]:
