@@ -73,9 +73,8 @@ def command(
     from dataprune import flow
     from dataprune.cli.output import emit_json, talk, warn
 
-    changes = {
-        "format": format_, "dialect": dialect, "preset": preset, "group_by": group_by, **settings,
-    }  # fmt: skip
+    given = {"format": format_, "dialect": dialect, "preset": preset, "group_by": group_by}
+    changes = {name: value for name, value in given.items() if value is not None} | settings
     with talk(quiet=as_json) as on_progress:
 
         def on_row(rows: int) -> None:
@@ -107,6 +106,7 @@ def _summary(result: Any) -> dict[str, Any]:
     made = result.curation
     return {
         **made.told,
+        "spent": made.spent,
         "ledger": made.ledger,
         "rows": made.rows,
         "folder": result.folder,

@@ -30,9 +30,8 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
         emit_json(told)
         return
     if told["reason"] == RETRACTED:
-        click.echo(
-            f"row {row} (class {told['class_name']}) was taken out of this version afterwards"
-        )
+        of = "" if "reject_code" in told["scores"] else f" (class {told['class_name']})"
+        click.echo(f"row {row}{of} was taken out of this version afterwards")
         return
     who = f"row {row} (class {told['class_name']})"
     if "reject_code" in told["scores"]:
@@ -60,15 +59,22 @@ def _explain_run(told: dict[str, Any], row: int) -> None:
     said = verdict[scores["decision"]] + ("" if scores["decision"] == "keep" else why)
     click.echo(f"row {row}, trajectory {scores['traj_id']} of query {scores['query_id']}: {said}")
     if told["keep"] != (scores["decision"] == "keep"):
-        click.echo(
-            f"in this version it is {'kept' if told['keep'] else 'dropped'}: {told['reason']}"
-        )
+        here = "is" if told["keep"] else "is not"
+        click.echo(f"it {here} in this version: {_HERE.get(told['reason'], told['reason'])}")
     rows = [[r["code"], r["severity"], r["step"], _span(r), r["detail"]] for r in reasons]
     if rows:
         emit_table("Reasons", ["code", "severity", "message", "characters", "detail"], rows)
     if repairs:
         emit_table("Repairs", ["code", "message"], [[r["code"], r["step"]] for r in repairs])
     emit_table("Numbers", ["column", "value"], [[k, v] for k, v in scores.items()])
+
+
+# Why a row is in NAME-rejected, or not.
+_HERE = {
+    "rejected": "it holds what was rejected",
+    "curated": "it holds what was rejected",
+    "not_shown": "secrets, personal data and what is undecided are not shown",
+}
 
 
 def _span(reason: dict[str, Any]) -> str | None:

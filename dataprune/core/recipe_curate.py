@@ -38,7 +38,9 @@ class RulesRecipe(Strict):
     )
     flag: tuple[str, ...] = Field((), description="codes that are noted only")
     only: tuple[str, ...] = Field(
-        (), description="the only codes that reject; all others are noted; none: no such limit"
+        (),
+        description="of what is found by looking at a run, the only codes that reject, beside "
+        "S_PARSE, S_EMPTY and X_SECRET; none: no such limit",
     )
     off: tuple[str, ...] = Field((), description="codes that are not looked for")
     repair: tuple[str, ...] = Field(
@@ -47,7 +49,9 @@ class RulesRecipe(Strict):
     max_turns: int = Field(10, ge=1, description="turns without an answer that are too many")
     void: VoidRules = VoidRules()
     length: LengthRules = LengthRules()
-    fail_fast: bool = Field(False, description="stop at the first reason to reject")
+    fail_fast: bool = Field(
+        False, description="stop at the first reason to reject, but look for secrets"
+    )
 
 
 class DuplicatesRecipe(Strict):

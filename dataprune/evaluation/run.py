@@ -97,6 +97,11 @@ def evaluate_versions(
     """
     versions = versions_to_evaluate(store, name, tags)
     first = versions[0].manifest
+    if "curate" in first.recipe:
+        raise UsageError(
+            f"{name}@{first.version} holds agent trajectories, and evaluate trains classifiers",
+            hint="train on it with your own trainer, beside a version of --control",
+        )
     recorded = parse_recipe(first.recipe, where=f"{name}@{first.version}")
     recipe = resolve_recipe(recorded, dict(changes))
     folder = work or DEFAULT_EVALUATIONS / f"{name}-{first.source.fingerprint[:12]}"

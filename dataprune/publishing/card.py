@@ -13,6 +13,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from dataprune.publishing.card_of_runs import (
+    LIMITS,
+    PRIVACY,
+    TABLES,
+    curation,
+    has_runs,
+    meaning,
+    source_share,
+)
 from dataprune.publishing.front_matter import front_matter, render_yaml
 from dataprune.publishing.markdown import (
     bullets,
@@ -107,7 +116,8 @@ def render_card(card: Card) -> str:
         f"---\n{render_yaml(front_matter(card))}---",
         *_intro(card),
         *_loading(card),
-        *_scoring(card),
+        *(curation(card) if has_runs(card) else []),
+        *(_scoring(card) if card.by is not None or not has_runs(card) else []),
         *_dropping(card),
         *_limits(card),
         *reproducing(card),
@@ -127,14 +137,13 @@ def _intro(card: Card) -> list[str]:
     if source.task == "classification":
         balance = _BALANCES.get(selection.class_balance, escaped(selection.class_balance))
         settings += f" Class balance: {balance}."
-    parts = [
-        f"# {escaped(manifest.name)}@{manifest.version}",
-        (
-            f"{selection.rows_out:,} of the {selection.rows_in:,} rows "
-            f"({share(selection.rows_out, selection.rows_in)}) of {escaped(portable(source.uri))}, "
-            f"split {escaped(source.split)}, {chosen}. {settings}"
-        ),
-    ]
+    what = (
+        f"{selection.rows_out:,} of the {selection.rows_in:,} rows "
+        f"({share(selection.rows_out, selection.rows_in)}) of {escaped(portable(source.uri))}, "
+        f"split {escaped(source.split)}"
+    )
+    what = source_share(manifest) if has_runs(card) else what
+    parts = [f"# {escaped(manifest.name)}@{manifest.version}", f"{what}, {chosen}. {settings}"]
     if selection.drop_likely or selection.relabel:
         parts.append(_of_flags(card))
     if manifest.control_of:
@@ -215,7 +224,9 @@ def _loading(card: Card) -> list[str]:
             "cache."
         ),
         fenced("\n".join(lines), "python"),
-        (
+        TABLES
+        if has_runs(card)
+        else (
             "`decisions` has a row for every row of the source: kept or dropped, and why. `scores` "
             "has every score that was computed. Both join to the source by `row`, its position "
             "there."
@@ -251,7 +262,7 @@ def _scoring(card: Card) -> list[str]:
     if spec.get("seeds"):
         over = f" ({escaped(spec['over'])})" if "over" in spec else ""
         facts.append(f"Number of seeds: {len(spec['seeds'])}{over}.")
-    facts += [_agreement(manifest.scores.reliability)]
+    facts += [] if has_runs(card) else [_agreement(manifest.scores.reliability)]
     if manifest.scores.unit_ids == meta.get("unit_ids"):  # not of a table that was joined
         facts += _measured(meta)
     if spec.get("status") == "experimental":
@@ -290,11 +301,17 @@ def _measured(meta: dict[str, Any]) -> list[str]:
 def _dropping(card: Card) -> list[str]:
     manifest = card.manifest
     reasons = [
-        [code(reason), f"{rows:,}", _REASONS.get(reason, "A reason of the strategy's own.")]
+        [
+            code(reason),
+            f"{rows:,}",
+            _REASONS.get(reason) or meaning(reason) or "A reason of the strategy's own.",
+        ]
         for reason, rows in manifest.reasons.items()
     ]
     parts = ["## What was dropped", table(["reason", "rows", "meaning"], "lrl", reasons)]
     names = manifest.source.class_names
+    if has_runs(card):
+        return parts
     if not names:
         return [*parts, "The rows have no classes to count by."]
     by_size = sorted(range(len(names)), key=lambda i: -manifest.classes[names[i]].source)
@@ -320,8 +337,8 @@ def _class_row(title: str, manifest: Manifest, names: Sequence[str]) -> list[str
 
 def _limits(card: Card) -> list[str]:
     manifest = card.manifest
-    limits = []
-    if card.by is not None:
+    limits = [*LIMITS] if has_runs(card) else []
+    if card.by is not None and not has_runs(card):
         limits += [
             (
                 "The scores depend on the probe, on its training and on when it was looked at. "
@@ -348,6 +365,7 @@ def _limits(card: Card) -> list[str]:
         "this version (membership), and how a model fared on it. Do not publish this for data "
         "whose membership is a secret."
     )
+    private = PRIVACY if has_runs(card) else private
     return ["## Limits", bullets(limits), "## Privacy", private]
 
 

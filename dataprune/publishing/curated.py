@@ -80,7 +80,7 @@ def build_curated(
         warnings.append("no trajectory is kept, so no version was built: see the ledger")
         return CurateResult(made, {}, None, False, None, None, warnings, most)
     decided = decide_from_scores(table, recipe, _ALL, None)
-    opened = open_pinned(ref, str(made.rows), examples=table.table, near=made.ledger)
+    opened = open_pinned(ref, str(made.rows), examples=table.table)
     draft = Draft(name, tag, opened, ref, table, decided.table, _ALL, decided.column)
     if is_template(tag):
         from dataprune.publishing.push import next_tag

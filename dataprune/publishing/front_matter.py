@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import yaml
 
+from dataprune.publishing.card_of_runs import has_runs, is_whole
 from dataprune.publishing.features_yaml import features_yaml
 from dataprune.tables.manifest import Manifest
 
@@ -52,10 +53,17 @@ def front_matter(card: Card) -> dict[str, Any]:
         **({"source_datasets": card.source_datasets} if card.source_datasets else {}),
         **_task_categories(card),
         "size_categories": [_size_category(manifest.selection.rows_out)],
-        "tags": list(dict.fromkeys(["dataprune", "data-pruning", manifest.selection.strategy])),
+        "tags": _tags(card),
         "configs": configs,
         "dataset_info": infos,
     }
+
+
+def _tags(card: Card) -> list[str]:
+    tags = ["dataprune", "data-pruning"]
+    tags += ["agent-trajectories"] if has_runs(card) else []
+    tags += [] if has_runs(card) and is_whole(card.manifest) else [card.manifest.selection.strategy]
+    return list(dict.fromkeys(tags))
 
 
 def _info(

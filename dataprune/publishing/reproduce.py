@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dataprune.publishing.card_of_runs import commands, has_runs
 from dataprune.publishing.front_matter import render_yaml
 from dataprune.publishing.markdown import (
     code,
@@ -82,7 +83,7 @@ def _commands(card: Card) -> str:
     if manifest.parents:
         made = ", ".join(f"{parent.relation} of {parent.version}" for parent in manifest.parents)
         return f"# {made}: as the card of that version says"
-    if manifest.control_of:
+    if manifest.control_of and not has_runs(card):
         version = f"{manifest.name}@{manifest.control_of}"
         return f"{score}\n# then as the card of {version} says, with --control added"
     asked = manifest.recipe.get("prune", {})
@@ -103,6 +104,11 @@ def _commands(card: Card) -> str:
     if manifest.result.order != asked.get("order", "source"):
         flags += ["--order", manifest.result.order]
     flags += _joined(card)
+    if has_runs(card):
+        if manifest.control_of:
+            version = f"{manifest.name}@{manifest.control_of}"
+            return f"# as the card of {version} says, with --control added"
+        return commands(card, flags)
     return f"{score}\ndataprune prune scores.parquet {shlex.join(flags)}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from dataprune.core.fingerprint import fingerprint
 from dataprune.core.recipe import Columns, Recipe, SourceRecipe
 from dataprune.core.recipe_curate import CurateRecipe
 from dataprune.sources import open_source
-from dataprune.sources._load import Loaded, load_rows
-from dataprune.tables.ledger import CURATION, ledger_table, write_ledger
-from dataprune.tables.manifest import portable_recipe
+from dataprune.sources._load import load_rows
+from dataprune.tables.ledger import CURATION, KEEP, ledger_table, write_ledger
+from dataprune.tables.manifest import SourceRef, portable_recipe
 from dataprune.tables.scores import check_table_path
 from dataprune.trajectories.decide import (
     LATER_CODES,
@@ -34,7 +34,9 @@ from dataprune.trajectories.evaluation import Evaluation
 from dataprune.trajectories.formats._read import Reading, read_trajectories
 from dataprune.trajectories.inspect import inspect
 from dataprune.trajectories.rules._run import check_codes
-from dataprune.trajectories.settings import Input, without_counting
+from dataprune.trajectories.rules.length import num_tokens
+from dataprune.trajectories.rules.secrets import SECRET
+from dataprune.trajectories.settings import Input, without_counting, without_places
 from dataprune.trajectories.table import INPUT, KEY
 from dataprune.trajectories.votes import open_judge
 
@@ -47,8 +49,9 @@ log = logging.getLogger("dataprune")
 class Curation:
     """A curation's folder and what it came to.
 
-    rows: the Parquet file of all trajectories. ledger: the score table beside it. told: what the
-    ledger's metadata says under `curation`.
+    folder: of these settings, below that of the rows. rows: the Parquet file of all trajectories.
+    ledger: the score table. told: what the ledger's metadata says under `curation`. spent: on the
+    judge, now; empty without one.
     """
 
     folder: Path
@@ -57,6 +60,7 @@ class Curation:
     decided: Decided
     told: dict[str, Any]
     warnings: list[str]
+    spent: dict[str, Any] = field(default_factory=dict)
 
 
 def curate_files(
@@ -69,8 +73,9 @@ def curate_files(
 ) -> Curation:
     """Run every stage and write what came of it.
 
-    recipe: with a `curate` section, its preset settled. home: folder that curations lie in, one for
-        the same files read the same way. ledger: where to write it, if not there.
+    recipe: with a `curate` section, its preset settled. home: folder that curations lie in: one for
+        the same files read the same way, and in it one for each choice of other settings. ledger:
+        where to write it, if not there.
 
     Raises:
         UsageError: a format, dialect, code or setting that cannot work.
@@ -79,47 +84,54 @@ def curate_files(
     target = None if ledger is None else check_table_path(ledger)
     settings = recipe.curate or CurateRecipe()
     check_codes(settings.rules, LATER_CODES)
-    if source.curated is not None:
-        settings = without_counting(settings)
-        log.info(
-            "%s is curated: votes, judge and choice counted runs that are no longer there, and are "
-            "not done again",
-            source.curated,
+    if settings.rules.length.tokenizer is not None:
+        num_tokens("", settings.rules.length.tokenizer)
+    warnings = []
+    if source.curated is not None and settings != (bare := without_counting(settings)):
+        settings = bare
+        warnings.append(
+            f"{source.curated} is curated: votes, judge and choice counted runs that are no longer "
+            "there, and are not done again"
         )
     reading = read_trajectories(source.paths, settings.format, settings.group_by)
     dialect, why = _dialect(reading, settings)
     log.info("format %s: %s", reading.format, reading.evidence)
     log.info("dialect %s: %s", dialect.name, why)
-    folder = home / f"{recipe.name}-{_curation_id(reading, dialect, settings)}"
+    above = home / f"{recipe.name}-{_reading_id(reading, dialect, settings)}"
+    folder = above / _settings_id(settings, recipe.seed)
     folder.mkdir(parents=True, exist_ok=True)
+    rows = above / ROWS
     against = settings.duplicates.against
     seen = inspect(
         reading.trajectories(),
         dialect,
         settings.rules,
-        folder / ROWS,
+        rows,
         evaluation=Evaluation.read(against, settings.duplicates.words) if against else None,
         on_row=on_row,
     )
     if not len(seen):
         raise SourceError("there is no trajectory in the files", hint="name others")
-    judge = open_judge(settings, folder, recipe.seed)
-    decided = decide(seen, settings, recipe.seed, rows=folder / ROWS, judge=judge)
+    judge = open_judge(settings, above, recipe.seed)
+    decided = decide(seen, settings, recipe.seed, rows=rows, judge=judge)
+    warnings += [*decided.warnings, *_found_but_kept(decided)]
     told = {
         "format": {"name": reading.format, "evidence": reading.evidence},
         "dialect": {"name": dialect.name, "evidence": why},
         "preset": settings.preset,
         "inputs": [entry.model_dump() for entry in reading.entries()],
-        "warnings": decided.warnings,
+        "warnings": warnings,
         **decided.told,
     }
-    loaded = load_rows(open_source(_source(folder)), task=None)
+    loaded = load_rows(open_source(_source(rows)), task=None)
     table = ledger_table(loaded.examples, ledger_columns(decided, seen), ledger_numbers(decided))
     path = target or folder / LEDGER
-    write_ledger(path, table, _meta(recipe, loaded, decided, told))
+    ref = _portable(loaded.ref, rows)
+    write_ledger(path, table, _meta(without_places(recipe), ref, decided, told))
     _write_lines(folder / RETRY, decided.retry)
     _write_lines(folder / PAIRS, [pair.row() for pair in decided.pairs])
-    return Curation(folder, folder / ROWS, path, decided, told, decided.warnings)
+    spent = {} if judge is None else asdict(judge.spent)
+    return Curation(folder, rows, path, decided, told, warnings, spent)
 
 
 def _dialect(reading: Reading, settings: CurateRecipe) -> tuple[Dialect, str]:
@@ -129,22 +141,43 @@ def _dialect(reading: Reading, settings: CurateRecipe) -> tuple[Dialect, str]:
     return find_dialect(found.name), found.evidence
 
 
-def _curation_id(reading: Reading, dialect: Dialect, settings: CurateRecipe) -> str:
+def _found_but_kept(decided: Decided) -> list[str]:
+    """Whether runs are kept in which a secret was found: a recipe may say that it is only noted."""
+    kept = sum(
+        word == KEEP and any(finding.code == SECRET for finding in found)
+        for word, found in zip(decided.decisions, decided.findings, strict=True)
+    )
+    said = "a run is kept in which" if kept == 1 else f"{kept} runs are kept in which"
+    return [f"{said} a key, a token or a password was found: look before you publish"] * bool(kept)
+
+
+def _reading_id(reading: Reading, dialect: Dialect, settings: CurateRecipe) -> str:
     """Of what the file of all trajectories depends on."""
     files = [entry.sha256 for entry in reading.entries()]
     read = [files, reading.format, repr(dialect), settings.group_by, settings.rules.repair]
     return fingerprint(json.loads(json.dumps(read)))[:12]
 
 
-def _source(folder: Path) -> SourceRecipe:
+def _settings_id(settings: CurateRecipe, seed: int) -> str:
+    """Of what else the ledger depends on: two choices have two ledgers."""
+    return fingerprint([settings.model_dump(mode="json"), seed])[:12]
+
+
+def _source(rows: Path) -> SourceRecipe:
     columns = Columns(input=INPUT, key=KEY)
-    return SourceRecipe(uri=str(folder / ROWS), format="parquet", columns=columns)
+    return SourceRecipe(uri=str(rows), format="parquet", columns=columns)
 
 
-def _meta(recipe: Recipe, loaded: Loaded, decided: Decided, told: dict[str, Any]) -> dict[str, Any]:
+def _portable(ref: SourceRef, rows: Path) -> SourceRef:
+    """A source whose path tells nothing of this machine: it is found from any folder above."""
+    path = Path(*rows.parts[-2:]) if rows.is_absolute() else rows
+    return ref.model_copy(update={"uri": path.as_posix()})
+
+
+def _meta(recipe: Recipe, ref: SourceRef, decided: Decided, told: dict[str, Any]) -> dict[str, Any]:
     return {
         "status": "complete",
-        "source": loaded.ref.model_dump(mode="json"),
+        "source": ref.model_dump(mode="json"),
         "recipe": portable_recipe(recipe),
         "scores": score_specs(decided),
         "seeds": [],

@@ -112,6 +112,8 @@ def decide(
     counted = is_run & np.asarray([code != duplicates.D_EXACT for code in copies.codes])
     rates = pass_rates(copies.query_ids, outcome)
     decided = Decided(copies.query_ids, findings, {}, ["none"] * len(seen))
+    if judge is not None:
+        decided.told["judge"] = {"model": judge.model, "task": judge.settings.task}
     if settings.groups.policy != "off":
         proxy = _vote(decided, seen, counted, settings, judge)
         rates = proxy if np.isnan(outcome).all() else rates
@@ -155,7 +157,6 @@ def _judge(
         decided.findings[row] += as_findings([reason], votes.CODES, settings.rules)
     if np.isfinite(scores).any():
         decided.numbers["judge_score"] = scores
-    decided.told["judge"] = {"model": judge.model, "spent": dataclasses.asdict(judge.spent)}
 
 
 def _number(decided: Decided, seen: Inspected, rates: PassRates, seed: int) -> None:
@@ -326,13 +327,18 @@ def ledger_numbers(decided: Decided) -> dict[str, pa.Array]:
 
 
 def score_specs(decided: Decided) -> dict[str, Any]:
-    """{number: score_spec} of the numbers that every kept row has: rows are selected by these."""
+    """{number: score_spec} of the numbers that every kept row has: rows are selected by these.
+
+    A number that no row has is no column.
+    """
     kept = np.asarray([decision == KEEP for decision in decided.decisions], dtype=np.bool_)
     specs: Mapping[str, tuple[str, str]] = _SPECS
     return {
         name: {"score": name, "higher_is": higher, "of": of, "status": "experimental"}
         for name, (higher, of) in specs.items()
-        if name in decided.numbers and np.isfinite(decided.numbers[name][kept]).all()
+        if name in decided.numbers
+        and np.isfinite(decided.numbers[name]).any()
+        and np.isfinite(decided.numbers[name][kept]).all()
     }
 
 

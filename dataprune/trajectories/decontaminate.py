@@ -21,9 +21,9 @@ from dataprune.trajectories.rules import Code, Reason
 
 C_NGRAM, C_HEADER, C_ANSWERED = "C_NGRAM", "C_HEADER", "C_ANSWERED"
 CODES: dict[str, Code] = {
-    C_NGRAM: Code("decontaminate", "reject", "the prompt shares a run of words with a question"),
-    C_HEADER: Code("decontaminate", "reject", "the prompt's table has an evaluation's header"),
-    C_ANSWERED: Code("decontaminate", "reject", "the query is one of an evaluation, by its id"),
+    C_NGRAM: Code("contamination", "reject", "the prompt shares a run of words with a question"),
+    C_HEADER: Code("contamination", "reject", "the prompt's table has an evaluation's header"),
+    C_ANSWERED: Code("contamination", "reject", "the query is one of an evaluation, by its id"),
 }
 _SHORTEST_PART = 8  # words of a question that is one inside of a longer prompt too
 _MOST = 5  # reasons of one code and message

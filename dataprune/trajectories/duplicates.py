@@ -45,7 +45,6 @@ CODES: dict[str, Code] = {
 }
 _WIDTH = 5  # words of a shingle
 _LONGEST_PROMPT = 20_000  # characters of a prompt that are compared: 30 KB of shingles
-_COMMON_SHARE = 0.5  # of a query's runs with the same actions: more are not independent
 Mask = npt.NDArray[np.bool_]
 
 
@@ -148,7 +147,7 @@ class Table:
 class Duplicates:
     """What `find_duplicates` found of n trajectories.
 
-    query_ids: after merging near queries, each the id of the query's first row.
+    query_ids: after merging near queries, each the least of the ids in it.
     codes: D_EXACT, D_NEAR_TRAJ or None. kept: int64 (n,), the row that stays in place of this one;
     itself where it is no copy. reasons: a row's reasons; rows without any are not here.
     """
@@ -164,7 +163,8 @@ def find_duplicates(
 ) -> Duplicates:
     """Find copies and merge queries.
 
-    Of copies an eligible one stays, of those the shortest, of those the first.
+    Of copies an eligible one stays, of those the shortest, of those the one with the least id, so
+    that the order of rows does not matter.
 
     is_eligible: bool (n,), False where a rule rejected the run already; it does not displace a good
         copy. None: all are.
@@ -173,20 +173,24 @@ def find_duplicates(
     eligible = np.ones(num_rows, dtype=np.bool_) if is_eligible is None else is_eligible
     own = groups_of_column(table.query_ids)
     queries = own if recipe.near_query is None else _merged(table, own, recipe.near_query)
+    _, ids = group_numbers(table.traj_ids)
     lengths = np.frombuffer(table.lengths, dtype=np.int64)
     outcomes = np.frombuffer(table.outcomes, dtype=np.uint64)
     exact = content_groups(mix64(outcomes + mix64(queries, "query"), "outcome"))
-    kept = _best(exact, eligible, lengths)
+    kept = _best(exact, eligible, lengths, ids)
     codes: list[str | None] = [None] * num_rows
     for row in np.flatnonzero(kept != singletons(num_rows)).tolist():
         codes[row] = D_EXACT
     if recipe.near_trajectory is not None:
         near = _near(table, kept, queries, recipe.near_trajectory)
-        best = _best(near, eligible & (kept == singletons(num_rows)), lengths)
+        best = _best(near, eligible & (kept == singletons(num_rows)), lengths, ids)
         for row in np.flatnonzero(best != singletons(num_rows)).tolist():
             codes[row] = codes[row] or D_NEAR_TRAJ
         kept = best[kept]
-    names = tuple(table.query_ids[row] for row in queries.tolist())
+    least: dict[int, str] = {}
+    for query, name in zip(queries.tolist(), table.query_ids, strict=True):
+        least[query] = min(least.get(query, name), name)
+    names = tuple(least[query] for query in queries.tolist())
     return Duplicates(names, tuple(codes), kept, _reasons(table, names, codes, kept))
 
 
@@ -218,9 +222,9 @@ def _near(table: Table, kept: Rows, queries: Rows, threshold: float) -> Rows:
     return groups
 
 
-def _best(groups: Rows, eligible: Mask, lengths: Rows) -> Rows:
+def _best(groups: Rows, eligible: Mask, lengths: Rows, ids: Rows) -> Rows:
     """The row that stays of each row's group."""
-    order = np.lexsort((np.arange(len(groups)), lengths, ~eligible, groups))
+    order = np.lexsort((ids, lengths, ~eligible, groups))
     _, first = np.unique(groups[order], return_index=True)
     best = np.empty(len(groups), dtype=np.int64)
     best[groups[order[first]]] = order[first]
@@ -238,20 +242,3 @@ def _reasons(
             detail = f"copy of {table.traj_ids[int(kept[row])]}"
             reasons.setdefault(row, []).append(Reason(code, detail=detail))
     return reasons
-
-
-def low_independence(table: Table, query_ids: tuple[str, ...]) -> set[str]:
-    """Queries most of whose runs act the same to the letter: their agreement says little.
-
-    Runs drawn at temperature 0 vote as one. query_ids: merged, of every row of the table.
-    """
-    names, groups = group_numbers(query_ids)
-    keys = np.frombuffer(table.actions, dtype=np.uint64)
-    pairs, counts = np.unique(
-        np.stack([groups.astype(np.uint64), keys]), axis=1, return_counts=True
-    )
-    largest = np.zeros(len(names), dtype=np.int64)
-    np.maximum.at(largest, pairs[0].astype(np.int64), counts)
-    runs = np.bincount(groups, minlength=len(names))
-    low = (runs > 1) & (largest > 1) & (largest > _COMMON_SHARE * runs)
-    return {names[number] for number in np.flatnonzero(low).tolist()}

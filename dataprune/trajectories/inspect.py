@@ -121,7 +121,9 @@ def _note(
     seen.tokens.append(-(-sum(map(_characters, trajectory.messages)) // 4))
     seen.unread.append(trajectory.problem is not None)
     seen.findings.append(findings)
-    seen.prompts.setdefault(trajectory.query_id, trajectory.prompt[:_LONGEST_PROMPT])
+    prompt = trajectory.prompt[:_LONGEST_PROMPT]
+    # The least of several, so that the order of rows does not matter.
+    seen.prompts[trajectory.query_id] = min(seen.prompts.get(trajectory.query_id, prompt), prompt)
     seen.prints.add(fingerprints(parsed))
 
 

@@ -14,7 +14,7 @@ _SETTINGS: dict[Preset, dict[str, Any]] = {
         "rules": {"reject": ("F_TEXT_OUTSIDE_TAGS",)},
         "groups": {"policy": "unanimous", "min_n": 3, "tolerance": 0.03},
     },
-    # Void turns alone decide; what else is found is noted.
+    # Void turns alone decide, beside secrets and what cannot be read; what else is found is noted.
     "simpletir": {"rules": {"only": ("F_VOID_TURN",)}},
     # For supervised fine-tuning: what most runs agree on, a few runs a query, easy ones too.
     "sft": {

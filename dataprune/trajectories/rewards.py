@@ -6,7 +6,7 @@ and queries with fewer than four attempts are marked.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -137,32 +137,6 @@ def band_of(rate: float) -> Band | None:
     if rate <= _HARD + _ROUNDING:
         return "hard"
     return "medium" if rate <= _MEDIUM + _ROUNDING else "easy"
-
-
-def histogram(rates: PassRates) -> dict[float, int]:
-    """How many queries have each pass rate, ascending, rates rounded to hundredths."""
-    known = rates.rate[~np.isnan(rates.rate)]
-    values, counts = np.unique(np.round(known, 2), return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-def band_counts(rates: PassRates) -> dict[Band, int]:
-    """How many queries each band has, easiest last, bands without any too."""
-    return {band: rates.bands.count(band) for band in BANDS}
-
-
-def frontier_retention(rates: PassRates, kept_query_ids: Collection[str]) -> float | None:
-    """Share of the queries solved sometimes, not always, that still have a run; None without any.
-
-    rates: from before anything was filtered. kept_query_ids: of the runs that are left.
-    """
-    frontier = [
-        query_id
-        for query_id, band in zip(rates.query_ids, rates.bands, strict=True)
-        if band in {"hard", "medium", "easy"}
-    ]
-    kept = set(kept_query_ids)
-    return sum(q in kept for q in frontier) / len(frontier) if frontier else None
 
 
 def curriculum_rank(

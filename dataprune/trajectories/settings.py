@@ -12,6 +12,7 @@ from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe, load_recipe, parse_recipe
 from dataprune.core.recipe_curate import CurateRecipe, GroupsRecipe, JudgeRecipe, SelectRecipe
 from dataprune.tables.manifest import read_manifest
+from dataprune.trajectories.effects import check_effects
 from dataprune.trajectories.presets import with_preset
 
 MANIFEST = "manifest.json"
@@ -21,25 +22,56 @@ def curation_recipe(recipe: str | Path | Recipe, changes: Mapping[str, Any]) -> 
     """A whole recipe, its preset settled.
 
     recipe: a Recipe, a YAML file, or a path of trajectories. changes: of the section, by dotted
-        name; None changes nothing.
+        name.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or a setting has no effect beside the others.
         RecipeError: not valid.
     """
     found = recipe if isinstance(recipe, Recipe) else _found(str(recipe))
     data: dict[str, Any] = (found.curate or CurateRecipe()).model_dump(exclude_unset=True)
     for path, value in changes.items():
-        if value is not None:
-            *sections, key = path.split(".")
-            place = data
-            for section in sections:
-                place = place.setdefault(section, {})
-            place[key] = value
+        _set(data, path, value)
     whole = {"name": found.name, "source": {"uri": found.source.uri}, "curate": data}
     asked = parse_recipe(whole, where=f"recipe {found.name}").curate
     assert asked is not None
-    return found.model_copy(update={"task": None, "curate": with_preset(asked)})
+    settled = with_preset(asked)
+    check_effects(asked, settled)
+    return found.model_copy(update={"task": None, "curate": settled})
+
+
+def _set(data: dict[str, Any], path: str, value: Any) -> None:
+    *sections, key = path.split(".")
+    place = data
+    for section in sections:
+        inside = place.setdefault(section, {})
+        if not isinstance(inside, dict):
+            raise UsageError(
+                f"{path} cannot be set: {section} is {inside!r}", hint="set one of the two"
+            )
+        place = inside
+    place[key] = value
+
+
+def without_places(recipe: Recipe) -> Recipe:
+    """A recipe as it may be published: of absolute paths only the last part."""
+    curate = recipe.curate or CurateRecipe()
+    length = curate.rules.length
+    tokenizer = None if length.tokenizer is None else _last_part(length.tokenizer)
+    length = length.model_copy(update={"tokenizer": tokenizer})
+    against = tuple(map(_last_part, curate.duplicates.against))
+    changes = {
+        "dialect": None if curate.dialect is None else _last_part(curate.dialect),
+        "rules": curate.rules.model_copy(update={"length": length}),
+        "duplicates": curate.duplicates.model_copy(update={"against": against}),
+    }
+    source = recipe.source.model_copy(update={"uri": _last_part(recipe.source.uri)})
+    return recipe.model_copy(update={"source": source, "curate": curate.model_copy(update=changes)})
+
+
+def _last_part(path: str) -> str:
+    is_absolute = Path(path).is_absolute() or path.startswith("~")
+    return Path(path).name or "/" if is_absolute else path
 
 
 def _found(name: str) -> Recipe:

@@ -91,7 +91,7 @@ class TrajectoryWriter:
         """Write one more row."""
         row = row_of(trajectory)
         self._rows.append(row)
-        self._bytes += sum(len(m["content"]) for m in row["messages"]) + len(row["meta"])
+        self._bytes += _size(row)
         if self._bytes >= _GROUP_BYTES or len(self._rows) >= _GROUP_ROWS:
             self._flush()
 
@@ -99,6 +99,21 @@ class TrajectoryWriter:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA))
         self._rows, self._bytes = [], 0
+
+
+def _size(row: dict[str, Any]) -> int:
+    """About how many bytes a row is: the characters of all its texts."""
+    size = 0
+    rest: list[Any] = [row]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, str):
+            size += len(value)
+        elif isinstance(value, dict):
+            rest += value.values()
+        elif isinstance(value, list):
+            rest += value
+    return size
 
 
 def row_of(trajectory: Trajectory) -> dict[str, Any]:

@@ -38,12 +38,13 @@ def from_column(
     """Categories as the rows have them; one of the taxonomy in the taxonomy's spelling.
 
     Case, punctuation and spacing do not count: "fact-checking" is "Fact Checking". Another name
-    stays as it is, an empty one is none.
+    stays as it is, an empty one is none, and half a character in one is "?".
     """
     spelled = {normalised(name): name for name in taxonomy}
+    whole = (v if v is None else v.encode("utf-8", "replace").decode() for v in values)
     return [
-        spelled.get(normalised(value), value.strip() or None) if value is not None else None
-        for value in values
+        None if value is None else spelled.get(normalised(value), value.strip() or None)
+        for value in whole
     ]
 
 

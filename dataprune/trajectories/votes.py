@@ -133,7 +133,9 @@ def _retry(
                 query_ids[row], {"query_id": query_ids[row], "code": str(code), "traj_ids": []}
             )
             entry["traj_ids"].append(traj_ids[row])
-    return [failed[query] for query in sorted(failed)]
+    return [
+        {**failed[query], "traj_ids": sorted(failed[query]["traj_ids"])} for query in sorted(failed)
+    ]
 
 
 def judge_runs(

@@ -19,7 +19,7 @@ from dataprune.core.fingerprint import fingerprint
 from dataprune.selection._decide import TIE_BREAK, Choice, decide
 from dataprune.sources import Source
 from dataprune.sources._columns import features_of
-from dataprune.sources._places import absolute
+from dataprune.sources._places import absolute, is_url
 from dataprune.tables.decisions import count_by_class, count_reasons, write_decisions
 from dataprune.tables.join import LABEL_ISSUE
 from dataprune.tables.manifest import (
@@ -261,7 +261,7 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
         version=draft.tag,
         kind="view" if draft.view else "materialized",
         fingerprint=fingerprint(identity),
-        source=_located(draft.ref) if draft.view else draft.ref,
+        source=_located(draft) if draft.view else draft.ref,
         recipe=draft.scores.meta["recipe"],
         scores=_scores_entry(draft, folder),
         selection=selection,
@@ -283,9 +283,12 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
     )
 
 
-def _located(ref: SourceRef) -> SourceRef:
+def _located(draft: Draft) -> SourceRef:
     """A view is bound to where its source lies: its manifest holds the absolute path."""
-    return ref.model_copy(update={"uri": absolute(ref.uri)}) if ref.files else ref
+    ref = draft.ref
+    if not ref.files or is_url(ref.uri):
+        return ref
+    return ref.model_copy(update={"uri": absolute(draft.source.uri)})
 
 
 def _scores_entry(draft: Draft, folder: Path) -> ScoresEntry:

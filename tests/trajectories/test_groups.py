@@ -15,7 +15,6 @@ from dataprune.core.errors import TableError
 from dataprune.core.recipe_curate import GroupsRecipe
 from dataprune.trajectories._linkage import clusters, relate
 from dataprune.trajectories.equivalence import equivalent, read_answer
-from dataprune.trajectories.frontier import frontier_retention, histogram
 from dataprune.trajectories.groups import Agreement, Judge, Pair, agree
 
 
@@ -189,18 +188,3 @@ def test_lengths_must_agree() -> None:
 
 def test_no_runs_are_no_rows() -> None:
     assert len(agree([], [], [], GroupsRecipe(policy="share")).tier) == 0
-
-
-def test_histogram_and_frontier() -> None:
-    counts = histogram(np.array([0, 0, 0.25, 0.3, 0.999, 1, np.nan]), bins=4)
-    assert counts == {
-        "0": 2,
-        "0 to 0.25": 0,
-        "0.25 to 0.5": 2,
-        "0.5 to 0.75": 0,
-        "0.75 to 1": 1,
-        "1": 1,
-        "unknown": 1,
-    }
-    assert frontier_retention({"a": 0.5, "b": 0.2, "c": 1.0}, ["a", "c"]) == 0.5
-    assert frontier_retention({"c": 1.0}, ["c"]) is None

@@ -7,12 +7,12 @@ or `transcript`: is the run good enough?
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dataprune.core.errors import SourceError, UsageError
@@ -24,8 +24,7 @@ from dataprune.trajectories.judge.verdicts import (
     Task,
     Verdict,
 )
-
-_Z = 1.959963984540054  # of a 95 % interval
+from dataprune.trajectories.rewards import wilson
 
 HumanItem = EquivalenceItem | CorrectnessItem | QualityItem
 
@@ -129,7 +128,7 @@ def compare(task: Task, judged: Sequence[bool | None], human: Sequence[bool]) ->
     both = [(j, h) for j, h in zip(judged, human, strict=True) if j is not None]
 
     def rate(hits: list[bool]) -> Rate:
-        return wilson(sum(hits), len(hits))
+        return rate_of(sum(hits), len(hits))
 
     return Calibration(
         task=task,
@@ -141,19 +140,12 @@ def compare(task: Task, judged: Sequence[bool | None], human: Sequence[bool]) ->
     )
 
 
-def wilson(hits: int, trials: int) -> Rate:
-    """A share with its Wilson 95 % score interval (Wilson 1927): the p at which |hits/n - p| is at
-    most z standard errors of p.
-    """  # noqa: D205
+def rate_of(hits: int, trials: int) -> Rate:
+    """A share with its Wilson 95 % score interval."""
     if trials == 0:
         return Rate(0, 0, None, None, None)
-    share, z2 = hits / trials, _Z**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    # At 0 and 1 the bound is exact, and rounding must not move it.
-    low = 0.0 if hits == 0 else centre - half
-    high = 1.0 if hits == trials else centre + half
-    return Rate(hits, trials, share, low, high)
+    (low,), (high,) = wilson(np.array([hits]), np.array([trials]))
+    return Rate(hits, trials, hits / trials, float(low), float(high))
 
 
 def _accepted(judge: Judge, items: Sequence[HumanItem]) -> list[bool | None]:

@@ -15,7 +15,6 @@ from typing import Any
 from dataprune.core.fingerprint import canonical_json
 from dataprune.trajectories import Trajectory
 from dataprune.trajectories.judge.verdicts import (
-    CATEGORIES,
     RUBRIC,
     CategoryItem,
     CorrectnessItem,
@@ -23,6 +22,7 @@ from dataprune.trajectories.judge.verdicts import (
     Item,
     QualityItem,
 )
+from dataprune.trajectories.taxonomy import CATEGORIES
 
 PROMPT_VERSION = 1  # part of every cache key: raise it with any change of a prompt or a schema
 

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dataprune.trajectories.judge.verdicts import (
-    CATEGORIES,
     RUBRIC,
     CategoryItem,
     CorrectnessItem,
@@ -20,6 +19,7 @@ from dataprune.trajectories.judge.verdicts import (
     Item,
     QualityItem,
 )
+from dataprune.trajectories.taxonomy import CATEGORIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,6 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 Task = Literal["equivalence", "correctness", "quality", "category"]
 Value = TypeVar("Value", bool, str, tuple[int, ...])
 
-CATEGORIES = (
-    "Aggregation", "Ranking", "Counting", "Comparison", "Domain Specific", "Causal Analysis",
-    "Statistical Analysis", "Correlation Analysis", "Arithmetic Calculation",
-    "Descriptive Analysis", "Impact Analysis", "Fact Checking", "Anomaly Detection",
-    "Multi-hop Numerical Reasoning", "Time-based Calculation", "Distribution Analysis",
-    "Feature Engineering", "Comprehensive Data Preprocessing",
-)  # fmt: skip
-"""DataMind's taxonomy (arXiv 2509.25084, appendix I.2), names verbatim."""
-
 RUBRIC = {"executability": 0.4, "answer": 0.3, "alignment": 0.2, "technique": 0.1}
 """Weights of what makes a run good; they sum to 1."""
 

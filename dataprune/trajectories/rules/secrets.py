@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from dataprune.core.recipe_curate import RulesRecipe
+from dataprune.trajectories import Trajectory
 from dataprune.trajectories.dialects import Parsed
 from dataprune.trajectories.rules import Code, Reason, Rule
 
@@ -82,15 +83,38 @@ _Find = Callable[[str], Iterator[tuple[int, int, str]]]
 
 def _check(parsed: Parsed, rules: RulesRecipe) -> Iterator[Reason]:  # noqa: ARG001
     texts = list(_texts(parsed))
-    whole = "\n".join(text for _, _, text in texts)
+    fields = list(_fields(parsed.trajectory))
+    whole = "\n".join([*(text for _, _, text in texts), *(text for _, _, text in fields)])
     for code, find in _finders(whole):
         for step, where, text in texts:
             for start, end, what in find(text):
                 yield Reason(code, step, start, end, what + where)
+        for place, name, text in fields:
+            for _, _, what in find(text):
+                yield Reason(code, place, detail=f"{what} in the field {name}")
+
+
+def _fields(trajectory: Trajectory) -> Iterator[tuple[int | None, str, str]]:
+    """What is stored beside the texts: (step, name of the field, its text)."""
+    t = trajectory
+    beside = {
+        "traj_id": t.traj_id, "query_id": t.query_id, "tools": t.tools, "answer": t.answer,
+        "reference": t.reference, "termination": t.termination, "category": t.category,
+        "files": "\n".join(t.files), "meta": t.meta,
+    }  # fmt: skip
+    if not any(t.prompt in message.content for message in t.messages if message.role == "user"):
+        beside["prompt"] = t.prompt
+    yield from ((None, name, text) for name, text in beside.items() if text)
+    for step, message in enumerate(t.messages):
+        names = [message.name, message.call_id]
+        names += [part for call in message.tool_calls for part in (call.name, call.call_id)]
+        for name, text in (("extra", message.extra), ("name", "\n".join(filter(None, names)))):
+            if text:
+                yield step, name, text
 
 
 def _texts(parsed: Parsed) -> Iterator[tuple[int, str, str]]:
-    """All texts of a trajectory: (step, where in the message, text)."""
+    """What was said and done: (step, where in the message, text)."""
     for step, message in enumerate(parsed.trajectory.messages):
         if message.content:
             yield step, "", message.content

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataprune.core.errors import SourceError, UsageError
-from dataprune.trajectories.judge.calibrate import calibrate, compare, read_human, wilson
+from dataprune.trajectories.judge.calibrate import calibrate, compare, rate_of, read_human
 from dataprune.trajectories.judge.judge import Judge
 from tests.cli.conftest import Cli, cli
 from tests.trajectories.judge.conftest import KEY, Serve
@@ -46,7 +46,7 @@ def judged(n: int, *, wrong: int = 0) -> list[dict[str, Any]]:
 def test_the_bounds_of_wilson_solve_its_equation(case: tuple[int, int]) -> None:
     """At a bound p, the share is exactly 1.96 standard errors away (Wilson 1927)."""
     hits, n = case
-    rate = wilson(hits, n)
+    rate = rate_of(hits, n)
     assert rate.low is not None
     assert rate.high is not None
     assert 0 <= rate.low <= hits / n <= rate.high <= 1
@@ -56,13 +56,13 @@ def test_the_bounds_of_wilson_solve_its_equation(case: tuple[int, int]) -> None:
 
 
 def test_wilson_of_known_counts() -> None:
-    rate = wilson(81, 263)  # Newcombe 1998, table I
+    rate = rate_of(81, 263)  # Newcombe 1998, table I
     assert (rate.low, rate.high) == (
         pytest.approx(0.2553, abs=1e-4),
         pytest.approx(0.3662, abs=1e-4),
     )
-    assert wilson(0, 0).share is None
-    assert (wilson(0, 9).low, wilson(9, 9).high) == (0.0, 1.0)
+    assert rate_of(0, 0).share is None
+    assert (rate_of(0, 9).low, rate_of(9, 9).high) == (0.0, 1.0)
 
 
 @given(st.lists(st.tuples(st.sampled_from([True, False, None]), st.booleans())))

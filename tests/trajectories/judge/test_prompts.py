@@ -10,13 +10,13 @@ from dataprune.trajectories import Message, ToolCall, Trajectory
 from dataprune.trajectories.judge.prompts import Prompt, transcript, write_prompt
 from dataprune.trajectories.judge.replies import Reply, read_reply
 from dataprune.trajectories.judge.verdicts import (
-    CATEGORIES,
     RUBRIC,
     CategoryItem,
     CorrectnessItem,
     EquivalenceItem,
     Item,
 )
+from dataprune.trajectories.taxonomy import CATEGORIES
 from tests.trajectories.judge.honest import texts_of
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe_curate import RulesRecipe
+from dataprune.trajectories.decide import LATER_CODES
+from dataprune.trajectories.funnel import STAGES
 from dataprune.trajectories.rules import RULES
-from dataprune.trajectories.rules._run import all_codes, check_codes, run_rules
+from dataprune.trajectories.rules._run import all_codes, check_codes, run_rules, severity_of
 from tests.trajectories.rules.reading import codes, findings, read, talk
 
 BAD = talk(
@@ -50,7 +54,8 @@ def test_a_recipe_says_what_rejects_what_is_noted_and_what_is_not_looked_for() -
 
 def test_fail_fast_stops_at_the_first_reject_and_agrees_on_whether_there_is_one() -> None:
     found = findings(BAD, fail_fast=True)
-    assert [f.severity for f in found].count("reject") == 1
+    assert [f.code for f in found if f.severity == "reject"] == ["F_VOID_TURN", "X_SECRET"]
+    assert [f.code for f in findings(BAD, fail_fast=True, off=("X_SECRET",))].count("X_SECRET") == 0
     assert len(found) < len(findings(BAD))
     fine = talk("u: 1+1", "a: <answer>2</answer>")
     assert codes(fine, fail_fast=True) == codes(fine)
@@ -87,3 +92,37 @@ def test_the_same_trajectory_gives_the_same_findings() -> None:
 
 def test_no_detail_quotes_what_was_found() -> None:
     assert not any("abcdefghij" in f.detail or "insert" in f.detail for f in findings(BAD))
+
+
+def test_only_is_about_looking_at_runs_and_never_keeps_secrets_or_what_cannot_be_read() -> None:
+    only = RulesRecipe(only=("F_VOID_TURN", "X_PERSONAL"))
+    severities = {f.code: f.severity for f in findings(BAD, only=only.only)}
+    assert severities["F_VOID_TURN"] == severities["X_SECRET"] == "reject"
+    assert severities["L_MIXED_SCRIPT"] == severities["X_PLACEHOLDER_ANSWER"] == "flag"
+    assert codes(talk(problem="cut short"), only=only.only) == ["S_PARSE"]
+    codes_of_all = {**all_codes(), **LATER_CODES}
+    meant = {code: severity_of(code, what, only) for code, what in codes_of_all.items()}
+    assert meant["S_PARSE"] == meant["S_EMPTY"] == meant["X_PERSONAL"] == "reject"
+    assert meant["Q_NOT_SELECTED"] == meant["G_MINORITY"] == meant["C_NGRAM"] == "reject"
+    assert meant["D_EXACT"] == "flag"
+    assert meant["J_UNDECIDED"] == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"off": ("S_PARSE",)}, "cannot be kept"),
+        ({"flag": ("S_EMPTY",)}, "cannot be kept"),
+        ({"reject": ("J_UNDECIDED",)}, "never rejected"),
+        ({"only": ("J_UNDECIDED",)}, "never rejected"),
+        ({"only": ("F_VOID_TURN",), "off": ("F_VOID_TURN",)}, "both have F_VOID_TURN"),
+    ],
+)
+def test_codes_that_contradict_themselves_are_refused(rules: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_codes(RulesRecipe(**rules), LATER_CODES)
+
+
+def test_every_stage_of_a_code_has_a_place_in_the_funnel() -> None:
+    found = {**all_codes(), **LATER_CODES}.values()
+    assert {what.stage for what in found if what.severity != "repair"} <= set(STAGES)

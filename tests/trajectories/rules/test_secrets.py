@@ -76,3 +76,30 @@ def test_reasoning_is_read_too() -> None:
     run = talk("u: q", Message("assistant", "ok", reasoning="use " + SECRETS[0]))
     (reason,) = (f for f in findings(run, "tools") if f.code == "X_SECRET")
     assert "reasoning" in reason.detail
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"meta": "K"}, {"tools": "K"}, {"answer": "K"}, {"reference": "K"}, {"prompt": "K"},
+        {"termination": "K"}, {"category": "K"}, {"files": ("a", "K")},
+    ],
+)  # fmt: skip
+def test_secrets_beside_the_messages_are_stored_too_and_reject(fields: dict[str, object]) -> None:
+    key = SECRETS[0]
+    held = {name: (*v[:-1], key) if isinstance(v, tuple) else key for name, v in fields.items()}
+    run = talk("u: q", "a: ok", **held)
+    (reason,) = (f for f in findings(run, "tools") if f.code == "X_SECRET")
+    assert (reason.severity, reason.step, reason.start) == ("reject", None, None)
+    assert next(iter(fields)) in reason.detail
+    assert key not in reason.detail
+
+
+def test_secrets_in_what_a_message_has_beside_its_text_reject() -> None:
+    for message in (
+        Message("assistant", "ok", extra=f'{{"k": "{SECRETS[0]}"}}'),
+        calls((SECRETS[0], "{}", "1")),
+    ):
+        (reason,) = (f for f in findings(talk("u: q", message), "tools") if f.code == "X_SECRET")
+        assert reason.step == 1
+        assert reason.start is None
