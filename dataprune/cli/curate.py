@@ -79,7 +79,7 @@ def command(
 
         def on_row(rows: int) -> None:
             if rows % _EVERY == 0:
-                on_progress("rows", {"label": f"{rows} trajectories"})
+                on_progress("rows", {"label": "trajectories", "state": f"{rows} read"})
 
         result = flow.curate(
             recipe,
@@ -96,6 +96,8 @@ def command(
         emit_json(_summary(result))
     else:
         _show(result, name)
+    if result.manifest is None:
+        return 1
     if result.is_partial:
         warn([f"PARTIAL: {result.num_undecided} trajectories are undecided; see the ledger"])
         return 3
@@ -129,25 +131,45 @@ def _show(result: Any, name: str) -> None:
         [s["stage"], s["rows_in"], s["rows_in"] - s["rows_out"], s["rows_out"]]
         for s in told["stages"]
     ]
-    emit_table("Trajectories by stage", ["stage", "in", "rejected", "left"], rows)
-    found = [[c["code"], c["rows"], c["rejected"], c["alone"]] for c in told["codes"]]
-    emit_table(
-        "What was found", ["code", "trajectories", "rejects", "and nothing else does"], found
-    )
+    emit_table("Trajectories by stage", ["stage", "in", "taken out", "left"], rows)
+    found = [
+        [c["code"], c["rows"], c["rejected"], c["alone"], c["means"]]
+        for c in sorted(told["codes"], key=lambda c: not c["rejected"])
+    ]
+    if found:
+        header = ["code", "trajectories", "rejects", "and nothing else does", "means"]
+        emit_table("What was found; a code that rejects none is a note", header, found)
     _show_pass_rates(told)
+    _show_rewards(told)
     _show_categories(told)
     for line in told.get("bounds", []):
         click.echo(line)
     decisions = ", ".join(f"{word} {count}" for word, count in told["decisions"].items())
-    click.echo(f"decisions: {decisions}; queries: {told['queries']}", err=True)
+    alone = f", {told['queries_of_one_run']} of them with one run"
+    click.echo(f"decisions: {decisions}; queries: {told['queries']}{alone}", err=True)
     if result.manifest is not None:
         version = f"{name}@{result.manifest.version}"
         click.echo(f"{version} {'built' if result.created else 'was there already'}", err=True)
     if result.rejected is not None:
-        click.echo(f"rejected: {result.rejected.name}@{result.rejected.version}", err=True)
+        shown, all_ = result.rejected.selection.rows_out, told["decisions"]["reject"]
+        held = f"; {all_ - shown} more hold secrets and are left out" if shown < all_ else ""
+        version = f"{result.rejected.name}@{result.rejected.version}"
+        click.echo(f"rejected: {version}, {shown} trajectories{held}", err=True)
     click.echo(str(result.curation.ledger))
     if result.folder is not None:
         click.echo(str(result.folder))
+
+
+def _show_rewards(told: dict[str, Any]) -> None:
+    """What the rules made of rewards, which they do not look at."""
+    rewards = told.get("rewards")
+    if rewards is None or rewards["mean_after"] is None:
+        return
+    click.echo(
+        f"mean reward {rewards['mean_before']:.3f} before, {rewards['mean_after']:.3f} after; "
+        f"{rewards['kept_below_best']} kept trajectories have less than the best "
+        "(select.min_reward drops them)"
+    )
 
 
 def _show_categories(told: dict[str, Any]) -> None:
@@ -170,10 +192,13 @@ def _show_pass_rates(told: dict[str, Any]) -> None:
     first, last = told["stages"][0]["pass_rates"], told["stages"][-1]["pass_rates"]
     if first is None:
         return
-    ends = ["never", *(f"to {i / 10:.1f}" for i in range(1, 10)), "below 1", "always"]
+    tenths = [f"{i / 10:.1f} to {(i + 1) / 10:.1f}" for i in range(9)]
+    ends = ["never", *tenths, "0.9 to 1", "always"]
     after = last or [0] * len(first)
     rows = [[e, a, b] for e, a, b in zip(ends, first, after, strict=True) if a or b]
-    emit_table("Queries by pass rate", ["solved", "before", "after"], rows)
+    emit_table(
+        "Queries with a trajectory, by pass rate of all", ["solved", "before", "after"], rows
+    )
     if told["frontier_retention"] is not None:
         share = told["frontier_retention"]
         click.echo(f"of the queries that are solved sometimes, {share:.1%} have a trajectory left")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dataprune.core.recipe_training import Strict
 
+# One code may stand without brackets.
+Codes = Annotated[
+    tuple[str, ...], BeforeValidator(lambda v: tuple(v.split(",")) if isinstance(v, str) else v)
+]
 Preset = Literal["rules-only", "datamind", "simpletir", "sft", "rl"]
 
 
@@ -33,17 +37,15 @@ class LengthRules(Strict):
 class RulesRecipe(Strict):
     """Rules by code alone."""
 
-    reject: tuple[str, ...] = Field(
-        (), description="codes that reject, whatever they do by default"
-    )
-    flag: tuple[str, ...] = Field((), description="codes that are noted only")
-    only: tuple[str, ...] = Field(
+    reject: Codes = Field((), description="codes that reject, whatever they do by default")
+    flag: Codes = Field((), description="codes that are noted only")
+    only: Codes = Field(
         (),
         description="of what is found by looking at a run, the only codes that reject, beside "
         "S_PARSE, S_EMPTY and X_SECRET; none: no such limit",
     )
-    off: tuple[str, ...] = Field((), description="codes that are not looked for")
-    repair: tuple[str, ...] = Field(
+    off: Codes = Field((), description="codes that are not looked for")
+    repair: Codes = Field(
         (), description="repairs to make, such as P_TRIM_AFTER_ACTION; none by default"
     )
     max_turns: int = Field(10, ge=1, description="turns without an answer that are too many")

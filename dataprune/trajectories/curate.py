@@ -28,7 +28,7 @@ from dataprune.trajectories.decide import (
     score_specs,
 )
 from dataprune.trajectories.dialects import Dialect
-from dataprune.trajectories.dialects._detect import detect_dialect
+from dataprune.trajectories.dialects._detect import detect_dialect, share_in
 from dataprune.trajectories.dialects._yaml import find_dialect
 from dataprune.trajectories.evaluation import Evaluation
 from dataprune.trajectories.formats._read import Reading, read_trajectories
@@ -41,6 +41,8 @@ from dataprune.trajectories.table import INPUT, KEY
 from dataprune.trajectories.votes import open_judge
 
 ROWS, LEDGER, RETRY, PAIRS = "trajectories.parquet", "ledger.parquet", "retry.jsonl", "pairs.jsonl"
+
+_FEW = 0.5  # of the turns: a dialect that was named and is rarely spoken
 
 log = logging.getLogger("dataprune")
 
@@ -94,9 +96,15 @@ def curate_files(
             "there, and are not done again"
         )
     reading = read_trajectories(source.paths, settings.format, settings.group_by)
-    dialect, why = _dialect(reading, settings)
+    dialect, why, doubt = _dialect(reading, settings)
+    warnings += doubt
     log.info("format %s: %s", reading.format, reading.evidence)
     log.info("dialect %s: %s", dialect.name, why)
+    if dialect.talks:
+        log.info(
+            "agents talk in it, so no answer is marked, and rules of answers say nothing: "
+            "F_NO_ANSWER, X_PLACEHOLDER_ANSWER, X_REFUSAL, X_GIVE_UP"
+        )
     above = home / f"{recipe.name}-{_reading_id(reading, dialect, settings)}"
     folder = above / _settings_id(settings, recipe.seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,11 +142,16 @@ def curate_files(
     return Curation(folder, rows, path, decided, told, warnings, spent)
 
 
-def _dialect(reading: Reading, settings: CurateRecipe) -> tuple[Dialect, str]:
-    if settings.dialect is not None:
-        return find_dialect(settings.dialect), "it was named"
-    found = detect_dialect(reading.sample())
-    return find_dialect(found.name), found.evidence
+def _dialect(reading: Reading, settings: CurateRecipe) -> tuple[Dialect, str, list[str]]:
+    """The dialect, why it is that one, and whether few turns are in one that was named."""
+    if settings.dialect is None:
+        found = detect_dialect(reading.sample())
+        return find_dialect(found.name), found.evidence, []
+    dialect = find_dialect(settings.dialect)
+    share = share_in(reading.sample(), dialect)
+    doubt = f"{share or 0:.0%} of the first turns act or answer in the dialect {dialect.name}"
+    few = share is not None and share < _FEW
+    return dialect, "it was named", [f"{doubt}: leave --dialect out to have it found"] * few
 
 
 def _found_but_kept(decided: Decided) -> list[str]:

@@ -137,8 +137,15 @@ def _vote(
         decided.query_ids, seen.traj_ids, seen.answers, list(seen.prints.actions), counted,
         settings.groups, seen.prompts, judge,
     )  # fmt: skip
+    codes = votes.CODES if judge is not None else votes.WITHOUT_JUDGE
     for row, reason in found.reasons.items():
-        decided.findings[row] += as_findings([reason], votes.CODES, settings.rules)
+        decided.findings[row] += as_findings([reason], codes, settings.rules)
+    undecided = sum(reason.code == votes.J_UNDECIDED for reason in found.reasons.values())
+    if undecided and judge is None:
+        decided.warnings.append(
+            f"{undecided} trajectories are undecided: their answers are texts that code cannot "
+            "compare; a judge can, judge.base_url and judge.model name one"
+        )
     decided.tiers = found.tiers
     decided.numbers |= found.numbers
     decided.warnings += found.warnings
@@ -255,9 +262,28 @@ def _tell(decided: Decided, rates: PassRates) -> None:
         decided.numbers[rates.name],
         queries,
     )
+    means = {**all_codes(), **LATER_CODES}
+    for told in decided.told["codes"]:
+        told["means"] = means[told["code"]].means if told["code"] in means else ""
     decided.told["queries"] = len(rates.query_ids)
+    decided.told["queries_of_one_run"] = int((np.bincount(queries) == 1).sum())
+    decided.told["rewards"] = _rewards(decided)
     decided.told["decisions"] = {
         word: decided.decisions.count(word) for word in (KEEP, REJECT, UNDECIDED)
+    }
+
+
+def _rewards(decided: Decided) -> dict[str, Any] | None:
+    """Mean reward before and after, and kept runs below the best reward; None without rewards."""
+    rewards = decided.numbers["reward"]
+    known = np.isfinite(rewards)
+    if not known.any():
+        return None
+    kept = known & np.asarray([word == KEEP for word in decided.decisions], dtype=np.bool_)
+    return {
+        "mean_before": float(rewards[known].mean()),
+        "mean_after": float(rewards[kept].mean()) if kept.any() else None,
+        "kept_below_best": int((rewards[kept] < rewards[known].max()).sum()),
     }
 
 

@@ -78,7 +78,10 @@ def _found(name: str) -> Recipe:
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
         return load_recipe(name)
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.stem)
+    kept = "".join(
+        c if c.isascii() and (c.isalnum() or c in "._-") else "-"
+        for c in (path.name if path.is_dir() else path.stem)
+    )
     slug = kept.lstrip("._-")[:64] or "trajectories"
     return parse_recipe({"name": slug, "task": "none", "source": {"uri": name}}, where=name)
 

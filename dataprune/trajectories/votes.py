@@ -28,6 +28,7 @@ CODES: dict[str, Code] = {
     J_LOW_QUALITY: Code("judge", "reject", "the judge's grade is below the least asked for"),
     J_UNDECIDED: Code("judge", "undecided", "neither code nor judge could decide"),
 }
+WITHOUT_JUDGE = {**CODES, J_UNDECIDED: Code("groups", "undecided", "code cannot compare answers")}
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
 

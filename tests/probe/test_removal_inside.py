@@ -434,9 +434,7 @@ def own_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 _NUMBERS = itertools.count()
-FITTING = (
-    r"known, in quotes if a number: hidden \(Linear\), act \(ReLU\), halves.0 \(Unflatten\), top"
-)
+FITTING = "known, in quotes if a number: hidden (Linear), act (ReLU), halves.0 (Unflatten), top"
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,20 @@ def detect_dialect(trajectories: Iterable[Trajectory]) -> FoundDialect:
     )
 
 
+def share_in(trajectories: Iterable[Trajectory], dialect: Dialect) -> float | None:
+    """Share of the agent's turns that act or answer in a dialect; None if no agent says anything.
+
+    Where agents talk, every turn that says something counts.
+    """
+    turns = read = 0
+    for trajectory in itertools.islice((t for t in trajectories if t.messages), SAMPLE):
+        for turn in parse(trajectory, dialect).turns:
+            turns += 1
+            talks = dialect.talks and bool(turn.message.content.strip())
+            read += turn.has_action or bool(turn.answers) or talks
+    return read / turns if turns else None
+
+
 def _names() -> str:
     return ", ".join(DIALECTS.names())
 

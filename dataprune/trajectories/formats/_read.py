@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dataprune.core.errors import UsageError, nearest
 from dataprune.tables.manifest import FileEntry
 from dataprune.trajectories import Trajectory
 from dataprune.trajectories.formats import FORMATS, TrajectoryFormat
-from dataprune.trajectories.formats._detect import SAMPLE, detect_format, shows_format
+from dataprune.trajectories.formats._detect import SAMPLE, Found, detect_format, shows_format
 from dataprune.trajectories.formats._files import RowsFile, file_entries, find_files
 from dataprune.trajectories.formats._json import Problem
 from dataprune.trajectories.formats._objects import Item, objects
@@ -73,9 +74,32 @@ def read_trajectories(
     files = find_files(paths)
     if format_name is not None:
         FORMATS.get(format_name)
-        return Reading(format_name, "it was named", files, group_by)
-    found = detect_format(list(_sample(files)))
+        found = Found(format_name, "it was named")
+    else:
+        found = detect_format(list(_sample(files)))
+    if group_by is not None:
+        _check_field(list(_sample(files)), group_by)
     return Reading(found.name, found.evidence, files, group_by)
+
+
+def _check_field(sample: Sequence[Item], group_by: str) -> None:
+    """Refuse a field that no row has.
+
+    Raises:
+        UsageError: it names the fields there are.
+    """
+    rows = [item.value for item in sample if isinstance(item.value, dict)]
+    for row in rows:
+        try:
+            _query_of(row, group_by)
+        except Unreadable:
+            continue
+        return
+    if rows:
+        names = sorted({name for row in rows for name in row})
+        raise UsageError(
+            f"no row names its query in a field {group_by}", hint=nearest(group_by, names)
+        )
 
 
 def _sample(files: tuple[RowsFile, ...]) -> Iterator[Item]:
