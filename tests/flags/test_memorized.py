@@ -103,12 +103,13 @@ def test_number_is_the_share_of_in_sample_seeds_that_flip(scored: Scored) -> Non
     np.testing.assert_array_equal(scored.column("memorized"), expected.astype(np.float32))
     np.testing.assert_array_equal(scored.column("memorized"), scored.column("mem_flip"))
     np.testing.assert_array_equal(scored.column("is_memorized"), expected >= 0.5)
+    found, share = scored.column("mem_answer"), scored.column("mem_answer_frac")
     for row, of_row in enumerate(answers):
         counts = Counter(of_row)
         most = max(counts.values())
         best = min(answer for answer, count in counts.items() if count == most)
-        assert scored.column("mem_answer")[row] == best
-        assert scored.column("mem_answer_frac")[row] == most / 4
+        assert found[row] == best
+        assert share[row] == most / 4
 
 
 def test_metadata_says_what_the_flag_rests_on(scored: Scored) -> None:

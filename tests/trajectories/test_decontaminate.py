@@ -204,6 +204,7 @@ def test_a_file_that_cannot_be_read_is_named(
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_hostile_prompts_are_read_in_bounded_time(evaluation: Evaluation) -> None:
     for text in ("a,b,c\n" * 2_000_000, "|" * 5_000_000, "\ud800" * 1_000_000, QUESTION * 20_000):
         reasons = overlaps(asked(text, query="x"), evaluation)

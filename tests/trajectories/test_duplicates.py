@@ -219,6 +219,7 @@ def test_nothing_at_all_is_no_error() -> None:
     assert result.query_ids == ()
 
 
+@pytest.mark.slow
 def test_hostile_texts_are_read_in_bounded_time() -> None:
     huge = "\ud800 " + "a b " * 2_000_000
     result = found(run(0, huge, prompt=huge), run(1, huge + "x", prompt="x" * 2_000_000))

@@ -163,6 +163,7 @@ def test_linkage_equals_a_slow_reference(steps: list[int]) -> None:
     assert found.tolist() == [expected[i] for i in range(len(answers))]
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_are_fast_and_agree() -> None:
     start = time.perf_counter()
     found = one([f"{5 + i * 1e-9:.9f}" for i in range(1000)], policy="unanimous")

@@ -186,6 +186,7 @@ def test_the_relation_is_symmetric_and_reflexive(x: str, y: str, tolerance: floa
         assert spread(a, b) == spread(b, a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

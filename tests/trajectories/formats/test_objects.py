@@ -192,6 +192,7 @@ def test_large_texts_full_of_marks_take_seconds(bait: str, write: Write) -> None
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bait", ["}", ",", "x,", '{"a" ', "[}", '"'])
 def test_nonsense_takes_seconds(bait: str, write: Write) -> None:
     started = time.monotonic()

@@ -66,6 +66,7 @@ def judge(text: str, dialect: Dialect) -> float:
     return time.perf_counter() - begun
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAIT)
 def test_bait_takes_seconds(name: str) -> None:
     assert judge(BAIT[name], TAGGED) < LIMIT_S
@@ -79,6 +80,7 @@ def test_arguments_that_are_deep_and_many_calls() -> None:
     assert sum(f.code == "S_ARGS_JSON" for f in found) == 50
 
 
+@pytest.mark.slow
 def test_a_run_of_very_many_turns() -> None:
     run = talk("u: q", *["a: <code>1</code>", "u: <interpreter>1</interpreter>"] * 20_000)
     begun = time.perf_counter()
