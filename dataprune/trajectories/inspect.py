@@ -22,7 +22,7 @@ from dataprune.trajectories.dialects._prompt import prompt_of
 from dataprune.trajectories.duplicates import Table, fingerprints
 from dataprune.trajectories.evaluation import Evaluation
 from dataprune.trajectories.rules import Code, Reason
-from dataprune.trajectories.rules._run import Finding, run_rules
+from dataprune.trajectories.rules._run import Finding, run_rules, severity_of
 from dataprune.trajectories.rules.repairs import Repair, repair
 from dataprune.trajectories.table import TrajectoryWriter, content_of
 
@@ -142,8 +142,6 @@ def as_findings(
     reasons: Iterable[Reason], codes: dict[str, Code], rules: RulesRecipe
 ) -> list[Finding]:
     """Reasons of later stages, with the severity that the recipe gives their codes."""
-    from dataprune.trajectories.rules._run import severity_of
-
     return [
         Finding(
             reason.code,

@@ -565,3 +565,12 @@ def test_the_order_of_rows_decides_nothing(choice: dict[str, Any], tmp_path: Pat
         )
     assert found[0] == found[1] == found[2]
     assert len({row["decision"] for row in found[0][0]}) == 2
+
+
+def test_a_question_that_names_the_query_is_not_told_by_the_ledger(tmp_path: Path) -> None:
+    asked = "What is the number of my account? " * 20
+    rows = [{**run(q, "1"), "question": f"{asked}{q}"} for q in (0, 1, 1)]
+    made = curate(write(tmp_path / "r.jsonl", rows), tmp_path, group_by="question")
+    names = [row["query_id"] for row in ledger_of(made)]
+    assert names[1] == names[2] != names[0]
+    assert max(map(len, names)) <= 64
