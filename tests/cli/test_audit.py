@@ -153,6 +153,7 @@ def test_the_command_that_is_named_works(
 ) -> None:
     from dataprune import flow
     from dataprune.tables.examples import first_columns
+    from dataprune.tables.flags import label_columns
     from dataprune.tables.scores import read_scores, write_scores
 
     monkeypatch.chdir(tmp_path)
@@ -165,7 +166,7 @@ def test_the_command_that_is_named_works(
         made = read_scores(Path("scores.parquet"))
         first = made.table.select(range(first_columns(made.table)))
         values = {"random": made.table.column("random").to_numpy()}
-        flags = [read_flags(ground / "FLAGS.parquet")]
+        flags = [label_columns(read_flags(ground / "FLAGS.parquet"))]
         write_scores(Path("scores.parquet"), first, values, made.meta, flags)
     cli(*draw(ground, tmp_path / "a"))
     sheet = fill_in(tmp_path / "a" / "audit.csv", ground, wrong=0.2)

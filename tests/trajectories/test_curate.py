@@ -574,3 +574,10 @@ def test_a_question_that_names_the_query_is_not_told_by_the_ledger(tmp_path: Pat
     names = [row["query_id"] for row in ledger_of(made)]
     assert names[1] == names[2] != names[0]
     assert max(map(len, names)) <= 64
+
+
+def test_pairs_without_rewards_are_refused(tmp_path: Path) -> None:
+    row = run(0, "7")
+    del row["reward"]
+    with pytest.raises(UsageError, match="pairs_margin needs rewards"):
+        curate(write(tmp_path / "r.jsonl", [row]), tmp_path, select__pairs_margin=0.5)
