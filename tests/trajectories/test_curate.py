@@ -581,3 +581,13 @@ def test_pairs_without_rewards_are_refused(tmp_path: Path) -> None:
     del row["reward"]
     with pytest.raises(UsageError, match="pairs_margin needs rewards"):
         curate(write(tmp_path / "r.jsonl", [row]), tmp_path, select__pairs_margin=0.5)
+
+
+def test_a_secret_in_an_id_is_told_nowhere(tmp_path: Path) -> None:
+    key = "AKIA" + "Q7" * 8
+    rows = [{**run(0, "1"), "traj_id": f"run-{key}", "task_id": key}, run(1, "1")]
+    made = curate(write(tmp_path / "r.jsonl", rows), tmp_path)
+    first = ledger_of(made)[0]
+    assert first["reject_code"] == "X_SECRET"
+    assert key not in str(first)
+    assert first["traj_id"].startswith("secret-")
