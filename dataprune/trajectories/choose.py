@@ -121,6 +121,11 @@ def _check(runs: Runs, recipe: SelectRecipe) -> None:
         raise UsageError(
             "max_share and balance both limit categories", hint="set one of the two to null"
         )
+    if recipe.pairs_margin is not None and np.isnan(runs.rewards).all():
+        raise UsageError(
+            "pairs_margin needs rewards, and no trajectory has one",
+            hint="add a `reward` number to the rows, or leave it out",
+        )
     if not candidates.any():
         return
     needs_reward = recipe.policy in _NEED_REWARD or recipe.min_reward is not None

@@ -23,7 +23,7 @@ from dataprune.trajectories import choose, decontaminate, duplicates, votes
 from dataprune.trajectories.bradley_terry import bounds
 from dataprune.trajectories.choose import Runs
 from dataprune.trajectories.duplicates import find_duplicates
-from dataprune.trajectories.funnel import STAGES, funnel
+from dataprune.trajectories.funnel import funnel, stage_place
 from dataprune.trajectories.inspect import Inspected, as_findings, is_rejected
 from dataprune.trajectories.judge.judge import Judge
 from dataprune.trajectories.keys import group_numbers
@@ -299,12 +299,8 @@ def rejection(found: Sequence[Finding]) -> Finding | None:
     for severity in ("reject", "undecided"):
         against = [finding for finding in found if finding.severity == severity]
         if against:
-            return min(against, key=lambda f: _place(f.stage))
+            return min(against, key=lambda f: stage_place(f.stage))
     return None
-
-
-def _place(stage: str) -> int:
-    return STAGES.index(stage) if stage in STAGES else len(STAGES)
 
 
 def ledger_columns(decided: Decided, seen: Inspected) -> dict[str, pa.Array]:

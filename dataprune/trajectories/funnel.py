@@ -21,9 +21,9 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 
-def first_stage(stages: Sequence[str]) -> str:
-    """The earliest of some stages; a stage of a user's own rule comes after ours."""
-    return min(stages, key=lambda stage: STAGES.index(stage) if stage in STAGES else len(STAGES))
+def stage_place(stage: str) -> int:
+    """A stage's place among all; one of a user's own rule comes after ours."""
+    return STAGES.index(stage) if stage in STAGES else len(STAGES)
 
 
 def funnel(
@@ -102,7 +102,6 @@ def _per_code(
             rejected[code] = rejected.get(code, 0) + 1
         if len(rejecting) == 1:
             alone[rejecting[0]] = alone.get(rejecting[0], 0) + 1
-    order = {stage: i for i, stage in enumerate(STAGES)}
     return [
         {
             "code": code,
@@ -111,5 +110,5 @@ def _per_code(
             "rejected": rejected.get(code, 0),
             "alone": alone.get(code, 0),
         }
-        for code in sorted(rows, key=lambda c: (order.get(stage_of[c], len(order)), c))
+        for code in sorted(rows, key=lambda c: (stage_place(stage_of[c]), c))
     ]

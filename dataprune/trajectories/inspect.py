@@ -21,9 +21,11 @@ from dataprune.trajectories.dialects import Dialect, Parsed, parse
 from dataprune.trajectories.dialects._prompt import prompt_of
 from dataprune.trajectories.duplicates import Table, fingerprints
 from dataprune.trajectories.evaluation import Evaluation
+from dataprune.trajectories.keys import text_key
 from dataprune.trajectories.rules import Code, Reason
-from dataprune.trajectories.rules._run import Finding, run_rules
+from dataprune.trajectories.rules._run import Finding, run_rules, severity_of
 from dataprune.trajectories.rules.repairs import Repair, repair
+from dataprune.trajectories.rules.secrets import holds_secret
 from dataprune.trajectories.table import TrajectoryWriter, content_of
 
 _LONGEST_ANSWER = 10_000  # characters; of a longer one its hash stands for it
@@ -90,14 +92,20 @@ def inspect(
 def _prepared(
     trajectory: Trajectory, dialect: Dialect, rules: RulesRecipe, taken: set[str]
 ) -> tuple[Parsed, list[Repair]]:
-    """A trajectory as it is stored: repaired, under an id that no other has, its prompt cut out."""
+    """A trajectory as it is stored: repaired, under an id that no other has, its prompt cut out.
+
+    An id that holds a secret is replaced by its hash: ids of rejected rows are told, too.
+    """
     repaired, repairs = repair(trajectory, dialect, rules)
-    unique, copy = trajectory.traj_id, 1
+    name, query_id = map(_told, (trajectory.traj_id, trajectory.query_id))
+    unique, copy = name, 1
     while unique in taken:
         copy += 1
-        unique = f"{trajectory.traj_id}#{copy}"
+        unique = f"{name}#{copy}"
     taken.add(unique)
-    made = dataclasses.replace(repaired, traj_id=unique, prompt=prompt_of(repaired, dialect))
+    made = dataclasses.replace(
+        repaired, traj_id=unique, query_id=query_id, prompt=prompt_of(repaired, dialect)
+    )
     return parse(made, dialect), repairs
 
 
@@ -127,6 +135,10 @@ def _note(
     seen.prints.add(fingerprints(parsed))
 
 
+def _told(name: str) -> str:
+    return f"secret-{text_key(name):016x}" if holds_secret(name) else name
+
+
 def _characters(message: Message) -> int:
     calls = sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
     return len(message.content) + len(message.reasoning or "") + calls
@@ -142,8 +154,6 @@ def as_findings(
     reasons: Iterable[Reason], codes: dict[str, Code], rules: RulesRecipe
 ) -> list[Finding]:
     """Reasons of later stages, with the severity that the recipe gives their codes."""
-    from dataprune.trajectories.rules._run import severity_of
-
     return [
         Finding(
             reason.code,

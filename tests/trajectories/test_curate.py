@@ -565,3 +565,29 @@ def test_the_order_of_rows_decides_nothing(choice: dict[str, Any], tmp_path: Pat
         )
     assert found[0] == found[1] == found[2]
     assert len({row["decision"] for row in found[0][0]}) == 2
+
+
+def test_a_question_that_names_the_query_is_not_told_by_the_ledger(tmp_path: Path) -> None:
+    asked = "What is the number of my account? " * 20
+    rows = [{**run(q, "1"), "question": f"{asked}{q}"} for q in (0, 1, 1)]
+    made = curate(write(tmp_path / "r.jsonl", rows), tmp_path, group_by="question")
+    names = [row["query_id"] for row in ledger_of(made)]
+    assert names[1] == names[2] != names[0]
+    assert max(map(len, names)) <= 64
+
+
+def test_pairs_without_rewards_are_refused(tmp_path: Path) -> None:
+    row = run(0, "7")
+    del row["reward"]
+    with pytest.raises(UsageError, match="pairs_margin needs rewards"):
+        curate(write(tmp_path / "r.jsonl", [row]), tmp_path, select__pairs_margin=0.5)
+
+
+def test_a_secret_in_an_id_is_told_nowhere(tmp_path: Path) -> None:
+    key = "AKIA" + "Q7" * 8
+    rows = [{**run(0, "1"), "traj_id": f"run-{key}", "task_id": key}, run(1, "1")]
+    made = curate(write(tmp_path / "r.jsonl", rows), tmp_path)
+    first = ledger_of(made)[0]
+    assert first["reject_code"] == "X_SECRET"
+    assert key not in str(first)
+    assert first["traj_id"].startswith("secret-")

@@ -18,7 +18,9 @@ from dataprune.trajectories.formats._detect import SAMPLE, Found, detect_format,
 from dataprune.trajectories.formats._files import RowsFile, file_entries, find_files
 from dataprune.trajectories.formats._json import Problem
 from dataprune.trajectories.formats._objects import Item, objects
-from dataprune.trajectories.formats._rows import Unreadable, as_id
+from dataprune.trajectories.formats._rows import Unreadable, as_id, query_of
+
+_LONGEST_NAME = 200  # characters; names are told in ledgers, which quote no text
 
 
 @dataclass(frozen=True)
@@ -137,11 +139,11 @@ def _unread(item: Item, problem: str) -> Trajectory:
 
 
 def _query_of(row: Any, path: str) -> str:
-    """The query's name in a row."""
+    """The query's name in a row; of a text that is the question itself, its hash."""
     value = row
     for key in (path,) if isinstance(row, dict) and path in row else path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     name = as_id(value)
     if name is None:
         raise Unreadable(f"{path} is no text or whole number")
-    return name
+    return name if len(name) <= _LONGEST_NAME else query_of(name)

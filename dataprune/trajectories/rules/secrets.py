@@ -94,6 +94,12 @@ def _check(parsed: Parsed, rules: RulesRecipe) -> Iterator[Reason]:  # noqa: ARG
                 yield Reason(code, place, detail=f"{what} in the field {name}")
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a text, such as an id, holds what X_SECRET looks for."""
+    found = (next(find(text), None) for code, find in _finders(text) if code == SECRET)
+    return any(place is not None for place in found)
+
+
 def _fields(trajectory: Trajectory) -> Iterator[tuple[int | None, str, str]]:
     """What is stored beside the texts: (step, name of the field, its text)."""
     t = trajectory
