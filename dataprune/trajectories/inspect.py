@@ -24,10 +24,11 @@ from dataprune.trajectories.evaluation import Evaluation
 from dataprune.trajectories.rules import Code, Reason
 from dataprune.trajectories.rules._run import Finding, run_rules
 from dataprune.trajectories.rules.repairs import Repair, repair
-from dataprune.trajectories.table import TrajectoryWriter, content_of
+from dataprune.trajectories.table import TrajectoryWriter
 
 _LONGEST_ANSWER = 10_000  # characters; of a longer one its hash stands for it
 _LONGEST_PROMPT = 20_000  # characters that a judge may be shown
+_TOGETHER, _LONG = 32, 100_000  # runs whose words are found together; tokens of one that is enough
 
 
 @dataclass
@@ -77,13 +78,19 @@ def inspect(
     """
     seen = Inspected()
     taken: set[str] = set()
+    waiting: list[Parsed] = []
     with atomic_path(path) as temporary, TrajectoryWriter(temporary) as writer:
         for trajectory in trajectories:
             parsed, repairs = _prepared(trajectory, dialect, rules, taken)
-            writer.add(parsed.trajectory)
+            seen.sha256.append(writer.add(parsed.trajectory))
             _note(seen, parsed, trajectory.traj_id, rules, evaluation)
             seen.repairs.append(repairs)
+            waiting.append(parsed)
+            if len(waiting) == _TOGETHER or seen.tokens[-1] > _LONG:
+                seen.prints.add(fingerprints(waiting))
+                waiting = []
             on_row(len(seen))
+    seen.prints.add(fingerprints(waiting))
     return seen
 
 
@@ -110,7 +117,6 @@ def _note(
         findings += as_findings(overlaps(parsed, evaluation), CONTAMINATION, rules)
     seen.ids.append(own_id)
     seen.traj_ids.append(trajectory.traj_id)
-    seen.sha256.append(content_of(trajectory))
     seen.rewards.append(trajectory.reward)
     seen.successes.append(trajectory.success)
     seen.references.append(trajectory.reference)
@@ -122,7 +128,6 @@ def _note(
     seen.unread.append(trajectory.problem is not None)
     seen.findings.append(findings)
     seen.prompts.setdefault(trajectory.query_id, trajectory.prompt[:_LONGEST_PROMPT])
-    seen.prints.add(fingerprints(parsed))
 
 
 def _characters(message: Message) -> int:
