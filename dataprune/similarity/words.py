@@ -76,7 +76,8 @@ def shingles_of_all(texts: Sequence[str], width: int) -> list[UInt64]:
         if end - first >= width:
             found.append(_ascending(sequences[first : end - width + 1]))
         else:
-            few = Words(*(part[first:end] for part in (words.starts, words.ends, words.hashes)))
+            part = slice(first, end)
+            few = Words(words.starts[part], words.ends[part], words.hashes[part])
             found.append(few.shingles(width))
     return found
 

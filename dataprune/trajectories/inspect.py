@@ -28,7 +28,7 @@ from dataprune.trajectories.table import TrajectoryWriter
 
 _LONGEST_ANSWER = 10_000  # characters; of a longer one its hash stands for it
 _LONGEST_PROMPT = 20_000  # characters that a judge may be shown
-_TOGETHER, _LONG = 32, 100_000  # runs whose words are found together; tokens of one that is enough
+_TOGETHER, _ENOUGH = 32, 100_000  # runs whose words are found together; or tokens of these
 
 
 @dataclass
@@ -86,11 +86,11 @@ def inspect(
             _note(seen, parsed, trajectory.traj_id, rules, evaluation)
             seen.repairs.append(repairs)
             waiting.append(parsed)
-            if len(waiting) == _TOGETHER or seen.tokens[-1] > _LONG:
+            if len(waiting) == _TOGETHER or sum(seen.tokens[-len(waiting) :]) > _ENOUGH:
                 seen.prints.add(fingerprints(waiting))
                 waiting = []
             on_row(len(seen))
-    seen.prints.add(fingerprints(waiting))
+        seen.prints.add(fingerprints(waiting))
     return seen
 
 
