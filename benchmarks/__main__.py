@@ -18,6 +18,7 @@ NAMES = (
     "label_issues",
     "agreement",
     "memorized",
+    "trajectories",
 )
 OUT = Path(__file__).parent / "results" / "cpu"
 

@@ -16,6 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 HASH_VERSION = 1
+_STEP = np.uint64(0x9E3779B97F4A7C15)  # of splitmix64, with what follows
+_FIRST_SHIFT, _FIRST_FACTOR = np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)
+_SECOND_SHIFT, _SECOND_FACTOR = np.uint64(27), np.uint64(0x94D049BB133111EB)
+_LAST_SHIFT = np.uint64(31)
 
 UInt64 = npt.NDArray[np.uint64]
 
@@ -109,15 +113,21 @@ def mix64(values: npt.NDArray[Any], *salt: int | str) -> UInt64:
     Used wherever a draw must depend on the row and the seed alone, never on row order:
     tie-breaks, folds, random selection.
     """
-    seed = hashlib.blake2b(canonical_json(list(salt)).encode(), digest_size=8).digest()
-    x: UInt64 = values.astype(np.uint64) + np.uint64(int.from_bytes(seed, "little"))
-    with np.errstate(over="ignore"):
-        for _ in range(2):
-            x = x + np.uint64(0x9E3779B97F4A7C15)
-            x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            x = x ^ (x >> np.uint64(31))
+    x: UInt64 = values.astype(np.uint64) + _salted(*salt)
+    for _ in range(2):
+        x += _STEP
+        x ^= x >> _FIRST_SHIFT
+        x *= _FIRST_FACTOR
+        x ^= x >> _SECOND_SHIFT
+        x *= _SECOND_FACTOR
+        x ^= x >> _LAST_SHIFT
     return x
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _salted(*salt: int | str) -> np.uint64:
+    digest = hashlib.blake2b(canonical_json(list(salt)).encode(), digest_size=8).digest()
+    return np.uint64(int.from_bytes(digest, "little"))
 
 
 def derive_seed(*salt: int | str) -> int:

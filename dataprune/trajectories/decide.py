@@ -48,6 +48,7 @@ from dataprune.trajectories.votes import judge_runs, vote
 
 LATER_CODES = {**duplicates.CODES, **decontaminate.CODES, **votes.CODES, **choose.CODES}
 Values = npt.NDArray[np.float64]
+_MOST = 0.5  # of all runs: a code that alone takes out more is doubted
 _FORM = {"schema", "format", "void", "termination", "fabrication"}
 _SPECS = {
     "pass_rate": ("easier", "share of the query's runs that succeed"),
@@ -265,12 +266,23 @@ def _tell(decided: Decided, rates: PassRates) -> None:
     means = {**all_codes(), **LATER_CODES}
     for told in decided.told["codes"]:
         told["means"] = means[told["code"]].means if told["code"] in means else ""
+    decided.warnings += _harsh(decided.told["codes"], len(decided.findings))
     decided.told["queries"] = len(rates.query_ids)
     decided.told["queries_of_one_run"] = int((np.bincount(queries) == 1).sum())
     decided.told["rewards"] = _rewards(decided)
     decided.told["decisions"] = {
         word: decided.decisions.count(word) for word in (KEEP, REJECT, UNDECIDED)
     }
+
+
+def _harsh(codes: Sequence[Mapping[str, Any]], num_rows: int) -> list[str]:
+    """A rule that alone takes out most of all runs may not fit how these agents write."""
+    return [
+        f"{told['code']} alone takes out {told['alone']} of {num_rows} trajectories "
+        f"({told['means']}): if your agents are meant to do so, --set rules.flag={told['code']}"
+        for told in codes
+        if told["alone"] > _MOST * num_rows and told["code"] in all_codes()
+    ]
 
 
 def _rewards(decided: Decided) -> dict[str, Any] | None:

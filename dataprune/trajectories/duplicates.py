@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,7 +32,7 @@ from dataprune.similarity.content import content_groups
 from dataprune.similarity.groups import groups_of_column, merge_groups, singletons
 from dataprune.similarity.minhash import near_sets, near_signatures, signature_of
 from dataprune.similarity.shingles import Shingles
-from dataprune.similarity.words import words_of
+from dataprune.similarity.words import shingles_of_all
 from dataprune.trajectories import ToolCall, json_value
 from dataprune.trajectories.dialects import Parsed
 from dataprune.trajectories.keys import Rows, group_numbers, text_key
@@ -68,37 +69,60 @@ class Fingerprints:
     signature: npt.NDArray[np.uint32] | None
 
 
-def fingerprints(parsed: Parsed) -> Fingerprints:
-    """Hash a trajectory.
+def fingerprints(parsed: Sequence[Parsed]) -> list[Fingerprints]:
+    """Hash trajectories; some at a time, as their words are found together.
 
     Raises:
         MissingExtraError: the extra `similarity` is not installed.
     """
+    written = [_written(one) for one in parsed]
+    prompts = [_prompt(one) for one in parsed]
+    shingles = shingles_of_all(["\n".join(texts) for texts in written] + prompts, _WIDTH)
+    return [
+        _fingerprints(one, sum(map(len, texts)), said, prompt, asked)
+        for one, texts, said, prompt, asked in zip(
+            parsed, written, shingles[: len(parsed)], prompts, shingles[len(parsed) :], strict=True
+        )
+    ]
+
+
+def _fingerprints(
+    parsed: Parsed, length: int, said: UInt64, prompt: str, asked: UInt64
+) -> Fingerprints:
     trajectory = parsed.trajectory
     actions = []
-    written = []
     for turn in parsed.turns:
         actions += [f"{p.kind} {turn.text(p).strip()}" for p in turn.actions]
         actions += [f"call {call.name} {_spelled(call)}" for call in turn.calls]
-        written.append(turn.message.content)
-        written += [f"{call.name} {call.arguments}" for call in turn.calls]
     answer = parsed.answer_text
     if not trajectory.messages:  # could not be read: like no other
         actions.append(f"unread {trajectory.traj_id}")
     counts = parsed.dialect.talks or not actions
-    said = [turn.message.content for turn in parsed.turns] if counts else []
-    shingles = words_of("\n".join(written)).shingles(_WIDTH)
-    prompt = "" if parsed.dialect.talks else trajectory.prompt[:_LONGEST_PROMPT]
+    words = [turn.message.content for turn in parsed.turns] if counts else []
     return Fingerprints(
         traj_id=trajectory.traj_id,
         query_id=trajectory.query_id,
-        outcome=text_key(*actions, "none" if answer is None else f"answer {answer}", *said),
+        outcome=text_key(*actions, "none" if answer is None else f"answer {answer}", *words),
         actions=text_key(*actions),
-        length=sum(map(len, written)),
+        length=length,
         prompt_key=text_key(prompt),
-        prompt=words_of(prompt).shingles(_WIDTH),
-        signature=signature_of(shingles) if len(shingles) else None,
+        prompt=asked,
+        signature=signature_of(said) if len(said) else None,
     )
+
+
+def _written(parsed: Parsed) -> list[str]:
+    """What the agent wrote."""
+    written = []
+    for turn in parsed.turns:
+        written.append(turn.message.content)
+        written += [f"{call.name} {call.arguments}" for call in turn.calls]
+    return written
+
+
+def _prompt(parsed: Parsed) -> str:
+    """What tells queries apart."""
+    return "" if parsed.dialect.talks else parsed.trajectory.prompt[:_LONGEST_PROMPT]
 
 
 def _spelled(call: ToolCall) -> str:
@@ -126,8 +150,12 @@ class Table:
     signatures: array[int] = field(default_factory=lambda: array("I"))
     has_signature: array[int] = field(default_factory=lambda: array("b"))
 
-    def add(self, prints: Fingerprints) -> None:
-        """Append a trajectory."""
+    def add(self, many: Iterable[Fingerprints]) -> None:
+        """Append trajectories."""
+        for prints in many:
+            self._add(prints)
+
+    def _add(self, prints: Fingerprints) -> None:
         self.traj_ids.append(prints.traj_id)
         self.query_ids.append(prints.query_id)
         self.outcomes.append(prints.outcome)

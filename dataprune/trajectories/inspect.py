@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,13 +23,14 @@ from dataprune.trajectories.duplicates import Table, fingerprints
 from dataprune.trajectories.evaluation import Evaluation
 from dataprune.trajectories.keys import text_key
 from dataprune.trajectories.rules import Code, Reason
-from dataprune.trajectories.rules._run import Finding, run_rules, severity_of
+from dataprune.trajectories.rules._run import Finding, finding_of, run_rules, severity_of
 from dataprune.trajectories.rules.repairs import Repair, repair
 from dataprune.trajectories.rules.secrets import holds_secret
-from dataprune.trajectories.table import TrajectoryWriter, content_of
+from dataprune.trajectories.table import TrajectoryWriter
 
 _LONGEST_ANSWER = 10_000  # characters; of a longer one its hash stands for it
 _LONGEST_PROMPT = 20_000  # characters that a judge may be shown
+_TOGETHER, _ENOUGH = 32, 100_000  # runs whose words are found together; or tokens of these
 
 
 @dataclass
@@ -79,13 +80,19 @@ def inspect(
     """
     seen = Inspected()
     taken: set[str] = set()
+    waiting: list[Parsed] = []
     with atomic_path(path) as temporary, TrajectoryWriter(temporary) as writer:
         for trajectory in trajectories:
             parsed, repairs = _prepared(trajectory, dialect, rules, taken)
-            writer.add(parsed.trajectory)
+            seen.sha256.append(writer.add(parsed.trajectory))
             _note(seen, parsed, trajectory.traj_id, rules, evaluation)
             seen.repairs.append(repairs)
+            waiting.append(parsed)
+            if len(waiting) == _TOGETHER or sum(seen.tokens[-len(waiting) :]) > _ENOUGH:
+                seen.prints.add(fingerprints(waiting))
+                waiting = []
             on_row(len(seen))
+        seen.prints.add(fingerprints(waiting))
     return seen
 
 
@@ -118,7 +125,6 @@ def _note(
         findings += as_findings(overlaps(parsed, evaluation), CONTAMINATION, rules)
     seen.ids.append(own_id)
     seen.traj_ids.append(trajectory.traj_id)
-    seen.sha256.append(content_of(trajectory))
     seen.rewards.append(trajectory.reward)
     seen.successes.append(trajectory.success)
     seen.references.append(trajectory.reference)
@@ -132,7 +138,6 @@ def _note(
     prompt = trajectory.prompt[:_LONGEST_PROMPT]
     # The least of several, so that the order of rows does not matter.
     seen.prompts[trajectory.query_id] = min(seen.prompts.get(trajectory.query_id, prompt), prompt)
-    seen.prints.add(fingerprints(parsed))
 
 
 def _told(name: str) -> str:
@@ -151,23 +156,13 @@ def _short(answer: str | None) -> str | None:
 
 
 def as_findings(
-    reasons: Iterable[Reason], codes: dict[str, Code], rules: RulesRecipe
+    reasons: Iterable[Reason], codes: Mapping[str, Code], rules: RulesRecipe
 ) -> list[Finding]:
     """Reasons of later stages, with the severity that the recipe gives their codes."""
     return [
-        Finding(
-            reason.code,
-            codes[reason.code].stage,
-            severity_of(reason.code, codes[reason.code], rules),
-            reason.step,
-            reason.start,
-            reason.end,
-            reason.detail,
-            reason.score,
-            reason.threshold,
-        )
-        for reason in reasons
-        if reason.code not in rules.off
+        finding_of(r, codes[r.code].stage, severity_of(r.code, codes[r.code], rules))
+        for r in reasons
+        if r.code not in rules.off
     ]
 
 

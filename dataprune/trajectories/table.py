@@ -87,13 +87,15 @@ class TrajectoryWriter:
             self._flush()
         self._writer.close()
 
-    def add(self, trajectory: Trajectory) -> None:
-        """Write one more row."""
+    def add(self, trajectory: Trajectory) -> str:
+        """Write one more row; gives its content hash."""
         row = row_of(trajectory)
         self._rows.append(row)
         self._bytes += _size(row)
         if self._bytes >= _GROUP_BYTES or len(self._rows) >= _GROUP_ROWS:
             self._flush()
+        sha256: str = row["content_sha256"]
+        return sha256
 
     def _flush(self) -> None:
         if self._rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataprune.similarity.words import normalised, words_of
+from dataprune.similarity.words import normalised, shingles_of_all, words_of
 
 
 def texts(text: str) -> list[str]:
@@ -86,3 +86,10 @@ def test_any_text_is_read_and_places_are_inside(text: str) -> None:
 def test_a_huge_text_is_read_in_part() -> None:
     words = words_of("word " * 10_000_000)
     assert 0 < len(words) < 1_000_000
+
+
+@given(st.lists(st.text(alphabet="ab \n\u4e16\ud800.", max_size=40), max_size=6), st.integers(1, 5))
+def test_many_texts_at_once_have_the_sets_they_have_alone(many: list[str], width: int) -> None:
+    together = shingles_of_all(many, width)
+    alone = [sorted(set(words_of(text).shingles(width).tolist())) for text in many]
+    assert [found.tolist() for found in together] == alone

@@ -99,3 +99,12 @@ def test_nothing_kept_is_no_success_of_the_command(
         main()
     assert ended.value.code == 1
     assert "no trajectory is kept" in capsys.readouterr().err
+
+
+def test_a_rule_that_takes_out_most_runs_by_itself_is_doubted(curate: Any) -> None:
+    made = rows("1", "2", "3")
+    for row in made[:2]:
+        row["messages"][1]["content"] = "so: " + row["messages"][1]["content"]
+    strict = curate(made, rules__reject="F_TEXT_OUTSIDE_TAGS")
+    [warning] = [w for w in strict.warnings if "F_TEXT_OUTSIDE_TAGS alone takes out 2 of 3" in w]
+    assert "--set rules.flag=F_TEXT_OUTSIDE_TAGS" in warning

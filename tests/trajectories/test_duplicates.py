@@ -49,8 +49,7 @@ def run(
 
 def found(*parsed: Any, recipe: DuplicatesRecipe = ALL, eligible: Any = None) -> Duplicates:
     table = Table()
-    for one in parsed:
-        table.add(fingerprints(one))
+    table.add(fingerprints(parsed))
     return find_duplicates(table, recipe, None if eligible is None else np.array(eligible))
 
 
@@ -270,7 +269,7 @@ def test_mint_queries_of_equal_prompts_are_merged_and_no_others(real_data: Path)
             messages = tuple(Message(m["role"], m["content"]) for m in row["state"]["history"])
             prompts[query] = row["task"]["prompt"]
             made = Trajectory(query, query, messages, prompt=row["task"]["prompt"])
-            table.add(fingerprints(parse(made, MINT)))
+            table.add(fingerprints([parse(made, MINT)]))
     result = find_duplicates(table, ALL)
     merged = [(a, b) for a, b in zip(table.query_ids, result.query_ids, strict=True) if a != b]
     assert merged == [("reasoning_mmlu-40", "reasoning_mmlu-36")]
@@ -295,7 +294,7 @@ def test_no_real_alternative_of_tau_bench_is_a_near_copy(real_data: Path) -> Non
         )
         name = f"{row['task_id']}/{row['trial']}"
         made = Trajectory(name, str(row["task_id"]), messages, prompt=row["traj"][1]["content"])
-        table.add(fingerprints(parse(made, TOOLS)))
+        table.add(fingerprints([parse(made, TOOLS)]))
     result = find_duplicates(table, ALL)
     assert set(result.codes) == {None}
     assert result.query_ids == tuple(table.query_ids)

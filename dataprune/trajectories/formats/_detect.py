@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dataprune.core.errors import UsageError
-from dataprune.trajectories.formats import FORMATS
+from dataprune.trajectories.formats import FORMATS, TrajectoryFormat
 from dataprune.trajectories.formats._json import Problem
 from dataprune.trajectories.formats._objects import Item
 
@@ -32,10 +33,16 @@ def shows_format(value: Any) -> bool:
 
 def _shown(value: Any) -> dict[str, str]:
     """{format: evidence} of a row."""
-    shown = {name: said for name in FORMATS.names() if (said := FORMATS.get(name).evidence(value))}
+    shown = {format_.name: said for format_ in _formats() if (said := format_.evidence(value))}
     if len(shown) > 1:
         shown.pop(_WIDE, None)
     return shown
+
+
+@functools.cache
+def _formats() -> tuple[TrajectoryFormat, ...]:
+    """Every format; listing them asks all installed packages, too slow for every row."""
+    return tuple(FORMATS.get(name) for name in FORMATS.names())
 
 
 def detect_format(sample: Sequence[Item]) -> Found:

@@ -17,6 +17,7 @@ from dataprune.trajectories import Message, ToolCall, Trajectory, json_value
 from dataprune.trajectories.formats import TrajectoryFormat
 from dataprune.trajectories.formats._rows import (
     Unreadable,
+    as_id,
     as_text,
     dump,
     dump_text,
@@ -67,7 +68,11 @@ def _read(row: Any, name: str, where: str) -> Iterator[Trajectory]:
     }
     meta = {**mapping(json_value(made.meta), "meta"), **({"answer": left} if left else {})}
     yield dataclasses.replace(
-        made, termination=ended or made.termination, answer=final, meta=dump(meta)
+        made,
+        query_id=as_id(fields.get("id")) or made.query_id,  # rows are kept by their query's id
+        termination=ended or made.termination,
+        answer=final,
+        meta=dump(meta),
     )
 
 

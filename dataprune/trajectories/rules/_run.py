@@ -117,10 +117,11 @@ def _findings(
     for reason in rule.check(parsed, rules):
         severity = severities.get(reason.code)
         if severity is not None:
-            yield _finding(reason, rule.codes[reason.code].stage, severity)
+            yield finding_of(reason, rule.codes[reason.code].stage, severity)
 
 
-def _finding(reason: Reason, stage: str, severity: Severity) -> Finding:
+def finding_of(reason: Reason, stage: str, severity: Severity) -> Finding:
+    """A reason with what becomes of it."""
     return Finding(
         reason.code,
         stage,
