@@ -42,6 +42,7 @@ def _settings(
     "--set", "settings", multiple=True, callback=_settings, metavar="NAME=VALUE",
     help="A setting of the recipe's curate section, such as select.policy=shortest. Repeat.",
 )  # fmt: skip
+@click.option("--fail-fast", is_flag=True, help="Stop at a trajectory's first rejection.")
 @click.option("--name", required=True, help="Name of the version.")
 @click.option("--tag", required=True, help="Tag of the version, v1; auto: the next number.")
 @store_option
@@ -61,6 +62,7 @@ def command(
     ledger: str | None,
     work: str | None,
     *,
+    fail_fast: bool,
     as_json: bool,
 ) -> int:
     """Keep the agent trajectories worth training on and build the version NAME@TAG of them.
@@ -73,7 +75,10 @@ def command(
     from dataprune import flow
     from dataprune.cli.output import emit_json, talk, warn
 
-    given = {"format": format_, "dialect": dialect, "preset": preset, "group_by": group_by}
+    given = {
+        "format": format_, "dialect": dialect, "preset": preset, "group_by": group_by,
+        "rules.fail_fast": fail_fast or None,
+    }  # fmt: skip
     changes = {name: value for name, value in given.items() if value is not None} | settings
     with talk(quiet=as_json) as on_progress:
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from dataprune.cli.options import json_option, lock_option, source_option, store_option
@@ -14,6 +17,10 @@ from dataprune.cli.options import json_option, lock_option, source_option, store
 @source_option
 @lock_option
 @click.option("--locked", is_flag=True, help="Refuse a Hub version that the lock file has not.")
+@click.option(
+    "--export", metavar="FORMAT", help="Write trajectories as messages, sharegpt or atif; see --to."
+)
+@click.option("--to", metavar="FILE.jsonl", type=click.Path(dir_okay=False))
 @json_option
 def command(
     name: str,
@@ -21,6 +28,8 @@ def command(
     store: str,
     source: str | None,
     lock: str | None,
+    export: str | None,
+    to: str | None,
     *,
     locked: bool,
     as_json: bool,
@@ -42,8 +51,13 @@ def command(
         version = flow.load(name, tag, store=store, source=source, lock=lock, locked=locked)
     manifest = version.manifest
     selection = manifest.selection
+    exported = _export(version, export, to)
     if as_json:
-        told = {"folder": str(version.folder), "manifest": manifest.model_dump(mode="json")}
+        told: dict[str, Any] = {
+            "folder": str(version.folder),
+            "manifest": manifest.model_dump(mode="json"),
+        }
+        told |= {} if exported is None else {"exported": exported, "to": to}
         emit_json({**told, "repo": version.repo, "commit": version.commit})
         return
     rows: list[list[object]] = [
@@ -58,4 +72,17 @@ def command(
         ["columns", ", ".join(version.frame().collect_schema().names())],
     ]
     emit_table(f"{name}@{tag}: every file is as the manifest says", ["", "value"], rows)
+    if exported is not None:
+        click.echo(f"{exported} trajectories as {export}: {to}", err=True)
     click.echo(str(version.folder))
+
+
+def _export(version: Any, export: str | None, to: str | None) -> int | None:
+    """Write the trajectories elsewhere, if that is asked for; how many."""
+    if (export is None) != (to is None):
+        raise click.UsageError("--export FORMAT and --to FILE.jsonl go together")
+    if export is None or to is None:
+        return None
+    from dataprune.publishing.export import export_version
+
+    return export_version(version, export, Path(to))

@@ -82,7 +82,11 @@ class GroupsRecipe(Strict):
 class JudgeRecipe(Strict):
     """A model behind an OpenAI-compatible endpoint."""
 
-    task: Literal["equivalence", "correctness", "quality"] = "equivalence"
+    task: Literal["equivalence", "correctness", "quality", "category"] = Field(
+        "equivalence",
+        description="of answers in votes, of answers and references, of whole runs, or the "
+        "category of each query without one",
+    )
     base_url: str | None = Field(
         None, description="such as http://127.0.0.1:8000/v1; null: no judge"
     )

@@ -119,9 +119,10 @@ def decide(
         proxy = _vote(decided, seen, counted, settings, judge)
         rates = proxy if np.isnan(outcome).all() else rates
     _number(decided, seen, rates, seed)
-    if judge is not None and judge.settings.task != "equivalence":
+    if judge is not None and judge.settings.task in {"correctness", "quality"}:
         _judge(decided, seen, settings, judge, rows)
-    _choose(decided, seen, rates, settings, seed)
+    categories = _categories(decided, seen, settings.select.keywords, judge)
+    _choose(decided, seen, rates, categories, settings, seed)
     _tell(decided, rates)
     return decided
 
@@ -183,7 +184,12 @@ def _number(decided: Decided, seen: Inspected, rates: PassRates, seed: int) -> N
 
 
 def _choose(
-    decided: Decided, seen: Inspected, rates: PassRates, settings: CurateRecipe, seed: int
+    decided: Decided,
+    seen: Inspected,
+    rates: PassRates,
+    categories: Sequence[str | None],
+    settings: CurateRecipe,
+    seed: int,
 ) -> None:
     """The policy's choice among the runs that nothing rejected."""
     left = np.asarray([decision == KEEP for decision in decided.decisions], dtype=np.bool_)
@@ -196,7 +202,7 @@ def _choose(
         rewards=rewards,
         judge_scores=decided.numbers.get("judge_score", np.full(len(seen), np.nan)),
         bands=rates.of_rows(decided.query_ids),
-        categories=_categories(decided, seen, settings.select.keywords),
+        categories=categories,
     )
     chosen = choose.choose(runs, settings.select, seed)
     _tell_of_choice(decided, runs, chosen, settings.select)
@@ -215,15 +221,23 @@ def _choose(
 
 
 def _categories(
-    decided: Decided, seen: Inspected, keywords: Mapping[str, Sequence[str]]
+    decided: Decided,
+    seen: Inspected,
+    keywords: Mapping[str, Sequence[str]],
+    judge: Judge | None,
 ) -> list[str | None]:
-    """Each row's own category, in the taxonomy's spelling, else by the words of its prompt."""
+    """Each row's own category, in the taxonomy's spelling, else by words or judge."""
     found = from_column(seen.categories)
-    if not keywords:
+    if keywords:
+        prompts = [seen.prompts.get(query, "") for query in decided.query_ids]
+        by_words = from_keywords(prompts, keywords)
+        found = [own or other for own, other in zip(found, by_words, strict=True)]
+    if judge is None or judge.settings.task != "category":
         return found
-    prompts = [seen.prompts.get(query, "") for query in decided.query_ids]
-    by_words = from_keywords(prompts, keywords)
-    return [own or other for own, other in zip(found, by_words, strict=True)]
+    asked = sorted({q for q, own in zip(decided.query_ids, found, strict=True) if own is None})
+    said = votes.judge_categories(judge, [seen.prompts.get(query, "") for query in asked])
+    named = dict(zip(asked, said, strict=True))
+    return [own or named.get(q) for q, own in zip(decided.query_ids, found, strict=True)]
 
 
 def _tell_of_choice(

@@ -14,7 +14,12 @@ from dataprune.core.recipe_curate import CurateRecipe, GroupsRecipe
 from dataprune.trajectories.groups import Agreement, Pair, agree
 from dataprune.trajectories.judge.judge import Judge, pairs_judge
 from dataprune.trajectories.judge.prompts import transcript
-from dataprune.trajectories.judge.verdicts import CorrectnessItem, QualityItem, Verdict
+from dataprune.trajectories.judge.verdicts import (
+    CategoryItem,
+    CorrectnessItem,
+    QualityItem,
+    Verdict,
+)
 from dataprune.trajectories.rules import Code, Reason
 from dataprune.trajectories.table import stored_rows
 
@@ -184,3 +189,8 @@ def _against(
             yield row, Reason(J_UNDECIDED, detail=verdict.detail)
         elif not verdict.value:
             yield row, Reason(code, detail=verdict.detail, score=verdict.score)
+
+
+def judge_categories(judge: Judge, prompts: Sequence[str]) -> list[str | None]:
+    """The kind of task of each prompt, one of the 18; None where the judge could not say."""
+    return [verdict.value for verdict in judge.category([CategoryItem(p) for p in prompts])]

@@ -108,3 +108,23 @@ def test_a_rule_that_takes_out_most_runs_by_itself_is_doubted(curate: Any) -> No
     strict = curate(made, rules__reject="F_TEXT_OUTSIDE_TAGS")
     [warning] = [w for w in strict.warnings if "F_TEXT_OUTSIDE_TAGS alone takes out 2 of 3" in w]
     assert "--set rules.flag=F_TEXT_OUTSIDE_TAGS" in warning
+
+
+def test_the_command_writes_a_version_for_other_tools(
+    curate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curate(rows("1", "2"))
+
+    def load(*more: object) -> int:
+        line = ["load", "n", "v1", "--store", tmp_path / "store", *more]
+        monkeypatch.setattr(sys, "argv", ["dataprune", *map(str, line)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    out = tmp_path / "train.jsonl"
+    assert load("--export", "messages", "--to", out) == 0
+    assert len(out.read_text().splitlines()) == 2
+    assert load("--export", "messages") == 2
+    assert load("--export", "nope", "--to", tmp_path / "o.jsonl") == 2
