@@ -20,7 +20,9 @@ from dataprune.cli.options import json_option, lock_option, source_option, store
 @click.option(
     "--export", metavar="FORMAT", help="Write trajectories as messages, sharegpt or atif; see --to."
 )
-@click.option("--to", metavar="FILE.jsonl", type=click.Path(dir_okay=False))
+@click.option(
+    "--to", metavar="FILE.jsonl", type=click.Path(dir_okay=False), help="Where --export writes."
+)
 @json_option
 def command(
     name: str,

@@ -55,6 +55,7 @@ def test_the_largest_prefix_within_alpha_wins_even_if_a_smaller_one_does_not() -
     assert largest_within(found, 0.1) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("worst", "often"), [(0.15, 0.9), (0.5, 0.5), (0.9, 0.1)])
 def test_the_share_of_wrong_flags_is_above_alpha_in_few_audits(worst: float, often: float) -> None:
     """A population whose flags get worse with rank, audited anew 200 times with 120 rows."""

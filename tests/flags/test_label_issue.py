@@ -197,6 +197,7 @@ def test_without_noise_under_two_percent_are_likely(
     assert found.columns["is_label_issue"].mean() < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "pairwise"), [(0.1, False), (0.2, False), (0.4, False), (0.2, True)]
 )

@@ -136,6 +136,7 @@ def undisturbed(recipe: Path, warm: Warm, tmp_path_factory: pytest.TempPathFacto
     return Undisturbed(work / "scores.parquet", time.monotonic() - started)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_stopped_and_ends_equal(
     recipe: Path, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ def test_an_answer_that_is_not_the_hubs_is_told(desk: Desk) -> None:
 STAGES = {"card": "^/api/datasets/acme/f$", "tree": "/tree/", "file": "/resolve/"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", EACH_TROUBLE)
 def test_trouble_that_passes_is_sat_out(desk: Desk, trouble: str) -> None:
     copy = desk.publish("acme/f", {"rows.parquet": blobs(30)})
