@@ -68,6 +68,7 @@ def test_all_names_what_dir_gives() -> None:
     assert len(set(dataprune.__all__)) == len(dataprune.__all__)
 
 
+@pytest.mark.slow
 def test_a_public_name_is_the_same_whatever_was_used_before_it() -> None:
     code = (
         "import importlib, dataprune\n"

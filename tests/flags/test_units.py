@@ -129,6 +129,7 @@ def test_the_plateau_is_what_training_did_not_fit(scored: Any, wrong: Any) -> No
     assert train_plateau(stored.records.values(), [4])["settled"] is None  # type: ignore[index]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_classes", [120])
 def test_votes_of_many_classes_are_what_all_their_logits_would_be(
     noisy: Callable[..., Any], f1: Callable[..., float], num_classes: int

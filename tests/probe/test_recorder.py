@@ -254,6 +254,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_keeps_every_checkpoint_before(tmp_path: Path, record: Record) -> None:
     command = [sys.executable, "-c", KILLED, tmp_path / "killed"]
     assert subprocess.run(command, check=False).returncode == -9

@@ -261,6 +261,7 @@ def y_named(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "changes", "collator", "message"),
     [

@@ -53,6 +53,7 @@ nasty = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(nasty, min_size=1, max_size=5, unique=True))
 def test_no_class_name_breaks_the_card(names: list[str]) -> None:

@@ -294,6 +294,7 @@ def test_a_unit_whose_worker_dies_is_run_again_and_counts_its_attempts(tmp_path:
     assert log.read_text() == "tried\ntried\n"
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_session")
 def test_a_unit_whose_worker_dies_every_time_fails_alone_and_says_how_often(

@@ -99,6 +99,7 @@ def test_no_text_and_one_text() -> None:
     assert minhash_groups(iter(["one"])).dtype == np.int64
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([0.5, 0.65, 0.8, 0.9, 1.0]))
 def test_groups_equal_those_of_all_pairs(seed: int, threshold: float) -> None:

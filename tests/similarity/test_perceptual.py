@@ -141,6 +141,7 @@ def test_groups_are_closed_a_step_at_a_time() -> None:
     assert perceptual_groups([steps[0], steps[2], steps[1]]).tolist() == [0, 0, 0]
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 1000))
 def test_many_pictures_are_grouped_as_each_two_of_them_are(seed: int) -> None:

@@ -50,6 +50,7 @@ def two_of_four() -> npt.NDArray[np.bool_]:
     return kept_in_many([0.0, 0.2, 0.5, 1.0], k=4, beta=0.5, m=2, draw="distinct")
 
 
+@pytest.mark.slow
 def test_frequencies_are_softmax() -> None:
     rewards = [0.0, 0.2, 0.5, 1.0]
     kept = kept_in_many(rewards, k=4, beta=0.5, m=1, draw="distinct")
@@ -113,6 +114,7 @@ def slow_sets(logits: list[float], m: int) -> dict[frozenset[int], float]:
     return sets
 
 
+@pytest.mark.slow
 def test_gumbel_top_m_is_sequential_plackett_luce(two_of_four: npt.NDArray[np.bool_]) -> None:
     expected = slow_sets([0.0, 0.4, 1.0, 2.0], 2)
     sets, counts = np.unique(two_of_four, axis=0, return_counts=True)
