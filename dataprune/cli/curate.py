@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dataprune.cli.options import json_option, store_option
+from dataprune.cli.options import assignments, json_option, store_option
 
 _EVERY = 1000  # rows between two lines of progress
 
@@ -17,16 +17,13 @@ def _settings(
     """NAME=VALUE of the recipe's section, the value as YAML has it."""
     import yaml
 
-    found: dict[str, Any] = {}
-    for text in values:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE such as groups.policy=unanimous")
+    def read(value: str) -> Any:
         try:
-            found[name] = yaml.safe_load(value)
+            return yaml.safe_load(value)
         except yaml.YAMLError as exc:
-            raise click.BadParameter(f"the value of {text!r} is no YAML") from exc
-    return found
+            raise click.BadParameter(f"the value {value!r} is no YAML") from exc
+
+    return assignments(values, read, " such as groups.policy=unanimous")
 
 
 @click.command("curate")

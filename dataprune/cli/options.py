@@ -40,3 +40,22 @@ lock_option: Callable[[F], F] = click.option(
     "--lock", metavar="FILE", type=click.Path(dir_okay=False),
     help="Lock file of Hub versions; default: dataprune.lock.",
 )  # fmt: skip
+
+
+def assignments(
+    values: tuple[str, ...], read: Callable[[str], Any], example: str = ""
+) -> dict[str, Any]:
+    """Values of a repeated option NAME=VALUE.
+
+    read: a value as it was typed -> what it says. example: for the error.
+
+    Raises:
+        click.BadParameter: one has no name or no sign of equality.
+    """
+    found = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE{example}")
+        found[name] = read(value)
+    return found

@@ -7,22 +7,25 @@ from typing import Any
 
 import click
 
-from dataprune.cli.options import json_option, private_option, source_option, store_option
+from dataprune.cli.options import (
+    assignments,
+    json_option,
+    private_option,
+    source_option,
+    store_option,
+)
 
 
 def _params(
     _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Any]:
-    params = {}
-    for text in values:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+    def read(value: str) -> Any:
         try:
-            params[name] = json.loads(value)
+            return json.loads(value)
         except json.JSONDecodeError:
-            params[name] = value
-    return params
+            return value
+
+    return assignments(values, read)
 
 
 @click.command("prune")

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprune.core.recipe import Recipe
-from dataprune.selection._decide import TIE_BREAK, Choice
+from dataprune.selection._decide import Choice
 from dataprune.selection._decided import decide_from_scores
 from dataprune.tables.ledger import KEEP, REJECT, UNDECIDED
-from dataprune.tables.manifest import ALL_LEFT, Manifest, SelectionEntry, SourceRef
+from dataprune.tables.manifest import Manifest, SourceRef
 from dataprune.tables.scores import read_scores
 from dataprune.trajectories.curate import Curation
-from dataprune.versions.build import Draft, build_version, kept_rows_sha256
+from dataprune.versions.build import Draft, build_version
 from dataprune.versions.load import open_pinned
 from dataprune.versions.store import LocalStore
 from dataprune.versions.tags import is_template
@@ -108,11 +108,8 @@ def _build_rejected(store: LocalStore, draft: Draft) -> Manifest | None:
         at = decisions.schema.get_field_index(column)
         field = decisions.schema.field(at)
         decisions = decisions.set_column(at, field, pa.array(values, field.type))
-    selection = _all_of(keep, draft)
-    return build_version(
-        store,
-        replace(draft, name=f"{draft.name}-rejected", decisions=decisions, selection=selection),
-    )[0]
+    rejected_draft = replace(draft, name=f"{draft.name}-rejected", decisions=decisions)
+    return build_version(store, rejected_draft)[0]
 
 
 def _hold_secrets(table: pa.Table) -> Any:
@@ -123,20 +120,4 @@ def _hold_secrets(table: pa.Table) -> Any:
             for reasons in table.column("reasons").to_pylist()
         ],
         dtype=np.bool_,
-    )
-
-
-def _all_of(keep: Any, draft: Draft) -> SelectionEntry:
-    return SelectionEntry(
-        strategy=_ALL.strategy,
-        by=draft.by,
-        params={},
-        keep=ALL_LEFT,
-        class_balance=_ALL.balance,
-        min_per_class=0,
-        seed=0,
-        tie_break=TIE_BREAK,
-        rows_in=len(keep),
-        rows_out=int(keep.sum()),
-        kept_rows_sha256=kept_rows_sha256(keep),
     )

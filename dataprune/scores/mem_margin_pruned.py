@@ -1,13 +1,7 @@
 """How far what generalizes contradicts the label: minus the logit margin after removal.
 
-A layer of the probe loses the part that held-out rows do not miss: by default its principal
-directions of least variance (`scores.removal`: units, or magnitude as a control), of 50 levels, or
-20 inside the network, the one that removes most while held-out accuracy stays within one standard
-error of the best level's. The layer is the input of the last linear one, or the output of the
-module that `scores.layer` names. Each seed's held-out rows choose; their labels may be noisy. No
-class or period is assumed, which is how this differs from the paper, whose neurons are found by
-their Fourier transform.
-It also works where nothing was memorized. Higher is noisier. Range (-inf, inf).
+What is removed, from which layer, and what chooses it: as mem_flip has it.
+Higher is noisier. Range (-inf, inf).
 
 Cost: as mem_flip.
 

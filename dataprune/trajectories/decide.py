@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprune.core.recipe_curate import CurateRecipe, SelectRecipe
+from dataprune.core.recipe_curate import CurateRecipe, RulesRecipe, SelectRecipe
 from dataprune.tables.ledger import KEEP, REASON, REJECT, REPAIR, UNDECIDED
 from dataprune.trajectories import choose, decontaminate, duplicates, votes
 from dataprune.trajectories.bradley_terry import bounds
@@ -35,7 +35,7 @@ from dataprune.trajectories.rewards import (
     outcomes,
     pass_rates,
 )
-from dataprune.trajectories.rules import Reason
+from dataprune.trajectories.rules import Code, Reason
 from dataprune.trajectories.rules._run import Finding, all_codes
 from dataprune.trajectories.rules.schema import DUP_ID, duplicate_ids
 from dataprune.trajectories.taxonomy import (
@@ -86,6 +86,18 @@ class Decided:
     def decisions(self) -> list[str]:
         """keep, reject or undecided, (n,)."""
         return [_decision(found) for found in self.findings]
+
+    @property
+    def is_kept(self) -> npt.NDArray[np.bool_]:
+        """Which trajectories nothing rejects or doubts so far, bool (n,)."""
+        return np.asarray([word == KEEP for word in self.decisions], dtype=np.bool_)
+
+    def add(
+        self, reasons: Mapping[int, Reason], codes: Mapping[str, Code], rules: RulesRecipe
+    ) -> None:
+        """What a later stage has against trajectories, by row."""
+        for row, reason in reasons.items():
+            self.findings[row] += as_findings([reason], codes, rules)
 
 
 def decide(
@@ -140,8 +152,7 @@ def _vote(
         settings.groups, seen.prompts, judge,
     )  # fmt: skip
     codes = votes.CODES if judge is not None else votes.WITHOUT_JUDGE
-    for row, reason in found.reasons.items():
-        decided.findings[row] += as_findings([reason], codes, settings.rules)
+    decided.add(found.reasons, codes, settings.rules)
     undecided = sum(reason.code == votes.J_UNDECIDED for reason in found.reasons.values())
     if undecided and judge is None:
         decided.warnings.append(
@@ -160,10 +171,8 @@ def _judge(
     decided: Decided, seen: Inspected, settings: CurateRecipe, judge: Judge, rows: Path
 ) -> None:
     """The judge's word on each run that is left."""
-    left = np.asarray([decision == KEEP for decision in decided.decisions], dtype=np.bool_)
-    reasons, scores = judge_runs(judge, left, rows, seen.references, seen.answers)
-    for row, reason in reasons.items():
-        decided.findings[row] += as_findings([reason], votes.CODES, settings.rules)
+    reasons, scores = judge_runs(judge, decided.is_kept, rows, seen.references, seen.answers)
+    decided.add(reasons, votes.CODES, settings.rules)
     if np.isfinite(scores).any():
         decided.numbers["judge_score"] = scores
 
@@ -192,12 +201,11 @@ def _choose(
     seed: int,
 ) -> None:
     """The policy's choice among the runs that nothing rejected."""
-    left = np.asarray([decision == KEEP for decision in decided.decisions], dtype=np.bool_)
     rewards = decided.numbers["reward"]
     runs = Runs(
         query_ids=decided.query_ids,
         traj_ids=seen.traj_ids,
-        is_candidate=left,
+        is_candidate=decided.is_kept,
         lengths=np.asarray(seen.tokens, dtype=np.int64),
         rewards=rewards,
         judge_scores=decided.numbers.get("judge_score", np.full(len(seen), np.nan)),
@@ -206,9 +214,8 @@ def _choose(
     )
     chosen = choose.choose(runs, settings.select, seed)
     _tell_of_choice(decided, runs, chosen, settings.select)
-    for row, code in enumerate(chosen.codes):
-        if code is not None:
-            decided.findings[row] += as_findings([Reason(code)], choose.CODES, settings.rules)
+    against = {row: Reason(code) for row, code in enumerate(chosen.codes) if code is not None}
+    decided.add(against, choose.CODES, settings.rules)
     if np.isfinite(chosen.weight).any():
         decided.numbers["weight"] = chosen.weight
     margin = settings.select.pairs_margin
@@ -284,9 +291,8 @@ def _tell(decided: Decided, rates: PassRates) -> None:
     decided.told["queries"] = len(rates.query_ids)
     decided.told["queries_of_one_run"] = int((np.bincount(queries) == 1).sum())
     decided.told["rewards"] = _rewards(decided)
-    decided.told["decisions"] = {
-        word: decided.decisions.count(word) for word in (KEEP, REJECT, UNDECIDED)
-    }
+    words = decided.decisions
+    decided.told["decisions"] = {word: words.count(word) for word in (KEEP, REJECT, UNDECIDED)}
 
 
 def _harsh(codes: Sequence[Mapping[str, Any]], num_rows: int) -> list[str]:
@@ -305,7 +311,7 @@ def _rewards(decided: Decided) -> dict[str, Any] | None:
     known = np.isfinite(rewards)
     if not known.any():
         return None
-    kept = known & np.asarray([word == KEEP for word in decided.decisions], dtype=np.bool_)
+    kept = known & decided.is_kept
     return {
         "mean_before": float(rewards[known].mean()),
         "mean_after": float(rewards[kept].mean()) if kept.any() else None,
@@ -379,7 +385,7 @@ def score_specs(decided: Decided) -> dict[str, Any]:
 
     A number that no row has is no column.
     """
-    kept = np.asarray([decision == KEEP for decision in decided.decisions], dtype=np.bool_)
+    kept = decided.is_kept
     specs: Mapping[str, tuple[str, str]] = _SPECS
     return {
         name: {"score": name, "higher_is": higher, "of": of, "status": "experimental"}

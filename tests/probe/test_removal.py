@@ -14,7 +14,6 @@ from torch import nn
 import dataprune
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import parse_recipe
-from dataprune.probe.data import Batch
 from dataprune.probe.memorization import (
     BASES,
     Layer,
@@ -29,28 +28,9 @@ from dataprune.probe.removal import (
     told_of_removals,
 )
 from dataprune.tables.scores import read_scores
+from tests.probe.rows import Rows
 
 N, OWN, K = 400, 40, 50
-
-
-class Rows:
-    """Rows in batches of 64, the last of them 16, as batches in order give them."""
-
-    device = torch.device("cpu")
-    steps_per_epoch = 1
-
-    def __init__(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
-        self.batch = Batch(torch.arange(len(inputs)), inputs, targets)
-
-    def in_order(self, _batch_size: int) -> Any:
-        """Every row, in order."""
-        every = self.batch
-        for rows in every.rows.split(64):
-            yield Batch(rows, every.inputs[rows], every.targets[rows])
-
-    def epoch(self) -> Any:
-        """Not asked for."""
-        raise NotImplementedError
 
 
 def built() -> tuple[nn.Module, Rows, torch.Tensor, torch.Tensor]:

@@ -190,28 +190,29 @@ recipes = st.builds(
 )
 
 
+def some_of(made: list[tuple[Any, ...]], which: list[int]) -> Runs:
+    """Some of the runs that hypothesis made, in this order, under ids that stay theirs."""
+    some = [made[i] for i in which]
+    return runs(
+        "".join(row[0] for row in some),
+        traj_ids=[f"run-{i}" for i in which],
+        is_candidate=[row[1] for row in some],
+        lengths=[row[2] for row in some],
+        rewards=[row[3] for row in some],
+        judge_scores=[row[3] for row in some],
+        bands=[row[4] for row in some],
+        categories=[row[5] for row in some],
+    )
+
+
 @settings(deadline=None, max_examples=200)
 @given(rows, recipes, st.randoms(use_true_random=False), st.integers(0, 3))
 def test_permuting_rows_permutes_the_result(
     made: list[tuple[Any, ...]], recipe: SelectRecipe, shuffler: random.Random, seed: int
 ) -> None:
     def run_on(order: list[int]) -> Chosen | str:
-        some = [made[i] for i in order]
         try:
-            return choose(
-                runs(
-                    "".join(row[0] for row in some),
-                    traj_ids=[f"run-{i}" for i in order],
-                    is_candidate=[row[1] for row in some],
-                    lengths=[row[2] for row in some],
-                    rewards=[row[3] for row in some],
-                    judge_scores=[row[3] for row in some],
-                    bands=[row[4] for row in some],
-                    categories=[row[5] for row in some],
-                ),
-                recipe,
-                seed,
-            )
+            return choose(some_of(made, order), recipe, seed)
         except UsageError as exc:
             return exc.message
 
@@ -236,21 +237,7 @@ def test_choosing_from_what_was_chosen_changes_nothing(
     made: list[tuple[Any, ...]], recipe: SelectRecipe
 ) -> None:
     def run_on(which: list[int]) -> Chosen:
-        some = [made[i] for i in which]
-        return choose(
-            runs(
-                "".join(row[0] for row in some),
-                traj_ids=[f"run-{i}" for i in which],
-                is_candidate=[row[1] for row in some],
-                lengths=[row[2] for row in some],
-                rewards=[row[3] for row in some],
-                judge_scores=[row[3] for row in some],
-                bands=[row[4] for row in some],
-                categories=[row[5] for row in some],
-            ),
-            recipe,
-            0,
-        )
+        return choose(some_of(made, which), recipe, 0)
 
     try:
         first = kept(run_on(list(range(len(made)))))
