@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from dataprune.core.disk_array import Array
-from dataprune.core.recipe import RunRecipe
+from dataprune.core.recipe import Budget, RunRecipe
 
 Shared = Mapping[str, Array]
 Report = Callable[[dict[str, Any]], None]
@@ -20,8 +20,8 @@ class Unit:
     """One piece of work that is scheduled, retried and resumed as a whole.
 
     unit_id: fingerprint of what it computes; two units with one id would write the same files.
-    entrypoint: `module:function`, called as `function(spec, shared, folder, report)`; it writes its
-        files into `folder` and returns what belongs in unit.json.
+    entrypoint: `module:function`, called as `function(spec, shared, attempt)`; it writes its files
+        into `attempt.folder` and returns what belongs in unit.json.
     identity: what unit_id was made from.
     spec: arguments, JSON only.
     label: for people ("seed 3").
@@ -32,6 +32,60 @@ class Unit:
     identity: dict[str, Any]
     spec: dict[str, Any]
     label: str
+
+
+@dataclass(frozen=True)
+class Gang:
+    """The processes that do one unit together, and which of them this one is.
+
+    address: HOST:PORT where they meet; "" for one alone.
+    """
+
+    rank: int = 0
+    size: int = 1
+    address: str = ""
+
+
+class Snapshots(Protocol):
+    """Where a long unit leaves how far it has come, so that a lost worker costs minutes."""
+
+    def due(self) -> bool:
+        """Whether it is time for one."""
+
+    def save(self, write: Callable[[Path], None]) -> None:
+        """Keep what `write` writes to the path it is given, in place of the last one."""
+
+    def latest(self) -> Path | None:
+        """The last one that was kept whole, in this attempt at the unit or an earlier one."""
+
+
+class NoSnapshots:
+    """None is kept, and none was."""
+
+    def due(self) -> bool:
+        """Never."""
+        return False
+
+    def save(self, write: Callable[[Path], None]) -> None:
+        """Nothing."""
+
+    def latest(self) -> Path | None:
+        """None."""
+        return None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a unit's function is given besides its arguments.
+
+    folder: where it writes its files. report: tell progress.
+    gang: every process of it calls the function; only what rank 0 returns is recorded.
+    """
+
+    folder: Path
+    report: Report
+    snapshots: Snapshots = field(default_factory=NoSnapshots)
+    gang: Gang = Gang()
 
 
 @dataclass(frozen=True)
@@ -49,26 +103,32 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one unit asks for, and how often a lost worker is replaced."""
+    """What one unit asks for, how often a lost worker is replaced, what all may cost.
+
+    num_cpus, num_gpus, memory_gb: of each of a unit's workers.
+    """
 
     num_cpus: int = 1
     num_gpus: float = 0
     max_retries: int = 3
     address: str | None = None
+    workers: int = 1
+    placement: str = "pack"
+    memory_gb: float | None = None
+    snapshot_minutes: float = 10
+    budget: Budget = field(default_factory=Budget)
 
     @classmethod
     def of(cls, run: RunRecipe) -> Resources:
         """What a recipe's `run` section asks for."""
-        return cls(run.num_cpus, run.num_gpus, run.max_retries, run.address)
+        return cls(**{f.name: getattr(run, f.name) for f in fields(cls)})
 
 
 class UnitFunction(Protocol):
     """The work of a unit."""
 
-    def __call__(
-        self, spec: dict[str, Any], shared: Shared, folder: Path, report: Report
-    ) -> dict[str, Any]:
-        """Write files into `folder`; return JSON for unit.json."""
+    def __call__(self, spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
+        """Write files into `attempt.folder`; return JSON for unit.json."""
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,13 @@ class ProbeRecipe(Strict):
         return self.stop_epoch or self.schedule_epochs
 
 
+class Budget(Strict):
+    """What all units of a work folder may cost; none is started that would cost more."""
+
+    gpu_hours: float | None = Field(None, gt=0, description="hours times the share of a GPU")
+    cpu_hours: float | None = Field(None, gt=0, description="hours times CPU threads")
+
+
 class RunRecipe(Strict):
     """How units run. Threads (num_cpus) and device (num_gpus) are part of what a unit is."""
 
@@ -179,7 +186,20 @@ class RunRecipe(Strict):
     address: str | None = Field(None, description="Ray cluster; default: a local one")
     num_cpus: int = Field(1, ge=1, description="CPU threads per unit")
     num_gpus: float = Field(0, ge=0, le=1, description="GPU share; above 0 trains on CUDA")
+    workers: int = Field(
+        1, ge=1, description="processes that train one unit together, each with num_cpus, num_gpus"
+    )
+    placement: Literal["pack", "spread"] = Field(
+        "pack", description="fill nodes one by one, or spread units over them"
+    )
+    memory_gb: float | None = Field(
+        None, gt=0, description="memory (GiB) that a unit claims, so that a node is not overfilled"
+    )
     max_retries: int = Field(3, ge=0, description="retries after a lost worker, not after an error")
+    snapshot_minutes: float = Field(
+        10, ge=0, description="a long unit keeps how far it has come this often; 0: never"
+    )
+    budget: Budget = Budget()
     stream: bool = Field(
         False, description="read inputs from disk while training; wants probe.shuffle blocks"
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from dataprune.core.files import write_json
-from dataprune.core.protocols import Report, Shared
+from dataprune.core.protocols import Attempt, Shared
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import make_batches, tensor_of
 from dataprune.probe.schedule import lr_factor
@@ -26,9 +25,7 @@ from dataprune.probe.train import (
 from dataprune.probe.unit import build_model
 
 
-def retrain_unit(
-    spec: dict[str, Any], shared: Shared, folder: Path, report: Report
-) -> dict[str, Any]:
+def retrain_unit(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Train on the rows of one arm and write `quality.json`.
 
     spec: probe, task, num_outputs, root_seed, seed, arm, num_steps, threads, device.
@@ -37,8 +34,8 @@ def retrain_unit(
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
     with pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device:
-        value = _train_and_test(spec, probe, shared, report, device)
-    write_json(folder / "quality.json", {"value": value})
+        value = _train_and_test(spec, probe, shared, attempt, device)
+    write_json(attempt.folder / "quality.json", {"value": value})
     return {"value": value, "num_rows": len(shared[f"rows/{spec['arm']}"])}
 
 
@@ -46,7 +43,7 @@ def _train_and_test(
     spec: dict[str, Any],
     probe: ProbeRecipe,
     shared: Shared,
-    report: Report,
+    attempt: Attempt,
     device: torch.device,
 ) -> float:
     salt = (spec["root_seed"], spec["seed"], "evaluate")
@@ -66,13 +63,13 @@ def _train_and_test(
 
     def after_epoch(epoch: int, train_loss: float) -> None:
         left_s = (time.monotonic() - started) / epoch * (epochs - epoch)
-        report(
+        attempt.report(
             {"epoch": epoch, "epochs": epochs, "train_loss": train_loss, "left_s": round(left_s, 1)}
         )
 
     factor = lr_factor(probe.schedule, spec["num_steps"])
     plan = FitPlan(probe.optimizer, factor, spec["num_steps"], probe.precision)
-    report({"epoch": 0, "epochs": epochs})
+    attempt.report({"epoch": 0, "epochs": epochs})
     with seeded_layers(device, *salt):
         fit(model, task, batches, plan, after_epoch)
     return quality(model, task, test, held_out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from dataprune.core.protocols import Report, Shared
+from dataprune.core.protocols import Attempt, Shared
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import make_batches, tensor_of
 from dataprune.probe.models import find_model
@@ -60,9 +59,7 @@ def build_model(
     )
 
 
-def probe_unit(
-    spec: dict[str, Any], shared: Shared, folder: Path, report: Report
-) -> dict[str, Any]:
+def probe_unit(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Train one probe and write `trace.parquet`, and `heldout.parquet` when cross-fitting.
 
     spec: made in `plan`. shared: inputs, targets, mean and std (not for text), and test_inputs and
@@ -70,15 +67,14 @@ def probe_unit(
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
     with pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device:
-        return _train_and_record(spec, probe, shared, folder, report, device)
+        return _train_and_record(spec, probe, shared, attempt, device)
 
 
 def _train_and_record(
     spec: dict[str, Any],
     probe: ProbeRecipe,
     shared: Shared,
-    folder: Path,
-    report: Report,
+    attempt: Attempt,
     device: torch.device,
 ) -> dict[str, Any]:
     salt = (spec["root_seed"], spec["seed"])
@@ -104,16 +100,16 @@ def _train_and_record(
         measured = quality(model, task, test or batches, None if test else held_out)
         history.append({"epoch": epoch, "train_loss": train_loss, "heldout": measured})
         left_s = (time.monotonic() - started) / epoch * (probe.last_epoch - epoch)
-        report({**history[-1], "epochs": probe.last_epoch, "left_s": round(left_s, 1)})
+        attempt.report({**history[-1], "epochs": probe.last_epoch, "left_s": round(left_s, 1)})
 
     steps = batches.steps_per_epoch
     factor = lr_factor(probe.schedule, probe.schedule_epochs * steps)
     plan = FitPlan(probe.optimizer, factor, probe.last_epoch * steps, probe.precision)
-    report({"epoch": 0, "epochs": probe.last_epoch})
+    attempt.report({"epoch": 0, "epochs": probe.last_epoch})
     with seeded_layers(device, *salt):
         observer.at_start(model, batches)
         fit(model, task, batches, plan, after_epoch, observer.step)
-    write_trace(folder / TRACE, *observer.finish(), {"mode": spec["mode"]})
+    write_trace(attempt.folder / TRACE, *observer.finish(), {"mode": spec["mode"]})
     if outputs.count:
         rivals = (
             np.asarray(shared["targets"])[~in_sample] if task.name == "classification" else None
@@ -122,7 +118,9 @@ def _train_and_record(
         if "target_std" in shared:  # regression: back to the labels' own units
             values = values * np.asarray(shared["target_std"]) + np.asarray(shared["target_mean"])
         table = condense(np.flatnonzero(~in_sample), values, rivals)
-        write_heldout(folder / HELD_OUT, table, {"fold": spec["fold"], "epochs": outputs.count})
+        write_heldout(
+            attempt.folder / HELD_OUT, table, {"fold": spec["fold"], "epochs": outputs.count}
+        )
     removals = observer.removals if isinstance(observer, EvalObserver) else {}
     return {
         **({"removals": {str(k): v for k, v in removals.items()}} if removals else {}),

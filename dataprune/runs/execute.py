@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprune.core.errors import DatapruneError
-from dataprune.core.protocols import Outcome, Report, Shared, Unit, UnitFunction
+from dataprune.core.protocols import Attempt, Outcome, Report, Shared, Unit, UnitFunction
 from dataprune.runs.ledger import Ledger
 
 _REPORT_EVERY_S = 0.3
@@ -49,7 +49,7 @@ def execute(
             ledger.write_progress(unit.unit_id, progress)
 
     try:
-        result = load_entrypoint(unit.entrypoint)(unit.spec, shared, folder, report)
+        result = load_entrypoint(unit.entrypoint)(unit.spec, shared, Attempt(folder, report))
         device = result.pop("device", "cpu")
         run = {
             "seconds": round(time.monotonic() - started, 3),

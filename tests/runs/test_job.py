@@ -35,8 +35,8 @@ def test_a_unit_that_ended_well_and_left_no_record_is_missing(
 ) -> None:
     entrypoint = tmp_path / "well_behaved.py"
     entrypoint.write_text(
-        "def work(spec, shared, folder, report):\n"
-        "    (folder / 'done.txt').write_text('done')\n"
+        "def work(spec, shared, attempt):\n"
+        "    (attempt.folder / 'done.txt').write_text('done')\n"
         "    return {}\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))

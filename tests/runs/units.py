@@ -10,25 +10,23 @@ from typing import Any
 import numpy as np
 
 from dataprune.core.errors import ProbeError
-from dataprune.core.protocols import Report, Shared, Unit
+from dataprune.core.protocols import Attempt, Shared, Unit
 from dataprune.runs.ledger import Ledger
 
 
-def add(spec: dict[str, Any], shared: Shared, folder: Path, report: Report) -> dict[str, Any]:
+def add(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Write the shared values plus a number; tell progress before and after."""
-    report({"epoch": 0, "epochs": 1})
+    attempt.report({"epoch": 0, "epochs": 1})
     total = shared["values"] + spec["number"]
-    (folder / "total.bin").write_bytes(total.tobytes())
-    (folder / "note.txt").write_text(f"number {spec['number']}")
-    report({"epoch": 1, "epochs": 1})
+    (attempt.folder / "total.bin").write_bytes(total.tobytes())
+    (attempt.folder / "note.txt").write_text(f"number {spec['number']}")
+    attempt.report({"epoch": 1, "epochs": 1})
     return {"sum": float(total.sum()), "device": "abacus"}
 
 
-def describe_shared(
-    spec: dict[str, Any], shared: Shared, folder: Path, report: Report
-) -> dict[str, Any]:
+def describe_shared(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Say what the shared arrays look like from inside a unit."""
-    (folder / "bytes.bin").write_bytes(shared["values"].tobytes())
+    (attempt.folder / "bytes.bin").write_bytes(shared["values"].tobytes())
     return {
         "names": sorted(shared),
         "dtypes": [str(shared[name].dtype) for name in sorted(shared)],
@@ -37,71 +35,63 @@ def describe_shared(
     }
 
 
-def refuse(spec: dict[str, Any], shared: Shared, folder: Path, report: Report) -> dict[str, Any]:
+def refuse(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Fail the way a probe does, leaving a half-written file; count the attempts in a log."""
     with Path(spec["log"]).open("a") as log:
         log.write("tried\n")
-    (folder / "half.bin").write_bytes(b"half")
+    (attempt.folder / "half.bin").write_bytes(b"half")
     raise ProbeError("this unit cannot be done", hint="ask for another")
 
 
-def stumble(spec: dict[str, Any], shared: Shared, folder: Path, report: Report) -> dict[str, Any]:
+def stumble(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Fail the way a defect does."""
     empty: dict[str, Any] = {}
     return {"value": empty["missing"]}
 
 
-def refuse_while(
-    spec: dict[str, Any], shared: Shared, folder: Path, report: Report
-) -> dict[str, Any]:
+def refuse_while(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Fail as long as a file exists."""
     if Path(spec["obstacle"]).exists():
         raise ProbeError("something is in the way")
-    (folder / "done.txt").write_text("done")
+    (attempt.folder / "done.txt").write_text("done")
     return {}
 
 
-def die_first(spec: dict[str, Any], shared: Shared, folder: Path, report: Report) -> dict[str, Any]:
+def die_first(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Kill the process it runs in, as often as `spec["deaths"]`, then finish."""
     deaths = Path(spec["log"])
     with deaths.open("a") as log:
         log.write("tried\n")
-    (folder / "half.bin").write_bytes(b"half")
+    (attempt.folder / "half.bin").write_bytes(b"half")
     if len(deaths.read_text().splitlines()) <= spec["deaths"]:
         os.kill(os.getpid(), signal.SIGKILL)
-    (folder / "done.txt").write_text("done")
-    (folder / "half.bin").unlink()
+    (attempt.folder / "done.txt").write_text("done")
+    (attempt.folder / "half.bin").unlink()
     return {"numpy": np.__name__}
 
 
-def write_to_shared(
-    spec: dict[str, Any], shared: Shared, folder: Path, report: Report
-) -> dict[str, Any]:
+def write_to_shared(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Do what no unit may: write into a shared array."""
     shared["values"][0] = -1
     return {}
 
 
-def return_a_set(
-    spec: dict[str, Any], shared: Shared, folder: Path, report: Report
-) -> dict[str, Any]:
+def return_a_set(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Return what JSON cannot hold."""
-    (folder / "done.txt").write_text("done")
+    (attempt.folder / "done.txt").write_text("done")
     return {"classes": {1, 2}}
 
 
-def be_overtaken(
-    spec: dict[str, Any], shared: Shared, folder: Path, report: Report
-) -> dict[str, Any]:
+def be_overtaken(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Go on while another attempt at the same unit finishes first.
 
     So it happens when Ray gives up a worker that still lives, or a dead driver's worker works on.
     """
-    ledger = Ledger(folder.parents[2])
-    me = Unit(folder.parent.name, "units:be_overtaken", {}, spec, "be_overtaken")
+    ledger = Ledger(attempt.folder.parents[2])
+    me = Unit(attempt.folder.parent.name, "units:be_overtaken", {}, spec, "be_overtaken")
     attempt, number = ledger.open_attempt(me)
     (attempt / "done.txt").write_text("done")
     run = {"seconds": 0.0, "host": "elsewhere", "attempt": number, "device": "cpu"}
     ledger.commit(me, attempt, {}, run)
-    (folder / "done.txt").write_text("done")
+    (attempt.folder / "done.txt").write_text("done")
     return {}
