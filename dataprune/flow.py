@@ -24,7 +24,6 @@ from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.flags import compute_flags, find_flags
 from dataprune.flags._units import StoredUnits, read_units
-from dataprune.probe.examples import DEFAULT_RUNS, read_examples
 from dataprune.publishing.building import build_pruned, check_control, where_to_push
 from dataprune.publishing.open import open_version
 from dataprune.publishing.prune_result import PruneResult
@@ -32,9 +31,7 @@ from dataprune.scores._result import ScoreResult
 from dataprune.scores._score_traces import score_recorded
 from dataprune.selection._decide import check_strategy, make_choice
 from dataprune.selection._decided import decide_from_scores
-from dataprune.sources import open_source
-from dataprune.sources._load import describe
-from dataprune.sources._resolve import resolve_recipe, with_default_model
+from dataprune.sources._resolve import resolve_recipe
 from dataprune.tables.flags import check_flags_path
 from dataprune.tables.join import join_tables
 from dataprune.tables.manifest import RowOrder, SourceRef
@@ -102,12 +99,11 @@ def score(
         check_strategy(recipe.prune.strategy, recipe.prune.params)
         trains = {"seeds": seeds, "work": work, "runner": runner, "address": address}
         return score_recorded(recipe, Path(traces), at, out, no_effect=trains)
-    from dataprune.probe.check import check_signals, check_trainable
+    from dataprune.planning.prepare import prepared
     from dataprune.probe.gate import timing_gate
     from dataprune.probe.observe import Observed, observe
-    from dataprune.probe.plan import holds_out_folds, run_fingerprint
+    from dataprune.probe.plan import holds_out_folds
     from dataprune.scores._aggregate import compute_scores
-    from dataprune.scores._check import check_scores, find_scores
     from dataprune.scores._table import table_meta, table_path, warnings_of_removals
 
     changes = {
@@ -117,29 +113,13 @@ def score(
         "run.runner": runner,
         "run.address": address,
     }
-    recipe = resolve_recipe(recipe, changes)
-    flagging = find_flags(recipe.flags, recipe.task)
-    wanted = find_scores(recipe.score_names, *(flag.beside for flag in flagging))
-    check_strategy(recipe.prune.strategy, recipe.prune.params)
-    opened = open_source(recipe.source)
-    loaded = read_examples(recipe, opened, work=None if work is None else Path(work))
-    try:
-        log.info(describe(loaded, opened.schema.names))
-        recipe = with_default_model(recipe, loaded.ref.kind)
-        run_id = run_fingerprint(recipe, loaded)[:12]
-        folder = Path(work) if work is not None else DEFAULT_RUNS / f"{recipe.name}-{run_id}"
-        signals = {s.name: s.signals for s in wanted}
-        if any(signals.values()):
-            require("torch", extra="probe", why="training probes")
-            check_trainable(recipe, loaded)
-            check_signals(recipe, loaded, signals)
-            check_scores(recipe, loaded, wanted)
+    settled = resolve_recipe(recipe, changes)
+    with prepared(settled, None if work is None else Path(work)) as job:
+        recipe, loaded, wanted, folder = job.recipe, job.loaded, job.wanted, job.folder
         path = Path(out) if out is not None else table_path(folder, loaded, wanted, recipe.flags)
         seen = Observed({}, {}, [], [], [])
-        if any(signals.values()):
-            seen = observe(recipe, loaded, signals, folder, on_progress)
-    finally:
-        loaded.discard()
+        if job.trains:
+            seen = observe(recipe, loaded, job.signals, folder, on_progress)
     judged = not all(score.at_init for score in wanted)
     timing, warnings = timing_gate(recipe, loaded, seen) if judged else ([], [])
     columns = compute_scores(
@@ -148,7 +128,7 @@ def score(
     warnings += warnings_of_removals(recipe, wanted, seen) + columns.warnings
     meta = table_meta(recipe, loaded, seen, columns, timing)
     run = StoredUnits(recipe, RunExamples(loaded.examples, loaded.ref), seen.records, seen.missing)
-    flagged = compute_flags(flagging, run)
+    flagged = compute_flags(job.flagging, run)
     warnings += flagged.warnings
     meta |= {"flag_overlap": flagged.overlap} if flagged.overlap else {}
     write_scores(path, loaded.examples, columns.values, meta, flagged.columns)

@@ -15,7 +15,7 @@ from dataprune.core.protocols import Attempt, Shared
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import make_batches, tensor_of
 from dataprune.probe.models import find_model
-from dataprune.probe.observer import EvalObserver, Observer, StepObserver
+from dataprune.probe.observer import EvalObserver, StepObserver
 from dataprune.probe.schedule import lr_factor
 from dataprune.probe.signal_store import SignalStore
 from dataprune.probe.signals import SIGNALS, Sizes
@@ -79,7 +79,7 @@ def _train_and_record(
 ) -> dict[str, Any]:
     salt = (spec["root_seed"], spec["seed"])
     task = TASKS.get(spec["task"])
-    in_sample = _in_sample(spec, shared)
+    in_sample = trained_rows(spec, shared)
     generator = seeded_generator(*salt)
     rows = tensor_of(np.flatnonzero(in_sample))
     batches = make_batches(shared, "", rows, probe, generator, device)
@@ -88,7 +88,7 @@ def _train_and_record(
         test = make_batches(shared, "test_", None, probe, generator, device)
     model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
     held_out = tensor_of(~in_sample).to(device)
-    observer = _observer(spec, task, shared, ~held_out)
+    observer = make_observer(spec, task, shared, ~held_out)
     outputs = _HeldOutOutputs(probe.last_epoch - spec["heldout_last"])
     history: list[dict[str, float]] = []
     started = time.monotonic()
@@ -131,9 +131,10 @@ def _train_and_record(
     }
 
 
-def _observer(
+def make_observer(
     spec: dict[str, Any], task: Task, shared: Shared, in_sample: torch.Tensor
-) -> Observer:
+) -> EvalObserver | StepObserver:
+    """What records the unit's signals, in the way of its mode; in_sample: bool (N,)."""
     sizes = Sizes(spec["num_outputs"], spec["window"], num_pixels(shared["inputs"].shape))
     signals = [SIGNALS.get(name) for name in spec["signals"]]
     store = SignalStore(signals, len(in_sample), sizes, in_sample.device)
@@ -160,7 +161,8 @@ class _HeldOutOutputs:
         return (self.total / self.count).numpy()
 
 
-def _in_sample(spec: dict[str, Any], shared: Shared) -> npt.NDArray[np.bool_]:
+def trained_rows(spec: dict[str, Any], shared: Shared) -> npt.NDArray[np.bool_]:
+    """The rows that a unit trains on, bool (N,)."""
     if spec["fold"] is None:
         return np.ones(len(shared["targets"]), dtype=np.bool_)
     in_sample: npt.NDArray[np.bool_] = shared[f"folds/{spec['repeat']}"] != spec["fold"]
