@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from dataprune.cli.options import json_option
 
 
 @click.command("status")
-@click.argument("work", type=click.Path(file_okay=False))
+@click.argument("work", type=str)
 @json_option
 def command(work: str, *, as_json: bool) -> None:
     """Show the units of the run folder WORK: finished, running, failed or waiting."""
     from dataprune.cli.output import emit_json, emit_table
     from dataprune.runs.status import run_status
 
-    status = run_status(Path(work))
+    status = run_status(work)
     if as_json:
         emit_json(status)
         return

@@ -21,6 +21,7 @@ from dataprune.probe.plan import plan_units, shared_arrays
 from dataprune.probe.signals import AT_CHECKPOINTS, AT_EPOCHS, SIGNALS, recorded_anyway
 from dataprune.probe.tasks import TASKS
 from dataprune.probe.unit import probe_unit
+from dataprune.runs.place import LocalPlace
 from dataprune.sources._load import Loaded
 from dataprune.tables.trace import NO_WINDOW, Trace, read_trace
 
@@ -189,7 +190,9 @@ def test_a_run_that_watched_every_epoch_answers_for_other_scores_without_trainin
     make_recipe: MakeRecipe, features_loaded: Loaded, tmp_path: Path
 ) -> None:
     def trained(wanted: dict[str, list[str]]) -> list[int]:
-        return observe(make_recipe(), features_loaded, wanted, tmp_path, lambda *_: None).trained
+        return observe(
+            make_recipe(), features_loaded, wanted, LocalPlace(tmp_path), lambda *_: None
+        ).trained
 
     assert trained({"forgetting": ["forget_events", "learned"]}) == [0, 1]
     assert trained({"aum": ["mean_logit_margin"], "variability": ["std_p_label"]}) == []
