@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dataprune.core.errors import UsageError
+from dataprune.core.protocols import Attempt
 from dataprune.core.recipe import Recipe
 from dataprune.probe.check import check_signals
 from dataprune.probe.costs import extra_costs
@@ -52,7 +53,9 @@ def stepped(
     monkeypatch.setattr(observer.StepObserver, "step", spy)
     recipe = make_recipe(scores__mode="train", scores__at=[1, 4])
     unit = plan_units(recipe, tested_loaded, CHEAP, []).units[0]
-    probe_unit(unit.spec, shared_arrays(recipe, tested_loaded), tmp_path, lambda _progress: None)
+    probe_unit(
+        unit.spec, shared_arrays(recipe, tested_loaded), Attempt(tmp_path, lambda _progress: None)
+    )
     return kept, read_trace(tmp_path / "trace.parquet", CHEAP)
 
 
@@ -98,7 +101,7 @@ def test_mode_train_leaves_the_training_as_it_was(
         folder = tmp_path / mode
         folder.mkdir()
         shared = shared_arrays(recipe, features_loaded)
-        histories.append(probe_unit(unit.spec, shared, folder, lambda _: None)["history"])
+        histories.append(probe_unit(unit.spec, shared, Attempt(folder, lambda _: None))["history"])
     assert histories[0] == histories[1]
 
 
