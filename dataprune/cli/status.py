@@ -8,7 +8,7 @@ from dataprune.cli.options import json_option
 
 
 @click.command("status")
-@click.argument("work", type=str)
+@click.argument("work", type=click.Path(file_okay=False))
 @json_option
 def command(work: str, *, as_json: bool) -> None:
     """Show the units of the run folder WORK: finished, running, failed or waiting."""

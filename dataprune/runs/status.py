@@ -10,14 +10,17 @@ from typing import Any
 from dataprune.core.errors import TableError
 from dataprune.runs.lease import holder_of
 from dataprune.runs.ledger import Ledger
+from dataprune.runs.place import LocalPlace
 
 
-def run_status(folder: Path | str) -> dict[str, Any]:
+def run_status(folder: Path | str, *, glance: bool = False) -> dict[str, Any]:
     """Units of the last run planned in `folder`, each with its state.
 
     States: finished, failed, running, interrupted (it had begun, and no process holds the folder),
     waiting. `rate`: units an hour and seconds a unit, of those finished; `left_s`: until all are,
     at that rate; None where nothing is known.
+
+    glance: take unit.json's word for what its files hold, as is always done behind a URL.
 
     Raises:
         TableError: the folder holds no run.
@@ -34,7 +37,11 @@ def run_status(folder: Path | str) -> dict[str, Any]:
     if not isinstance(labels, dict):
         raise TableError(f"{place.url}/run.json is not the plan of a dataprune run")
     holder = holder_of(place)
-    units = [_unit(ledger, i, label, held=holder is not None) for i, label in labels.items()]
+    glance = glance or not isinstance(place, LocalPlace)
+    units = [
+        _unit(ledger, i, label, held=holder is not None, glance=glance)
+        for i, label in labels.items()
+    ]
     states = [unit["state"] for unit in units]
     return {
         "work": place.url,
@@ -46,10 +53,10 @@ def run_status(folder: Path | str) -> dict[str, Any]:
     }
 
 
-def _unit(ledger: Ledger, unit_id: str, label: str, *, held: bool) -> dict[str, Any]:
+def _unit(ledger: Ledger, unit_id: str, label: str, *, held: bool, glance: bool) -> dict[str, Any]:
     about: dict[str, Any] = {"unit_id": unit_id, "label": label}
-    record = ledger.told(unit_id)
-    if record is not None and ledger.has_files(record):
+    record = ledger.told(unit_id) if glance else ledger.finished(unit_id)
+    if record is not None and (not glance or ledger.has_files(record)):
         last = (record.result.get("history") or [{}])[-1]
         return {**about, "state": "finished", **last, **record.run}
     failure = ledger.failure(unit_id)
@@ -66,13 +73,16 @@ def _unit(ledger: Ledger, unit_id: str, label: str, *, held: bool) -> dict[str, 
 def _rates(units: list[dict[str, Any]], *, held: bool) -> dict[str, Any]:
     """How fast units finish, and when all will have."""
     done = [unit for unit in units if unit["state"] == "finished"]
-    seconds = [unit["seconds"] for unit in done]
+    seconds = [unit["seconds"] for unit in done if "seconds" in unit]
     seconds_a_unit = statistics.fmean(seconds) if seconds else None
     running = [unit for unit in units if unit["state"] == "running"]
     waiting = sum(unit["state"] in {"waiting", "interrupted"} for unit in units)
     left_s = None
     if held and seconds_a_unit is not None and running:
-        left = [unit.get("left_s") or max(seconds_a_unit - unit["seconds"], 0) for unit in running]
+        left = [
+            unit.get("left_s") or max(seconds_a_unit - unit.get("seconds", 0), 0)
+            for unit in running
+        ]
         left_s = max(*left, (sum(left) + waiting * seconds_a_unit) / len(running))
     return {
         "seconds_a_unit": seconds_a_unit,

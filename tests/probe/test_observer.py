@@ -207,7 +207,9 @@ def test_another_window_trains_again_only_for_scores_that_have_windows(
 ) -> None:
     def trained(window: int, signal: str) -> list[int]:
         recipe = make_recipe(scores__window=window)
-        seen = observe(recipe, features_loaded, {"s": [signal]}, tmp_path, lambda *_: None)
+        seen = observe(
+            recipe, features_loaded, {"s": [signal]}, LocalPlace(tmp_path), lambda *_: None
+        )
         return seen.trained
 
     assert trained(2, "window_dual") == [0, 1]
@@ -256,7 +258,7 @@ def test_what_gradients_cost_is_told_before_the_run(
     assert [line.split(" costs")[0] for line in told] == ["score grand", "score vog"]
     assert "after each of 4 epochs" in told[1]
     with caplog.at_level(logging.INFO, logger="dataprune"):
-        observe(recipe, images_loaded, scores, tmp_path, lambda *_: None)
+        observe(recipe, images_loaded, scores, LocalPlace(tmp_path), lambda *_: None)
     assert told == [m for m in caplog.messages if " costs " in m]
 
 
