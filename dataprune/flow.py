@@ -79,7 +79,7 @@ def score(
     inputs, label: columns of the source; one image, text or list column, or numeric ones.
     flags: label_issue, memorized; they need cross-fitting: 5 folds twice by default.
     traces: a folder of recorded traces to score instead, at their last common epoch by default.
-    The other arguments override the recipe. Units already in `work` are not trained again.
+    work: a folder or a URL; units already there are not trained again. Others override the recipe.
 
     Raises:
         DatapruneError: one of its subclasses, with what to do next.
@@ -104,7 +104,7 @@ def score(
     from dataprune.probe.observe import Observed, observe
     from dataprune.probe.plan import holds_out_folds
     from dataprune.scores._aggregate import compute_scores
-    from dataprune.scores._table import table_meta, table_path, warnings_of_removals
+    from dataprune.scores._table import share_table, table_meta, table_path, warnings_of_removals
 
     changes = {
         **about,
@@ -113,13 +113,12 @@ def score(
         "run.runner": runner,
         "run.address": address,
     }
-    settled = resolve_recipe(recipe, changes)
-    with prepared(settled, None if work is None else Path(work)) as job:
-        recipe, loaded, wanted, folder = job.recipe, job.loaded, job.wanted, job.folder
-        path = Path(out) if out is not None else table_path(folder, loaded, wanted, recipe.flags)
+    with prepared(resolve_recipe(recipe, changes), work) as job:
+        recipe, loaded, wanted, place = job.recipe, job.loaded, job.wanted, job.place
+        path = Path(out) if out is not None else table_path(place, loaded, wanted, recipe.flags)
         seen = Observed({}, {}, [], [], [])
         if job.trains:
-            seen = observe(recipe, loaded, job.signals, folder, on_progress)
+            seen = observe(recipe, loaded, job.signals, place, on_progress)
     judged = not all(score.at_init for score in wanted)
     timing, warnings = timing_gate(recipe, loaded, seen) if judged else ([], [])
     columns = compute_scores(
@@ -132,9 +131,10 @@ def score(
     warnings += flagged.warnings
     meta |= {"flag_overlap": flagged.overlap} if flagged.overlap else {}
     write_scores(path, loaded.examples, columns.values, meta, flagged.columns)
+    share_table(place, path)
     return ScoreResult(
         path=path,
-        work=folder,
+        work=place.folder,
         status=meta["status"],
         recipe=recipe,
         source=loaded.ref,
@@ -171,7 +171,7 @@ def flag(
     from dataprune.scores._beside import in_sample_scores
 
     target = None if out is None else check_flags_path(out)
-    stored = read_units(Path(work))
+    stored = read_units(work)
     [wanted] = find_flags([name], stored.recipe.task)
     if not wanted.has_table:
         raise UsageError(

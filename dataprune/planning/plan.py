@@ -50,7 +50,7 @@ class PlanResult:
 
     recipe: Recipe
     source: SourceRef
-    work: Path
+    work: str
     units: list[str]
     finished: list[float]
     reasons: list[str]
@@ -123,7 +123,7 @@ class PlanResult:
         return {
             "source": self.source.uri,
             "num_rows": self.source.num_rows,
-            "work": str(self.work),
+            "work": self.work,
             "seeds": self.recipe.seeds,
             "units": self.units,
             "num_units": len(self.units),
@@ -190,7 +190,7 @@ def plan(
     begun = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as spool,
-        prepared(settled, Path(work) if work is not None else None, spool=Path(spool)) as job,
+        prepared(settled, work, spool=Path(spool)) as job,
     ):
         return _planned(job, at_once, seconds, begun)
 
@@ -199,7 +199,7 @@ def _planned(
     job: Prepared, at_once: Sequence[int] | None, seconds: float, begun: float
 ) -> PlanResult:
     recipe, loaded = job.recipe, job.loaded
-    records = Ledger(job.folder).records()
+    records = Ledger(job.place).records()
     units, preview, data_bytes = Plan({}, [], []), None, 0
     start_s = time.perf_counter() - begun
     if job.trains:
@@ -217,7 +217,7 @@ def _planned(
     return PlanResult(
         recipe=recipe,
         source=loaded.ref,
-        work=job.folder,
+        work=job.place.url,
         units=[unit.label for unit in units.units],
         finished=[record.run["seconds"] for _, record in sorted(units.done.items())],
         reasons=units.reasons,

@@ -15,8 +15,9 @@ from dataprune.core.extras import require
 from dataprune.core.recipe import Recipe
 from dataprune.flags import Flag, find_flags
 from dataprune.probe.check import check_signals, check_trainable
-from dataprune.probe.examples import DEFAULT_RUNS, read_examples
-from dataprune.probe.plan import run_fingerprint
+from dataprune.probe.examples import read_examples
+from dataprune.probe.plan import run_place
+from dataprune.runs.place import Place
 from dataprune.scores import Score
 from dataprune.scores._check import check_scores, find_scores
 from dataprune.selection._decide import check_strategy
@@ -32,14 +33,14 @@ class Prepared:
     """A scoring job that can be run.
 
     recipe: with its model named. loaded: its source's examples.
-    wanted: scores, those beside flags too. flagging: flags. folder: the work folder.
+    wanted: scores, those beside flags too. flagging: flags. place: the run folder.
     """
 
     recipe: Recipe
     loaded: Loaded
     wanted: list[Score]
     flagging: list[Flag]
-    folder: Path
+    place: Place
 
     @property
     def signals(self) -> dict[str, tuple[str, ...]]:
@@ -54,7 +55,7 @@ class Prepared:
 
 @contextlib.contextmanager
 def prepared(
-    recipe: Recipe, work: Path | None = None, *, spool: Path | None = None
+    recipe: Recipe, work: str | Path | None = None, *, spool: Path | None = None
 ) -> Iterator[Prepared]:
     """Read the source and check the whole job; inputs that were spooled to disk go with the block.
 
@@ -72,8 +73,7 @@ def prepared(
     try:
         log.info(describe(loaded, opened.schema.names))
         recipe = with_default_model(recipe, loaded.ref.kind)
-        name = f"{recipe.name}-{run_fingerprint(recipe, loaded)[:12]}"
-        job = Prepared(recipe, loaded, wanted, flagging, work or DEFAULT_RUNS / name)
+        job = Prepared(recipe, loaded, wanted, flagging, run_place(recipe, loaded, work))
         if job.trains:
             require("torch", extra="probe", why="training probes")
             check_trainable(recipe, loaded)

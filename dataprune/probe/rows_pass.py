@@ -70,11 +70,12 @@ class _Watched:
         self.batches, self.needed = of.batches, of.needed
         self.first, self.others, self.limit_s = first, others, limit_s
         self.steps_per_epoch, self.device = of.batches.steps_per_epoch, of.batches.device
+        self.generator = of.batches.generator
         self.rows = self.first_rows = 0
 
-    def epoch(self) -> Iterator[Batch]:
+    def epoch(self, start: int = 0) -> Iterator[Batch]:
         """As the batches."""
-        return self.batches.epoch()
+        return self.batches.epoch(start)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Rows in order until the time is over; two batches at least, where there are two."""
