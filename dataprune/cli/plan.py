@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataprune.cli.options import json_option, numbers, scoring_options
+from dataprune.planning.estimate import SECONDS
 
 if TYPE_CHECKING:
     from dataprune.planning.plan import PlanResult
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     help="Units at work at the same time, to tell the wall time of.",
 )  # fmt: skip
 @click.option(
-    "--seconds", default=3.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
+    "--seconds", default=SECONDS, show_default=True, type=click.FloatRange(min=0, min_open=True),
     help="How long to time each kind of work.",
 )  # fmt: skip
 @json_option

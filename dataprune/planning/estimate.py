@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+SECONDS = 3.0  # that each kind of work is timed
 Kind = Literal["train", "score", "held-out", "rest"]
 KINDS: tuple[Kind, ...] = ("train", "score", "held-out", "rest")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
 from dataprune.planning.estimate import (
+    SECONDS,
     Allowance,
     Kind,
     allowance,
@@ -31,7 +32,6 @@ from dataprune.tables.manifest import SourceRef
 if TYPE_CHECKING:
     from dataprune.probe.preview import Preview
 
-SECONDS = 3.0
 _GIB = 2**30
 
 log = logging.getLogger("dataprune")

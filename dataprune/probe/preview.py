@@ -45,7 +45,6 @@ from dataprune.probe.unit import TRACE, build_model, make_observer, trained_rows
 from dataprune.tables.heldout import MOST_OUTPUTS, TOP
 from dataprune.tables.trace import write_trace
 
-LIMIT_S = 3.0
 _WARM_STEPS = 5
 _FEW_STEPS = 20
 _BUSY = 0.85
@@ -76,7 +75,7 @@ class Preview:
     warnings: list[str]
 
 
-def preview_unit(unit: Unit, shared: Shared, limit_s: float = LIMIT_S) -> Preview:
+def preview_unit(unit: Unit, shared: Shared, limit_s: float) -> Preview:
     """Train and observe as the unit would, up to `limit_s` seconds for each kind of work.
 
     Raises:
@@ -116,6 +115,7 @@ class _Stretch:
     def preview(self) -> Preview:
         on_gpu = self.device.type == "cuda"
         if on_gpu:
+            torch.cuda.init()  # type: ignore[no-untyped-call]
             torch.cuda.reset_peak_memory_stats(self.device)
         before = resident_bytes()
         reset_peak()
@@ -252,6 +252,8 @@ class _Stretch:
         shown, recorded = made.observer.finish()
         in_sample = shown[at[0]] if isinstance(shown, dict) else shown
         seen = np.arange(self.num_rows) < self.rows_seen
+        if isinstance(shown, dict):
+            seen = in_sample
         columns = {name: values[seen] for name, values in recorded[at[0]].items()}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / TRACE
@@ -260,7 +262,7 @@ class _Stretch:
                 sync(path)
                 sha256_file(path)
             num_bytes = path.stat().st_size
-        rows, whole = self.rows_seen, self.num_rows * len(at)
+        rows, whole = int(seen.sum()), self.num_rows * len(at)
         self.parts.append(watch.part("rest", "writing the trace", rows, whole))
         return round(num_bytes * whole / rows)
 
