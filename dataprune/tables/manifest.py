@@ -287,9 +287,10 @@ def render_manifest(manifest: Manifest) -> str:
 
 
 def portable_recipe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe without where it ran: the part that can change a result."""
+    """A recipe without where it ran and when it is tagged: the part that can change a result."""
     elsewhere = {"run": {"runner", "address", "max_retries", "stream"}}
     data: dict[str, Any] = recipe.model_dump(mode="json", exclude=elsewhere)
+    del data["release"]
     if data["curate"] is None:  # as before there was such a section
         del data["curate"]
     return data
