@@ -24,6 +24,11 @@ def _or_false(schema: dict[str, Any]) -> None:
     schema["anyOf"].append({"const": False})
 
 
+_CAN_BE_OFF = (BeforeValidator(_off), Field(json_schema_extra=_or_false))
+_Correlation = Annotated[Annotated[float, Field(ge=-1, le=1)] | None, *_CAN_BE_OFF]
+_Share = Annotated[Annotated[float, Field(ge=0, le=1)] | None, *_CAN_BE_OFF]
+
+
 class Pilot(Strict):
     """A short retraining of the recipe's probe on the version and on its random control."""
 
@@ -40,18 +45,14 @@ class Pilot(Strict):
 class Gates(Strict):
     """What must hold before a tag is made with nobody looking; null or false switches one off."""
 
-    reliability: Annotated[
-        float | None, BeforeValidator(_off), Field(ge=-1, le=1, json_schema_extra=_or_false)
-    ] = Field(0.8, description="least reliability (Spearman-Brown) of the score pruned by")
-    class_floor: Annotated[
-        float | None, BeforeValidator(_off), Field(ge=0, le=1, json_schema_extra=_or_false)
-    ] = Field(0.1, description="least share of any class that is kept")
+    reliability: _Correlation = Field(
+        0.8, description="least reliability (Spearman-Brown) of the score pruned by"
+    )
+    class_floor: _Share = Field(0.1, description="least share of any class that is kept")
     pilot: Annotated[
         Pilot | None, BeforeValidator(_pilot_off), Field(json_schema_extra=_or_false)
     ] = Field(Pilot(), description="the version trains no worse than its random control")
-    rank_drift: Annotated[
-        float | None, BeforeValidator(_off), Field(ge=-1, le=1, json_schema_extra=_or_false)
-    ] = Field(
+    rank_drift: _Correlation = Field(
         0.7,
         description="least Spearman correlation of new scores with those of the last version, over "
         "the rows that both have",

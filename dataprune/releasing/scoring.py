@@ -82,6 +82,7 @@ def score_release(plan: Plan, last: LastVersion | None, on_progress: OnProgress)
             write_table(path, known.table, known.meta)
             log.info("every row was scored before: nothing is trained")
             return Scored(path, known, None)
+    (plan.work / _FRESH).unlink(missing_ok=True)  # ours, made anew whatever became of it
     result = flow.score(
         plan.recipe, work=plan.work, out=plan.work / _FRESH, on_progress=on_progress
     )
