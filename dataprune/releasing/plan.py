@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprune._version import __version__
-from dataprune.core.errors import UsageError
+from dataprune.core.errors import UsageError, nearest
 from dataprune.core.fingerprint import HASH_VERSION, fingerprint
 from dataprune.core.recipe import Recipe
 from dataprune.core.recipe_release import Gates
@@ -16,6 +16,7 @@ from dataprune.probe.plan import PROBE_VERSION
 from dataprune.selection import STRATEGIES
 from dataprune.sources._pin import source_pin
 from dataprune.sources._resolve import resolve_recipe
+from dataprune.tables.join import LABEL_ISSUE
 from dataprune.tables.manifest import portable_recipe
 from dataprune.tables.release import Inputs
 from dataprune.versions.build import check_version
@@ -88,11 +89,7 @@ def plan_release(
             f"recipe {settled.name} has no section release, so run may tag nothing of it",
             hint=f"add these lines to the recipe:\n{_SECTION}",
         )
-    if settled.prune.keep is None:
-        raise UsageError(
-            f"recipe {settled.name} does not say how much to keep",
-            hint="add it to the recipe: prune: {keep: 0.5}",
-        )
+    _check_prune(settled, control=release.control)
     _check_pilot(settled, release.gates, control=release.control)
     wants_push = push is not None or release.push
     if private is not None and not wants_push:
@@ -117,6 +114,35 @@ def plan_release(
         to=_where_to_push(push, settled) if wants_push else None,
         private=private,
     )
+
+
+def _check_prune(recipe: Recipe, *, control: bool) -> None:
+    """Refuse what pruning would refuse, before hours of training instead of after."""
+    prune = recipe.prune
+    if prune.keep is None:
+        raise UsageError(
+            f"recipe {recipe.name} does not say how much to keep",
+            hint="add it to the recipe: prune: {keep: 0.5}",
+        )
+    if control and isinstance(prune.keep, float) and prune.keep >= 1:
+        raise UsageError(
+            "a control has no effect where every row is kept: it would hold the same rows",
+            hint="keep fewer rows, or set release.control and release.gates.pilot to false",
+        )
+    columns = [f"{name}@{epoch}" for name in recipe.score_names for epoch in recipe.checkpoints]
+    columns += [*recipe.score_names, *recipe.flags]
+    by = _deciding(recipe)
+    if by is not None and by not in columns:
+        raise UsageError(
+            f"recipe {recipe.name} prunes by {by}, which it does not score",
+            hint=nearest(by, columns),
+        )
+    reads_flags = prune.drop_likely or prune.relabel
+    if reads_flags and LABEL_ISSUE not in recipe.flags:
+        raise UsageError(
+            f"recipe {recipe.name} prunes by flags of labels, and raises none",
+            hint=f"add them to the recipe: flags: [{LABEL_ISSUE}]",
+        )
 
 
 def _check_pilot(recipe: Recipe, gates: Gates, *, control: bool) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -251,10 +252,24 @@ def test_a_recipe_without_the_section_is_refused_with_the_lines_to_add(quick: Re
     assert quick.run().created
 
 
-def test_a_recipe_that_does_not_say_how_much_to_keep_is_refused(quick: Release) -> None:
-    del quick.recipe["prune"]["keep"]
-    with pytest.raises(UsageError, match="does not say how much to keep"):
+@pytest.mark.parametrize(
+    ("prune", "told"),
+    [
+        ({}, "does not say how much to keep"),
+        ({"keep": 1.0}, "a control has no effect where every row is kept"),
+        ({"keep": 0.5, "by": "margin"}, "prunes by margin, which it does not score"),
+        ({"keep": 0.5, "by": "random@7"}, "prunes by random@7, which it does not score"),
+        ({"keep": 0.5, "drop_likely": True}, "prunes by flags of labels, and raises none"),
+        ({"keep": 0.5, "strategy": "hardset"}, "hardset"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_anything_is_read(
+    quick: Release, prune: dict[str, Any], told: str
+) -> None:
+    quick.recipe["prune"] = prune
+    with pytest.raises(UsageError, match=told):
         quick.run()
+    assert not quick.work.exists()
 
 
 def test_nothing_is_sent_without_a_place_to_send_it_to(quick: Release) -> None:
