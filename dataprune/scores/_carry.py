@@ -20,6 +20,7 @@ from dataprune.tables.scores import CARRIED, ScoreTable
 
 # Of a recipe, what scores depend on; where and when they are taken is in each column's spec.
 _PROBING = ("task", "probe", "seed", "seeds", "holdout")
+_READING = ("columns", "image", "groups")
 _SCORING = ("mode", "window", "removal", "layer")
 
 
@@ -31,8 +32,9 @@ def why_not(old: ScoreTable, recipe: Recipe, class_names: list[str]) -> str | No
     was, now = old.meta["recipe"], portable_recipe(recipe)
     changed = [key for key in _PROBING if was.get(key) != now[key]]
     changed += [f"scores.{key}" for key in _SCORING if was["scores"].get(key) != now["scores"][key]]
-    if was["source"].get("image") != now["source"]["image"]:
-        changed.append("source.image")
+    for key in _READING:
+        if was["source"].get(key) != now["source"][key]:
+            changed.append(f"source.{key}")
     if changed:
         return f"{', '.join(changed)} of the recipe changed"
     if old.meta["source"]["class_names"] != class_names:
@@ -82,20 +84,19 @@ def all_carried(
 ) -> ScoreTable | None:
     """A table of rows that were all scored before; None where some row is new.
 
+    Of the very same source it is the old table, under the recipe of now.
     recipe: whose scores the old table's are, by `why_not`.
     """
+    now = {"source": ref.model_dump(mode="json"), "recipe": portable_recipe(recipe)}
+    if ref.fingerprint == old.meta["source"]["fingerprint"]:
+        return ScoreTable(old.table, {**old.meta, **now})
     found = match_rows(examples, old.table)
     if (found == NEW).any():
         return None
     wanted = {c for name in recipe.score_names for c in _columns_of(name, recipe, old)}
     own = {name: spec for name, spec in old.meta["scores"].items() if name in wanted}
     meta = {k: v for k, v in old.meta.items() if k not in {"flags", "flag_overlap", CARRIED}}
-    meta |= {
-        "scores": own,
-        "source": ref.model_dump(mode="json"),
-        "recipe": portable_recipe(recipe),
-        "unit_ids": [],
-    }
+    meta |= {**now, "scores": own, "unit_ids": []}
     table = examples
     for name in _with_spread(ScoreTable(old.table, meta), old):
         table = table.append_column(

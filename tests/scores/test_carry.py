@@ -112,6 +112,17 @@ def test_where_every_row_is_known_no_fresh_table_is_needed() -> None:
     assert all_carried(examples(rows), ref(rows, "b"), recipe_of(), old) is None
 
 
+def test_of_the_very_same_source_the_table_stays_as_it_is() -> None:
+    rows = [(1, 0), (2, 1)]
+    old = carry(scored(rows, "b", 1000), scored(rows[:1], "a", 0))
+    same = all_carried(examples(rows), ref(rows, "b"), recipe_of(prune={"keep": 0.1}), old)
+    assert same is not None
+    assert same.table.equals(old.table)
+    assert same.meta["carried"] == old.meta["carried"]
+    assert same.meta["unit_ids"] == ["b-unit"]
+    assert same.meta["recipe"]["prune"]["keep"] == 0.1
+
+
 def test_flags_are_not_carried() -> None:
     old, fresh = scored([(1, 0)], "a", 0), scored([(1, 0)], "b", 9)
     flag = pa.field("label_issue", pa.float32(), nullable=False)
@@ -133,6 +144,8 @@ def test_flags_are_not_carried() -> None:
     ("changes", "why"),
     [
         ({"seeds": 3}, "seeds of the recipe changed"),
+        ({"source": {"uri": "y.parquet"}}, None),
+        ({"source": {"uri": "x.parquet", "groups": {"near": True}}}, "source.groups of the"),
         ({"seed": 1}, "seed of the recipe changed"),
         ({"probe": {"model": "mlp", "schedule_epochs": 5}}, "probe of the recipe changed"),
         ({"scores": {"names": ["el2n"], "at": [2, 4], "mode": "train"}}, "scores.mode of the"),
