@@ -188,8 +188,6 @@ def _fingerprint(recipe: Recipe) -> str:
     """What of a recipe decides what a run ends with: not where it runs, nor where it is sent."""
     assert recipe.release is not None
     data = portable_recipe(recipe)
-    for spared in ("memory_gb", "placement", "snapshot_minutes"):
-        data["run"].pop(spared, None)
     data.pop("publish")
     data["release"] = recipe.release.model_dump(mode="json", exclude={"push"})
     return fingerprint(data)

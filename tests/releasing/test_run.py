@@ -139,6 +139,15 @@ def test_a_row_whose_label_changed_is_a_new_one(release: Release, rows: pa.Table
     assert release.scores(second.tag).table.column("carried").to_pylist()[7] == 0
 
 
+def test_units_lie_where_the_recipe_says(release: Release) -> None:
+    elsewhere = release.work.with_name("units elsewhere")
+    release.recipe["run"] = {"work": str(elsewhere)}
+    assert release.run().trained == [0, 1]
+    assert len(list(elsewhere.glob("units/*/unit.json"))) == 2
+    assert release.units() == {}
+    assert release.run().unchanged
+
+
 def test_a_run_that_died_after_its_tag_ends_as_if_it_had_not(
     release: Release, rows: pa.Table
 ) -> None:
