@@ -19,7 +19,7 @@ class RunResult:
     outcome: as release.json records it. folder: of the version.
     unchanged: source and recipe are as they were at the last run, so that nothing was done.
     created: whether the version is new; False if the same one was there already.
-    trained: seeds of probes trained now. accept: the command that tags a candidate.
+    trained: seeds of probes trained now. notes: what to know of how rows were scored.
     """
 
     name: str

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what an unchanged run does not load
     from dataprune.releasing.scoring import Scored
     from dataprune.tables.release import Gate
 
+_GONE = "{tag}, the last version, is not in the store: nothing was carried from or compared with it"
 _QUIET: OnProgress = lambda _unit_id, _told: None  # noqa: E731 - no progress wanted
 log = logging.getLogger("dataprune")
 
@@ -73,10 +74,10 @@ def _run(plan: Plan, on_progress: OnProgress, *, accept: bool) -> RunResult:
     state = _opened(plan)
     inputs = plan.inputs()  # before anything is read: what changes meanwhile is seen the next time
     last = state.outcome
-    same = inputs.pin is not None and inputs == state.inputs and _stands(plan, last)
-    if accept:
+    same = inputs == state.inputs and _stands(plan, last)
+    if accept:  # without a pin, too: what is tagged is proven to be what was scored
         return _accept(plan, state, unchanged=same)
-    if same and last is not None:
+    if same and last is not None and inputs.pin is not None:
         return _unchanged(plan, state, last)
     from dataprune.releasing.build import (
         build_candidate,
@@ -87,6 +88,7 @@ def _run(plan: Plan, on_progress: OnProgress, *, accept: bool) -> RunResult:
     from dataprune.releasing.scoring import last_version, score_release
 
     before = last_version(plan.store, plan.name, state.released)
+    gone = before is None and state.released is not None
     scored = score_release(plan, before, on_progress)
     gates = pass_gates(plan, scored, before, on_progress)
     if all(gate.passed for gate in gates):
@@ -108,7 +110,7 @@ def _run(plan: Plan, on_progress: OnProgress, *, accept: bool) -> RunResult:
         trained=scored.trained,
         published=made.published,
         notes=scored.notes,
-        warnings=[*scored.warnings, *made.warnings],
+        warnings=[*[_GONE.format(tag=state.released)] * gone, *scored.warnings, *made.warnings],
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import filecmp
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -64,6 +64,17 @@ def test_of_two_schedulers_one_works_and_the_other_exits_4(
     assert finish(first) == "v1-el2n-keep0.5"
 
 
+# What is there when the second run is killed, in the order in which it comes.
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "a probe": lambda home: len(list(home.glob("work/units/*/unit.json"))) > 4,
+    "old scores carried over": lambda home: (home / "work/scores-carried.parquet").exists(),
+    "the version on trial": lambda home: (home / "work/trial").exists(),
+    "a pilot": lambda home: len(list(home.glob("work/pilot/units/*/unit.json"))) > 6,
+    "the tag": lambda home: (home / "store/grows/v2-el2n-keep0.5").exists(),
+    "its control": lambda home: (home / "store/grows/v2-el2n-keep0.5-control").exists(),
+}
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_tag_and_bytes(
     release: Release, rows: pa.Table, tmp_path: Path
@@ -76,27 +87,28 @@ def test_killed_at_any_moment_it_ends_with_the_same_tag_and_bytes(
     finish(start(release, undisturbed))
     shutil.copytree(undisturbed, before)
     release.write(rows)
-    started = time.monotonic()
     finish(start(release, undisturbed))
-    took = time.monotonic() - started
     files = tree(undisturbed / "store")
     were_killed = 0
-    for moment in range(6):
-        home = tmp_path / f"killed-{moment}"
+    for i, is_there in enumerate(MOMENTS.values()):
+        home = tmp_path / f"killed-{i}"
         shutil.copytree(before, home)
         state = home / "work" / "release.json"
         state.write_text(state.read_text().replace(str(undisturbed), str(home)))
+        assert not is_there(home)
         process = start(release, home)
-        time.sleep(took * (0.3 + 0.12 * moment))
-        os.kill(process.pid, signal.SIGKILL)
+        while not is_there(home) and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
         process.communicate()
+        assert is_there(home)
         were_killed += process.returncode == -signal.SIGKILL
         assert finish(start(release, home)) == "v2-el2n-keep0.5"
         assert tree(home / "store") == files
         pair = (undisturbed / "store", home / "store")
         assert filecmp.cmpfiles(*pair, files, shallow=False)[1:] == ([], [])
         assert not (home / "work" / "trial").exists()
-    assert were_killed >= 4
+    assert were_killed >= len(MOMENTS) - 1  # the last moment is short
 
 
 @pytest.mark.slow

@@ -218,6 +218,7 @@ def test_a_version_that_was_deleted_is_built_again(quick: Release) -> None:
         shutil.rmtree(quick.store.path("grows", tag))
     again = quick.run()
     assert (again.unchanged, again.created, again.tag) == (False, True, first.tag)
+    assert again.warnings[0].startswith(f"{first.tag}, the last version, is not in the store")
 
 
 def test_a_source_that_goes_back_finds_its_version(quick: Release, rows: pa.Table) -> None:
