@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataprune.evaluation.run import EvaluationResult
 from dataprune.releasing.scoring import LastVersion, Scored
 from dataprune.scores._reliability import spearman
 from dataprune.tables.matching import NEW, match_rows
 from dataprune.tables.release import Gate
+
+if TYPE_CHECKING:  # it loads torch, which only a pilot needs
+    from dataprune.evaluation.run import EvaluationResult
 
 _LEAST_ROWS = 2  # that have a rank correlation
 

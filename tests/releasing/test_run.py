@@ -46,8 +46,8 @@ def test_an_unchanged_source_trains_nothing_and_reads_nothing(release: Release) 
     assert release.tags() == [first.tag]
 
 
-def test_an_unchanged_run_loads_neither_torch_nor_ray(quick: Release) -> None:
-    quick.run()
+def test_what_trains_nothing_loads_neither_torch_nor_ray(quick: Release) -> None:
+    quick.work.mkdir()
     recipe = quick.work / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(quick.recipe))
     code = (
@@ -59,8 +59,9 @@ def test_an_unchanged_run_loads_neither_torch_nor_ray(quick: Release) -> None:
         "print(json.dumps([unchanged, heavy]))"
     )
     command = [sys.executable, "-c", code, recipe, quick.work, quick.folder]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [True, []]
+    for unchanged in (False, True):
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == [unchanged, []]
 
 
 def test_a_touched_file_of_the_same_content_trains_nothing(release: Release) -> None:
