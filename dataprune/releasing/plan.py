@@ -13,6 +13,7 @@ from dataprune.core.fingerprint import HASH_VERSION, fingerprint
 from dataprune.core.recipe import Recipe
 from dataprune.core.recipe_release import Gates
 from dataprune.probe.plan import PROBE_VERSION
+from dataprune.runs.place import Place, open_place
 from dataprune.selection import STRATEGIES
 from dataprune.sources._pin import source_pin
 from dataprune.sources._resolve import resolve_recipe
@@ -42,10 +43,15 @@ class Plan:
     incremental: bool
     control: bool
     gates: Gates
-    work: Path
+    place: Place
     store: LocalStore
     to: str | None
     private: bool | None
+
+    @property
+    def work(self) -> Path:
+        """The work folder, or its mirror on this machine."""
+        return self.place.folder
 
     @property
     def candidates(self) -> LocalStore:
@@ -65,7 +71,7 @@ def plan_release(
     recipe: str | Path | Recipe,
     changes: dict[str, Any],
     *,
-    work: Path | None,
+    work: str | Path | None,
     store: Path,
     push: str | None,
     private: bool | None,
@@ -109,7 +115,7 @@ def plan_release(
         incremental=release.incremental,
         control=release.control,
         gates=release.gates,
-        work=work or DEFAULT_RELEASES / name,
+        place=open_place(work or settled.run.work or DEFAULT_RELEASES / name),
         store=LocalStore(store),
         to=_where_to_push(push, settled) if wants_push else None,
         private=private,

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataprune.core.errors import UsageError
-from dataprune.core.files import exclusive, sha256_file
+from dataprune.core.files import sha256_file
 from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe
 from dataprune.releasing.plan import Plan, plan_release
 from dataprune.releasing.result import RunResult
-from dataprune.tables.release import Outcome, ReleaseFile, read_release, write_release
+from dataprune.runs.lease import Lease, hold
+from dataprune.tables.release import NAME, Outcome, ReleaseFile, read_release, write_release
 from dataprune.versions.store import DEFAULT_STORE, LocalStore
 
 if TYPE_CHECKING:  # what an unchanged run does not load
@@ -47,8 +48,8 @@ def run(
 ) -> RunResult:
     """A recipe's next version, unattended: tagged if it passes every gate, else a candidate.
 
-    recipe: with a section `release`. work: keeps units, scores and what the last run came to;
-        default: .dataprune/releases/NAME.
+    recipe: with a section `release`. work: keeps units, scores and what the last run came to, a
+        folder or a URL; default: the recipe's run.work, else .dataprune/releases/NAME.
     push: ORG/REPO on the Hub to send a tagged version to; "" for the recipe's `publish.to`.
     accept: tag the candidate of the last run, whatever gates it failed.
 
@@ -61,16 +62,18 @@ def run(
     plan = plan_release(
         recipe,
         changes,
-        work=None if work is None else Path(work),
+        work=work,
         store=Path(store),
         push=push,
         private=private,
     )
-    with exclusive(plan.work / "release.lock", what=f"release {plan.name} in {plan.work}"):
-        return _run(plan, on_progress, accept=accept)
+    what = f"release {plan.name} in {plan.place.url}"
+    wait_s = 60 * plan.recipe.run.wait_minutes
+    with hold(plan.place, what=what, wait_s=wait_s, of="release-") as lease:
+        return _run(plan, lease, on_progress, accept=accept)
 
 
-def _run(plan: Plan, on_progress: OnProgress, *, accept: bool) -> RunResult:
+def _run(plan: Plan, lease: Lease, on_progress: OnProgress, *, accept: bool) -> RunResult:
     state = _opened(plan)
     inputs = plan.inputs()  # before anything is read: what changes meanwhile is seen the next time
     last = state.outcome
@@ -91,6 +94,7 @@ def _run(plan: Plan, on_progress: OnProgress, *, accept: bool) -> RunResult:
     gone = before is None and state.released is not None
     scored = score_release(plan, before, on_progress)
     gates = pass_gates(plan, scored, before, on_progress)
+    lease.check()
     if all(gate.passed for gate in gates):
         made, status = build_release(plan, scored.table.name), "released"
         discard_candidates(plan)
@@ -99,7 +103,8 @@ def _run(plan: Plan, on_progress: OnProgress, *, accept: bool) -> RunResult:
     outcome = _outcome(plan, status, made, scored, gates)
     released = outcome.tag if status == "released" else state.released
     changed = {"inputs": inputs, "outcome": outcome, "released": released}
-    write_release(plan.work, state.model_copy(update=changed))
+    plan.place.share(scored.table.name)
+    _write(plan, state.model_copy(update=changed))
     return RunResult(
         plan.name,
         outcome,
@@ -120,14 +125,20 @@ def _opened(plan: Plan) -> ReleaseFile:
     It is written at once: a run that is killed after its tag must not find that tag as the last.
     """
     store = str(plan.store.folder.resolve())
+    plan.place.fetch(NAME)
     state = read_release(plan.work)
     if state is not None and (state.name, state.store) == (plan.name, store):
         return state
     tags = plan.store.tags(plan.name)
     own = [t for t in tags if plan.store.manifest(plan.name, t).control_of is None]
     state = ReleaseFile(name=plan.name, store=store, released=own[-1] if own else None)
-    write_release(plan.work, state)
+    _write(plan, state)
     return state
+
+
+def _write(plan: Plan, state: ReleaseFile) -> None:
+    write_release(plan.work, state)
+    plan.place.share(NAME)
 
 
 def _stands(plan: Plan, last: Outcome | None) -> bool:
@@ -159,7 +170,7 @@ def _unchanged(plan: Plan, state: ReleaseFile, last: Outcome) -> RunResult:
         for t in tags
     )
     outcome = last.model_copy(update={"pushed": plan.to})
-    write_release(plan.work, state.model_copy(update={"outcome": outcome}))
+    _write(plan, state.model_copy(update={"outcome": outcome}))
     return replace(result, outcome=outcome, published=sent)
 
 
@@ -181,8 +192,8 @@ def _accept(plan: Plan, state: ReleaseFile, *, unchanged: bool) -> RunResult:
             f"the candidate of {plan.name} lacks units, and such a version is never tagged",
             hint="run without --accept: finished units count, the others are trained",
         )
-    table = plan.work / last.table
-    if not unchanged or not table.is_file() or sha256_file(table) != last.table_sha256:
+    table = plan.place.fetch(last.table)
+    if not unchanged or table is None or sha256_file(table) != last.table_sha256:
         raise UsageError(
             f"the candidate of {plan.name} is not what would be tagged now: its source, recipe or "
             "files have changed",
@@ -197,7 +208,8 @@ def _accept(plan: Plan, state: ReleaseFile, *, unchanged: bool) -> RunResult:
     update = {"status": "released", "tag": made.tag, "accepted": failed, "pushed": plan.to}
     update["control"] = made.control.version if made.control else None
     outcome = last.model_copy(update=update)
-    write_release(plan.work, state.model_copy(update={"outcome": outcome, "released": outcome.tag}))
+    changed = {"outcome": outcome, "released": outcome.tag}
+    _write(plan, state.model_copy(update=changed))
     discard_candidates(plan)
     folder = plan.store.path(plan.name, outcome.tag)
     return RunResult(

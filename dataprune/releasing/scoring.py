@@ -83,8 +83,8 @@ def score_release(plan: Plan, last: LastVersion | None, on_progress: OnProgress)
             log.info("every row was scored before: nothing is trained")
             return Scored(path, known, None)
     (plan.work / _FRESH).unlink(missing_ok=True)  # ours, made anew whatever became of it
-    units = plan.work if plan.recipe.run.work is None else None  # else where the recipe says
-    result = flow.score(plan.recipe, work=units, out=plan.work / _FRESH, on_progress=on_progress)
+    out, work = plan.work / _FRESH, plan.place.url
+    result = flow.score(plan.recipe, work=work, out=out, on_progress=on_progress)
     fresh = read_scores(result.path)
     path, scores = result.path, fresh
     if plan.incremental and last is not None:

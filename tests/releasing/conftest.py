@@ -58,7 +58,7 @@ class Release:
     def run(self, **options: Any) -> RunResult:
         """What the scheduler starts."""
         recipe = parse_recipe(self.recipe, where="tests")
-        return run(recipe, work=self.work, store=self.folder, **options)
+        return run(recipe, **{"work": self.work, "store": self.folder, **options})
 
     def tags(self) -> list[str]:
         """Tags of versions, controls left out."""

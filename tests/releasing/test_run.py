@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from dataprune.core.errors import TableError, UsageError
 from dataprune.tables.release import NAME, read_release, write_release
 from dataprune.versions.load import explain_row, load_version
 from tests.releasing.conftest import Release
+from tests.runs.object_store import ObjectStore
 
 
 def test_the_first_run_tags_a_version_that_names_its_score_and_share(release: Release) -> None:
@@ -140,13 +142,29 @@ def test_a_row_whose_label_changed_is_a_new_one(release: Release, rows: pa.Table
     assert release.scores(second.tag).table.column("carried").to_pylist()[7] == 0
 
 
-def test_units_lie_where_the_recipe_says(release: Release) -> None:
-    elsewhere = release.work.with_name("units elsewhere")
+def test_the_work_folder_is_where_the_recipe_says_unless_another_is_named(
+    release: Release,
+) -> None:
+    elsewhere = release.work.with_name("elsewhere")
     release.recipe["run"] = {"work": str(elsewhere)}
-    assert release.run().trained == [0, 1]
+    assert release.run(work=None).trained == [0, 1]
     assert len(list(elsewhere.glob("units/*/unit.json"))) == 2
+    assert read_release(elsewhere) is not None
     assert release.units() == {}
-    assert release.run().unchanged
+    assert release.run(work=None).unchanged
+
+
+def test_a_work_folder_behind_a_url_is_gone_on_with_from_another_machine(
+    quick: Release, bucket: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "s3://bucket/release"
+    first = quick.run(work=url)
+    assert (first.tag, first.created) == ("v1-random-keep0.5", True)
+    assert {"release.json", "scores.parquet"} <= {n.rpartition("/")[2] for n in bucket.objects}
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    again = quick.run(work=url)
+    assert (again.tag, again.unchanged) == (first.tag, True)
 
 
 def test_a_run_that_died_after_its_tag_ends_as_if_it_had_not(
