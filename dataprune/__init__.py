@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from dataprune.publishing.curated import CurateResult
     from dataprune.publishing.prune_result import PruneResult
     from dataprune.publishing.publisher import Published
+    from dataprune.releasing.result import RunResult
+    from dataprune.releasing.run import run
     from dataprune.scores._import import ImportResult, import_scores
     from dataprune.scores._result import ScoreResult
     from dataprune.versions.load import LoadedVersion
@@ -46,6 +48,7 @@ _HOMES = {
     "Recipe": "dataprune.core.recipe",
     "Recorder": "dataprune.probe.recorder",
     "RecorderCallback": "dataprune.probe.trainer_callback",
+    "RunResult": "dataprune.releasing.result",
     "ScoreResult": "dataprune.scores._result",
     "curate": "dataprune.flow",
     "evaluate": "dataprune.flow",
@@ -58,6 +61,7 @@ _HOMES = {
     "plan": "dataprune.planning.plan",
     "prune": "dataprune.flow",
     "publish": "dataprune.flow",
+    "run": "dataprune.releasing.run",
     "score": "dataprune.flow",
 }
 
@@ -74,6 +78,7 @@ __all__ = [
     "Recipe",
     "Recorder",
     "RecorderCallback",
+    "RunResult",
     "ScoreResult",
     "__version__",
     "curate",
@@ -87,6 +92,7 @@ __all__ = [
     "plan",
     "prune",
     "publish",
+    "run",
     "score",
 ]
 

@@ -16,6 +16,7 @@ from dataprune.core.errors import RecipeError, nearest
 from dataprune.core.recipe_curate import CurateRecipe
 from dataprune.core.recipe_file import is_reproduction, read_yaml, recipe_folder, validate
 from dataprune.core.recipe_prune import PruneRecipe
+from dataprune.core.recipe_release import ReleaseRecipe
 from dataprune.core.recipe_scores import DEFAULT_SCORES, ScoresRecipe, TaskName
 from dataprune.core.recipe_training import (
     Augment,
@@ -265,6 +266,9 @@ class Recipe(Strict):
     run: RunRecipe = RunRecipe()
     prune: PruneRecipe = PruneRecipe()
     publish: PublishRecipe = PublishRecipe()
+    release: ReleaseRecipe | None = Field(
+        None, description="what dataprune run makes of it, unattended"
+    )
     curate: CurateRecipe | None = Field(None, description="how trajectories are curated")
 
     @property

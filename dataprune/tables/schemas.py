@@ -27,6 +27,7 @@ from dataprune.tables import (
 )
 from dataprune.tables.lock import LockFile
 from dataprune.tables.manifest import Manifest
+from dataprune.tables.release import ReleaseFile
 from dataprune.tables.yanked import YankedFile
 
 _FOLDER = Path(__file__).resolve().parents[2] / "schemas"
@@ -39,6 +40,7 @@ def render() -> dict[str, str]:
         "recipe.v1.json": _json_schema(Recipe),
         "manifest.v1.json": _json_schema(Manifest),
         "lock.v1.json": _json_schema(LockFile),
+        "release.v1.json": _json_schema(ReleaseFile),
         "yanked.v1.json": _json_schema(YankedFile),
         "scores.v1.json": _columns(
             scores.FORMAT,
@@ -64,6 +66,9 @@ def render() -> dict[str, str]:
                 "removals": "with scores mem_*, per epoch: what was removed of which layer (null: "
                 "the input of the last linear one), a mean over seeds, the localizability index, "
                 "and whether it is above 0 in most",
+                "carried": "where rows keep scores of earlier revisions of the source: [{source: "
+                "its fingerprint, unit_ids, rows}], newest first; the rest of the metadata speaks "
+                "of the table's own units",
             },
         ),
         "trace.v1.json": _columns(
