@@ -178,16 +178,18 @@ def _kept_as_it_was(version: Path, shards: list[Path]) -> bool:
     return same and _hash(shards, keep) == _hash(written, None) and int(keep.sum()) * 2 == len(keep)
 
 
-def _hash(paths: list[Path], keep: np.ndarray[Any, np.dtype[np.bool_]] | None) -> str:
-    digest, row = hashlib.sha256(), 0
+def _hash(
+    paths: list[Path], keep: np.ndarray[Any, np.dtype[np.bool_]] | None
+) -> tuple[str, list[int]]:
+    """Hash of the images' bytes in their order, and the labels."""
+    digest, labels, row = hashlib.sha256(), list[int](), 0
     for path in paths:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=4096):
-                kept = (
-                    batch if keep is None else batch.filter(pa.array(keep[row : row + len(batch)]))
-                )
+            for batch in file.iter_batches(batch_size=1024):
+                mask = None if keep is None else pa.array(keep[row : row + len(batch)])
+                kept = batch if mask is None else batch.filter(mask)
                 row += len(batch)
-                for column in (kept.column(0).field("bytes"), kept.column(1)):
-                    for value in column.to_pylist():
-                        digest.update(value if isinstance(value, bytes) else bytes([value]))
-    return digest.hexdigest()
+                labels.extend(kept.column(1).to_pylist())
+                for value in kept.column(0).field("bytes").to_pylist():
+                    digest.update(value)
+    return digest.hexdigest(), labels

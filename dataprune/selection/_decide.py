@@ -148,7 +148,7 @@ def decide(
     labels, names = _strata(examples, class_names, choice)
     ties = mix64(examples.column("row").to_numpy(), "ties", strategy.name, choice.seed)
     out = excluded_rows(examples, ties, drop_likely=choice.drop_likely)
-    left = np.setdiff1d(np.arange(len(labels)), out.rows)
+    left = _without(np.arange(len(labels)), out.rows, len(labels))
     budget = _budget(choice, len(labels), len(left), out.why)
     allowed = _within_groups(strategy, examples, Pool(scores, ties, budget), left, choice)
     if choice.keep is None:
@@ -174,12 +174,19 @@ def decide(
         if len(rows):
             order = strategy.order(Pool(scores[rows], ties[rows], quota), **choice.params)
             parts.append(_taken(rows, order, quota, labels, floor))
-    left_out = np.setdiff1d(left, allowed)
+    left_out = _without(left, allowed, len(labels))
     if len(left_out):
         parts.append((left_out, np.zeros(len(left_out), dtype=np.bool_), "group_is_full", ""))
     table = _assemble(examples, scores, parts, out, strategy.name)
     assert int(np.sum(table.column("keep").to_numpy(zero_copy_only=False))) == budget
     return table
+
+
+def _without(rows: Rows, taken: Rows, num_rows: int) -> Rows:
+    """The rows that are not taken, in their order; a set difference would hash every one."""
+    stays = np.ones(num_rows, dtype=np.bool_)
+    stays[taken] = False
+    return rows[stays[rows]]
 
 
 def _pool_names(names: list[str], choice: Choice) -> list[str]:
