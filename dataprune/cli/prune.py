@@ -36,10 +36,15 @@ def _params(
 )  # fmt: skip
 @click.option("--keep", metavar="FRACTION|COUNT", help="25000 is a count; 0.5 or 50% a fraction.")
 @click.option("--by", metavar="NAME", help="Score column, such as el2n or el2n@10.")
-@click.option("--strategy", metavar="NAME", help="How to choose; a wrong name lists them all.")
 @click.option(
-    "--param", "params", multiple=True, callback=_params, metavar="NAME=VALUE",
-    help="Parameter of the strategy; window: offset=500 skips the 500 easiest. Repeat.",
+    "--strategy", multiple=True, metavar="NAME",
+    help="How to choose; a wrong name lists them all. Repeat for steps in order, the last of which "
+    "fills the budget: duplicates, flagged, ccs.",
+)  # fmt: skip
+@click.option(
+    "--param", "params", multiple=True, callback=_params, metavar="[STEP.]NAME=VALUE",
+    help="Parameter of the last strategy, or of STEP; window: offset=500 skips the 500 easiest. "
+    "Repeat.",
 )  # fmt: skip
 @click.option(
     "--class-balance", type=click.Choice(["none", "proportional", "equal"]),
@@ -86,7 +91,7 @@ def command(
     extra: tuple[str, ...],
     keep: str | None,
     by: str | None,
-    strategy: str | None,
+    strategy: tuple[str, ...],
     params: dict[str, Any],
     class_balance: str | None,
     min_per_class: int | None,
@@ -123,7 +128,7 @@ def command(
             tag=tag,
             keep=None if keep is None else parse_keep(keep),
             by=by,
-            strategy=strategy,
+            strategy=strategy or None,
             params=params or None,
             class_balance=class_balance,
             min_per_class=min_per_class,
@@ -150,6 +155,7 @@ def command(
 
 def _summary(result: Any) -> dict[str, Any]:
     return {
+        "steps": [vars(step) for step in result.choice.before],
         "strategy": result.choice.strategy,
         "by": result.by,
         "params": result.choice.params,
@@ -161,6 +167,7 @@ def _summary(result: Any) -> dict[str, Any]:
         "rows_out": result.rows_out,
         "classes": result.classes,
         "reasons": result.reasons,
+        "waterfall": [vars(stage) for stage in result.waterfall],
         "relabelled": result.relabelled,
         "warnings": result.warnings,
         "tag": result.tag,
@@ -186,10 +193,14 @@ def _show(result: Any, version: str, *, dry_run: bool) -> None:
     )  # fmt: skip
     by = f" by {result.by}" if result.by else ""
     balance = "" if result.choice.balance == "none" else f", {result.choice.balance} class quotas"
-    title = f"{version}: {result.choice.strategy}{by}{balance}"
+    steps = [*(step.strategy for step in result.choice.before), result.choice.strategy]
+    title = f"{version}: {', '.join(steps)}{by}{balance}"
     if result.choice.keep is None:
         title = f"{version}: every row that is left{balance}"
     emit_table(title, ["class", "source", "kept", "dropped", "kept share"], rows)
+    if len(result.waterfall) > 1:
+        stages = [list(vars(stage).values()) for stage in result.waterfall]
+        emit_table("Steps", ["step", "rows in", "dropped", "left"], stages)
     reasons = ", ".join(f"{reason} {count}" for reason, count in result.reasons.items())
     click.echo(f"reasons: {reasons}", err=True)
     if result.relabelled is not None:
