@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dataprune.publishing.publisher import Published
     from dataprune.scores._import import ImportResult, import_scores
     from dataprune.scores._result import ScoreResult
+    from dataprune.selection._what_if import WhatIf, what_if
     from dataprune.versions.load import LoadedVersion
 
 _HOMES = {
@@ -45,6 +46,7 @@ _HOMES = {
     "Recorder": "dataprune.probe.recorder",
     "RecorderCallback": "dataprune.probe.trainer_callback",
     "ScoreResult": "dataprune.scores._result",
+    "WhatIf": "dataprune.selection._what_if",
     "curate": "dataprune.flow",
     "evaluate": "dataprune.flow",
     "flag": "dataprune.flow",
@@ -56,6 +58,7 @@ _HOMES = {
     "prune": "dataprune.flow",
     "publish": "dataprune.flow",
     "score": "dataprune.flow",
+    "what_if": "dataprune.selection._what_if",
 }
 
 __all__ = [
@@ -71,6 +74,7 @@ __all__ = [
     "Recorder",
     "RecorderCallback",
     "ScoreResult",
+    "WhatIf",
     "__version__",
     "curate",
     "evaluate",
@@ -83,6 +87,7 @@ __all__ = [
     "prune",
     "publish",
     "score",
+    "what_if",
 ]
 
 

@@ -187,9 +187,10 @@ def warnings_of(
     by: the column that the ranker read, if it read one.
     """
     class_names = table.meta["source"]["class_names"]
-    found = warnings_for(decisions, choice, class_names)
+    higher_is = _higher_is(table, by) if by is not None else "harder"
+    hard_is_low = higher_is == "easier" and not is_ledger(table.meta)  # whose runs train nothing
+    found = warnings_for(decisions, choice, class_names, easier=hard_is_low)
     if by is not None:
-        higher_is = _higher_is(table, by)
         found += _wrong_way(choice, by, higher_is)
         found += _of_removals(table, by)
         found += warnings_of_ties(

@@ -12,17 +12,25 @@ from dataprune.tables import decisions
 
 _MANY_TIES = 0.1  # of the kept rows
 _CROSSOVER = 0.4
+_COLLAPSE = 0.2  # of the share that is kept of all rows
+_ENOUGH = 5  # rows that a class would keep by that share; below, chance alone may take most
 
 
-def warnings_for(table: pa.Table, choice: Choice, class_names: list[str]) -> list[str]:
-    """What a careful colleague would say about these decisions."""
+def warnings_for(
+    table: pa.Table, choice: Choice, class_names: list[str], *, easier: bool = False
+) -> list[str]:
+    """What a careful colleague would say about these decisions.
+
+    easier: whether higher scores are of easier rows.
+    """
     found = []
     keep = table.column("keep").to_numpy(zero_copy_only=False)
     share = keep.mean()
-    if choice.strategy == "hardest" and share < _CROSSOVER:
+    if choice.strategy == ("easiest" if easier else "hardest") and share < _CROSSOVER:
         found.append(
-            f"hardest keeps {share:.0%}: papers find that below about 40 % the hardest rows train "
-            "worse than random ones (sooner on data of many classes); compare with --control"
+            f"{choice.strategy} keeps {share:.0%}: papers find that below about 40 % the hardest "
+            "rows train worse than random ones (sooner on data of many classes); compare with "
+            "--control"
         )
     counts = decisions.count_by_class(table, class_names)
     gone = [name for name, count in counts.items() if count["source"] and not count["kept"]]
@@ -32,7 +40,23 @@ def warnings_for(table: pa.Table, choice: Choice, class_names: list[str]) -> lis
             f"no row is kept of {len(gone)} classes: {shown}; set --min-per-class or "
             "--class-balance to keep some"
         )
+    if low := [] if choice.balance != "none" else _collapsed(counts, float(share)):
+        shown = ", ".join(low[:5]) + (", ..." if len(low) > 5 else "")
+        found.append(
+            f"{len(low)} {'class keeps' if len(low) == 1 else 'classes keep'} less than a fifth of "
+            f"the share that is kept of all rows: {shown}; set --class-balance or --min-per-class"
+        )
     return found
+
+
+def _collapsed(counts: dict[str, dict[str, int]], share: float) -> list[str]:
+    """Classes of which far fewer rows are kept than of all, with their counts."""
+    expected = {name: share * count["source"] for name, count in counts.items()}
+    return [
+        f"{name} {count['kept']} of {count['source']}"
+        for name, count in counts.items()
+        if expected[name] >= _ENOUGH and 0 < count["kept"] < _COLLAPSE * expected[name]
+    ]
 
 
 def warnings_of_ties(

@@ -190,3 +190,24 @@ def test_a_column_that_no_filter_reads_is_said_to_choose_nothing(prune: Any) -> 
     assert "--by chooses nothing" in prune("--strategy", "duplicates", "--by", "el2n").err
     told = prune("--strategy", "threshold", "--param", "above=0.5", "--by", "el2n", tag="v2")
     assert "chooses nothing" not in told.err
+
+
+def test_what_if_compares_budgets_with_steps_and_builds_nothing(
+    cli: Any, scores: Path, tmp_path: Path
+) -> None:
+    line = ["prune", scores, *ONCE, "--what-if", "10%,0.5,80,0.3"]
+    done = cli(*line)
+    assert done.code == 0, done.err
+    assert "0.9" not in done.out
+    for words in ("class", "lowest score", "flagged label_issue", "overlap with the column before"):
+        assert words in done.out
+    assert "80: 75 of 90 rows are left" in done.err
+    told = cli(*line, "--json").json
+    assert [o["keep"] for o in told["outcomes"]] == [0.1, 0.3, 0.5, 80]
+    assert [o["rows_out"] for o in told["outcomes"]] == [9, 27, 45, 0]
+    assert told["outcomes"][1]["flagged"] == {"label_issue": 0.0}
+    assert not (tmp_path / "s").exists()
+    refused = cli(*line, "--name", "d", "--keep", "0.5", "--control")
+    assert refused.code == 2
+    assert "--what-if builds nothing: leave --keep, --name, --control out" in refused.err
+    assert cli("prune", scores, "--keep", "0.5").code == 2
