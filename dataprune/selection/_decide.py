@@ -66,13 +66,13 @@ def decide(
         UsageError: the budget, quotas, floors or parameters cannot be met.
     """
     strategy = check_strategy(choice.strategy, choice.params)
-    labels, names = _strata(examples, class_names, choice, strategy)
+    labels, names = strata(examples, class_names, choice, strategy)
     ties = mix64(examples.column("row").to_numpy(), "ties", strategy.name, choice.seed)
     of_class = None if names == [NO_CLASSES] else labels
     everything = Pool(scores, ties, len(labels), easier, columns or {}, of_class)
     out = excluded_rows(examples, ties, drop_likely=choice.drop_likely)
     left, out = without_dropped(examples, everything, choice, out)
-    budget = _budget(choice, len(labels), len(left), out.why)
+    budget = check_budget(choice, len(labels), len(left), out.why)
     allowed = _within_groups(strategy, examples, replace(everything, budget=budget), left, choice)
     if choice.keep is None:
         budget = len(allowed)
@@ -119,7 +119,7 @@ def _pool_names(names: list[str], choice: Choice) -> list[str]:
     return [NO_CLASSES] if choice.balance == "none" else names
 
 
-def _strata(
+def strata(
     examples: pa.Table, class_names: list[str], choice: Choice, strategy: Strategy
 ) -> tuple[Rows, list[str]]:
     """What quotas and floors are counted by: classes; one stratum where rows are of no one class.
@@ -148,7 +148,7 @@ def _strata(
     return np.zeros(len(examples), dtype=np.int64), [NO_CLASSES]
 
 
-def _budget(choice: Choice, num_rows: int, num_left: int, why: str) -> int:
+def check_budget(choice: Choice, num_rows: int, num_left: int, why: str) -> int:
     """How many rows to keep; not more than are left when some are dropped first.
 
     A share is one of all rows. why: what those are that are dropped.

@@ -59,16 +59,10 @@ def decide_from_scores(
     Raises:
         UsageError: no such column, flags that are not there, or as `decide`.
     """
-    for name in ("drop_likely", "relabel"):
-        if getattr(choice, name):
-            check_flagged(table, name)
-    if by is not None and not choice.reads_score:
-        names = " and ".join(step.strategy for step in (*choice.before, choice.last))
-        raise UsageError(f"strategy {names} uses no score, and --by names {by}")
-    column = by or default_column(table, recipe)
+    column = column_of(table, recipe, choice, by)
     class_names = table.meta["source"]["class_names"]
     values = table.values(column, among=_competing(table))
-    easier = _higher_is(table, column) == "easier"
+    easier = is_easier(table, column)
     decisions = decide(
         table.table, values, class_names, choice, easier=easier, columns=columns_read(table, choice)
     )
@@ -90,22 +84,36 @@ def decide_from_scores(
     )
 
 
+def column_of(table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None) -> str:
+    """The column that decides, once what the choice needs is found to be there.
+
+    Raises:
+        UsageError: flags that are not there, a score that is named and not used, or there is none.
+    """
+    if choice.drops_label_issues:
+        check_flagged(table, "drop_likely" if choice.drop_likely else "flagged")
+    if choice.relabel:
+        check_flagged(table, "relabel")
+    if by is not None and not choice.reads_score:
+        names = " and ".join(step.strategy for step in (*choice.before, choice.last))
+        raise UsageError(f"strategy {names} uses no score, and --by names {by}")
+    return by or default_column(table, recipe)
+
+
 def columns_read(table: ScoreTable, choice: Choice) -> dict[str, Column]:
     """The scores that parameters of strategies name, beside the one decided by.
 
     Raises:
         UsageError: there is no such score.
     """
-    names = [name for step in (*choice.before, choice.last) for name in _names(step)]
+    names = [name for step in (*choice.before, choice.last) for name in named_scores(step)]
     return {
-        name: Column(
-            table.values(name, among=_competing(table)), _higher_is(table, name) == "easier"
-        )
+        name: Column(table.values(name, among=_competing(table)), is_easier(table, name))
         for name in names
     }
 
 
-def _names(step: Step) -> list[str]:
+def named_scores(step: Step) -> list[str]:
     """Score columns that a step's parameters name, or their defaults."""
     plugin, found = step.plugin, []
     usual = inspect.signature(plugin.function).parameters
@@ -122,11 +130,20 @@ def _higher_is(table: ScoreTable, column: str) -> str:
     return word
 
 
+def is_easier(table: ScoreTable, column: str) -> bool:
+    """Whether a score is higher for easier rows."""
+    return _higher_is(table, column) == "easier"
+
+
+def other_word(reason: str) -> str:
+    """A reason by a score that is higher for easier rows: what was too high was too easy."""
+    return {"too_hard": "too_easy", "too_easy": "too_hard"}.get(reason, reason)
+
+
 def _named_the_other_way(decisions: pa.Table) -> pa.Table:
-    """Decisions by a score that is higher for easier rows: what was too high was too easy."""
-    words = {"too_hard": "too_easy", "too_easy": "too_hard"}
+    """Decisions with the reasons of a score that is higher for easier rows."""
     at = decisions.schema.get_field_index("reason")
-    reasons = [words.get(word, word) for word in decisions.column("reason").to_pylist()]
+    reasons = [other_word(word) for word in decisions.column("reason").to_pylist()]
     return decisions.set_column(at, decisions.schema.field(at), pa.array(reasons, pa.string()))
 
 
