@@ -19,7 +19,7 @@ from dataprune.core.fingerprint import UInt64
 from dataprune.selection import Rows
 
 MOST_GATHERED = 1 << 21  # rows of all pools together
-_COUNTERS = 21  # bits: counters of all pools together, 16 MiB
+_COUNTERS = 20  # bits: counters of all pools together, 8 MiB
 _TIE_BITS = 64
 _TOP = np.uint64(2**64 - 1)
 

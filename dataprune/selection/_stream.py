@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from dataprune.core.fingerprint import UInt64, mix64
 from dataprune.core.recipe import Recipe
 from dataprune.selection import STRATEGIES, Column, Pool, Rows
 from dataprune.selection._choice import Choice, check_strategy
-from dataprune.selection._cuts import MOST_GATHERED, Cuts, Part, Scan, find_cuts
+from dataprune.selection._cuts import MOST_GATHERED, Cuts, Mask, Part, Scan, find_cuts
 from dataprune.selection._decide import check_budget, strata
 from dataprune.selection._decided import column_of, is_easier, named_scores, other_word
 from dataprune.selection._excluded import Excluded, excluded_rows
@@ -35,7 +35,8 @@ from dataprune.tables.parquet import table_writer
 from dataprune.tables.score_scan import ScoreScan, check_rows, finite, scan_scores
 
 _SIGN = np.uint32(1 << 31)
-_WORD_BITS = 32
+_WORD_BITS, _GRID_BITS = 32, 20
+Counts = Counter[tuple[str, str, bool]]  # rows by rule, reason and keep
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Streamed:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Everything that a pass needs. lowest: the word that counts as 0; by_class: pools."""
+    """Everything that a pass needs. bounds: lowest and highest score, where they are known."""
 
     scan: ScoreScan
     choice: Choice
@@ -61,14 +62,18 @@ class _Plan:
     easier: bool
     names: list[str]
     has_classes: bool
-    lowest: int
-    width: int
+    bounds: tuple[float, float] | None
 
     @property
     def sorts(self) -> str:
         plugin = STRATEGIES.get(self.choice.strategy)
         assert plugin.sorts is not None
         return plugin.sorts
+
+    @property
+    def width(self) -> int:
+        """Bits of a word."""
+        return _WORD_BITS + (0 if self.bounds is None else _GRID_BITS)
 
     @property
     def filters(self) -> bool:
@@ -102,16 +107,16 @@ def stream_decisions(
     scan.head.values(column)  # that there is such a score
     plan = _planned(scan, choice, column)
     kept = _kept_by(plan, most)
-    counts: Counter[tuple[str, str, bool]] = Counter()
+    counts: Counts = Counter()
     classes = np.zeros((2, len(plan.names)), dtype=np.int64)
     schema = with_label_type(decisions.SCHEMA, scan.head.table.schema.field("label").type)
     head = {"format": decisions.FORMAT, "format_version": decisions.FORMAT_VERSION}
     with table_writer(out, schema, {**head, **(meta or {})}) as write:
         for start, part in _numbered(scan.parts()):
             check_rows(part, start, what=f"score table {scores}")
-            table = _decided(plan, part, start, kept, schema)
+            table, codes = _decided(plan, part, start, kept, schema)
+            counts.update(codes)
             keep = table.column("keep").to_numpy(zero_copy_only=False)
-            _count(table, counts)
             label = _labels(plan, part)
             for i, rows in enumerate((label, label[keep])):
                 classes[i] += np.bincount(rows, minlength=len(plan.names))
@@ -162,21 +167,29 @@ def _planned(scan: ScoreScan, choice: Choice, column: str) -> _Plan:
     _, names = strata(scan.head.table, class_names, choice, strategy)
     has_classes = pa.types.is_integer(scan.head.table.schema.field("label").type)
     easier = is_easier(scan.head, column)
-    plan = _Plan(scan, choice, column, easier, names, has_classes, 0, _WORD_BITS)
-    bounds = scan.bounds(column)
-    if plan.sorts == "ties" or bounds is None:
-        return plan
-    ends = _words(plan, np.asarray(bounds, dtype=np.float32)).astype(np.int64)
-    lowest, highest = int(ends.min()), int(ends.max())
-    return replace(plan, lowest=lowest, width=(highest - lowest).bit_length())
+    bounds = None if strategy.sorts == "ties" else scan.bounds(column)
+    return _Plan(scan, choice, column, easier, names, has_classes, bounds)
 
 
 def _words(plan: _Plan, values: npt.NDArray[np.float32]) -> UInt64:
-    """Scores as whole numbers, uint64 (n,): lower comes first, and equal scores are equal."""
+    """Scores as whole numbers, uint64 (n,): lower comes first, and equal scores are equal.
+
+    Leading is the place on an even grid between the bounds, so that the first digits tell scores
+    apart whatever their magnitudes; the bits of the float, which sort as it does, tell the rest.
+    """
+    high = plan.sorts == "high"
     bits = (values + np.float32(0)).view(np.uint32)  # -0 and 0 are one score
     rising = np.where(bits & _SIGN, ~bits, bits | _SIGN)
-    words = (~rising if plan.sorts == "high" else rising).astype(np.uint64)
-    return words - np.uint64(plan.lowest)
+    words = (~rising if high else rising).astype(np.uint64)
+    if plan.bounds is None:
+        return words
+    lowest, highest = plan.bounds
+    cells = (1 << _GRID_BITS) - 1
+    wide = values.astype(np.float64)
+    apart = highest - wide if high else wide - lowest
+    grid = apart * (cells / (highest - lowest)) if highest > lowest else np.zeros_like(apart)
+    words |= np.clip(grid, 0, cells).astype(np.uint64) << np.uint64(_WORD_BITS)
+    return words
 
 
 def _numbered(parts: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
@@ -281,8 +294,10 @@ def _in_one(part: Part) -> Part:
     return Part(np.zeros(len(part.rows), dtype=np.int64), part.words, part.rows)
 
 
-def _decided(plan: _Plan, part: pa.Table, start: int, kept: _Kept, schema: pa.Schema) -> pa.Table:
-    """Decisions for the rows of a part."""
+def _decided(
+    plan: _Plan, part: pa.Table, start: int, kept: _Kept, schema: pa.Schema
+) -> tuple[pa.Table, Counts]:
+    """Decisions for the rows of a part, and how many there are by rule, reason and keep."""
     left, out = _left(plan, part, start)
     one = left if kept.by_class else _in_one(left)
     keep_left = kept.best.within(one, plan.ties)
@@ -304,12 +319,37 @@ def _decided(plan: _Plan, part: pa.Table, start: int, kept: _Kept, schema: pa.Sc
     columns = [part.column(name) for name in decisions.SCHEMA.names[:4]]
     added = [
         pa.array(keep),
-        pa.DictionaryArray.from_arrays(pa.array(reason), pa.array(words)).cast(pa.string()),
-        pa.DictionaryArray.from_arrays(pa.array(rule), pa.array(rules)).cast(pa.string()),
+        _spelled(reason, words),
+        _spelled(rule, rules),
         pa.array(np.full(len(part), NOT_RANKED, dtype=np.int64)),
         pa.array(finite(part, plan.column, start)),
     ]
-    return pa.table([*columns, *added], schema=schema)
+    return pa.table([*columns, *added], schema=schema), _counted(rule, rules, reason, words, keep)
+
+
+def _spelled(codes: npt.NDArray[np.int32], words: list[str]) -> pa.Array:
+    """Codes as the words that they stand for."""
+    if len(words) == 1:
+        return pa.repeat(words[0], len(codes))
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(words)).cast(pa.string())
+
+
+def _counted(
+    rule: npt.NDArray[np.int32],
+    rules: list[str],
+    reason: npt.NDArray[np.int32],
+    words: list[str],
+    keep: Mask,
+) -> Counts:
+    codes = (rule * len(words) + reason) * 2 + keep
+    counts = np.bincount(codes, minlength=2 * len(rules) * len(words)).tolist()
+    return Counter(
+        {
+            (rules[i // 2 // len(words)], words[i // 2 % len(words)], bool(i % 2)): count
+            for i, count in enumerate(counts)
+            if count
+        }
+    )
 
 
 def _why_dropped(plan: _Plan) -> str:
@@ -327,12 +367,6 @@ def _coded(found: npt.NDArray[Any], words: list[str]) -> npt.NDArray[np.int32]:
     codes = np.asarray([known.setdefault(word, len(known)) for word in found], dtype=np.int32)
     words[:] = list(known)
     return codes
-
-
-def _count(table: pa.Table, counts: Counter[tuple[str, str, bool]]) -> None:
-    names = ["rule", "reason", "keep"]
-    for found in table.group_by(names).aggregate([([], "count_all")]).to_pylist():
-        counts[found["rule"], found["reason"], found["keep"]] += found["count_all"]
 
 
 def _summed(pairs: Any) -> Counter[str]:
