@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprune.core.errors import UsageError, nearest
+from dataprune.core.errors import UsageError
 from dataprune.core.fingerprint import mix64
-from dataprune.core.recipe import Recipe
 from dataprune.selection import Column, Order, Pool, Rows, Strategy
 from dataprune.selection._choice import Choice, check_strategy
 from dataprune.selection._excluded import Excluded, excluded_rows
@@ -20,27 +19,9 @@ from dataprune.selection._quotas import budget_rows, check_floor, class_quotas
 from dataprune.selection._steps import part_of, without_dropped
 from dataprune.tables import decisions
 from dataprune.tables.examples import GROUP, NO_CLASSES, occurrences, with_label_type
-from dataprune.tables.ledger import is_ledger
-from dataprune.tables.scores import ScoreTable
 
 TIE_BREAK = "splitmix64 of the row, seeded"
 Part = tuple[Rows, npt.NDArray[np.bool_], Any, Any]
-
-
-def default_column(table: ScoreTable, recipe: Recipe) -> str:
-    """The column that a recipe decides by, else its first score.
-
-    Raises:
-        UsageError: the recipe names a column that the table lacks.
-    """
-    first = table.columns[0] if is_ledger(table.meta) else recipe.score_names[0]
-    column = recipe.prune.by or first
-    if column not in table.columns:
-        raise UsageError(
-            f"recipe {recipe.name} decides by {column}, and the score table has no such column",
-            hint=f"choose with --by; {nearest(column, table.columns)}",
-        )
-    return column
 
 
 def decide(

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
-from dataprune.selection import Column
-from dataprune.selection._choice import Choice, Step, recipe_steps
-from dataprune.selection._decide import decide, default_column
-from dataprune.selection._label_issues import check_flagged, relabelled, warnings_of_flags
+from dataprune.selection._choice import Choice, recipe_steps
+from dataprune.selection._columns import (
+    column_of,
+    columns_read,
+    competing,
+    is_easier,
+    other_word,
+)
+from dataprune.selection._columns import (
+    higher_is as higher_is_of,
+)
+from dataprune.selection._decide import decide
+from dataprune.selection._label_issues import relabelled, warnings_of_flags
 from dataprune.selection._steps import Stage, waterfall
+from dataprune.selection._stream import decide_in_parts, streams
 from dataprune.selection._warnings import warnings_for, warnings_of_ties
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.join import LABEL_ISSUE
-from dataprune.tables.ledger import is_ledger, kept_rows
+from dataprune.tables.ledger import is_ledger
 from dataprune.tables.manifest import RowOrder
 from dataprune.tables.scores import ScoreTable
 
@@ -61,13 +68,10 @@ def decide_from_scores(
     """
     column = column_of(table, recipe, choice, by)
     class_names = table.meta["source"]["class_names"]
-    values = table.values(column, among=_competing(table))
-    easier = is_easier(table, column)
-    decisions = decide(
-        table.table, values, class_names, choice, easier=easier, columns=columns_read(table, choice)
-    )
-    if choice.last.reads_score and easier:
-        decisions = _named_the_other_way(decisions)
+    if streams(table, choice, order):
+        decisions = decide_in_parts(table, choice, column)
+    else:
+        decisions = _decided_at_once(table, choice, column)
     warnings = warnings_of(decisions, table, choice, column if choice.last.reads_score else None)
     warnings += _without_effect(table, recipe, choice, by, order)
     if table.origin(column)["status"] == "partial":
@@ -84,60 +88,14 @@ def decide_from_scores(
     )
 
 
-def column_of(table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None) -> str:
-    """The column that decides, once what the choice needs is found to be there.
-
-    Raises:
-        UsageError: flags that are not there, a score that is named and not used, or there is none.
-    """
-    if choice.drops_label_issues:
-        check_flagged(table, "drop_likely" if choice.drop_likely else "flagged")
-    if choice.relabel:
-        check_flagged(table, "relabel")
-    if by is not None and not choice.reads_score:
-        names = " and ".join(step.strategy for step in (*choice.before, choice.last))
-        raise UsageError(f"strategy {names} uses no score, and --by names {by}")
-    return by or default_column(table, recipe)
-
-
-def columns_read(table: ScoreTable, choice: Choice) -> dict[str, Column]:
-    """The scores that parameters of strategies name, beside the one decided by.
-
-    Raises:
-        UsageError: there is no such score.
-    """
-    names = [name for step in (*choice.before, choice.last) for name in named_scores(step)]
-    return {
-        name: Column(table.values(name, among=_competing(table)), is_easier(table, name))
-        for name in names
-    }
-
-
-def named_scores(step: Step) -> list[str]:
-    """Score columns that a step's parameters name, or their defaults."""
-    plugin, found = step.plugin, []
-    usual = inspect.signature(plugin.function).parameters
-    for parameter in plugin.reads:
-        name = step.params.get(parameter, usual[parameter].default)
-        if name is not None and not isinstance(name, str):
-            raise UsageError(f"{parameter} is {name!r}", hint="give the name of a score")
-        found += [name] if name else []
-    return found
-
-
-def _higher_is(table: ScoreTable, column: str) -> str:
-    word: str = table.meta["scores"].get(column, {}).get("higher_is", "harder")
-    return word
-
-
-def is_easier(table: ScoreTable, column: str) -> bool:
-    """Whether a score is higher for easier rows."""
-    return _higher_is(table, column) == "easier"
-
-
-def other_word(reason: str) -> str:
-    """A reason by a score that is higher for easier rows: what was too high was too easy."""
-    return {"too_hard": "too_easy", "too_easy": "too_hard"}.get(reason, reason)
+def _decided_at_once(table: ScoreTable, choice: Choice, column: str) -> pa.Table:
+    values = table.values(column, among=competing(table))
+    easier, columns = is_easier(table, column), columns_read(table, choice)
+    class_names = table.meta["source"]["class_names"]
+    decisions = decide(table.table, values, class_names, choice, easier=easier, columns=columns)
+    if choice.last.reads_score and easier:
+        return _named_the_other_way(decisions)
+    return decisions
 
 
 def _named_the_other_way(decisions: pa.Table) -> pa.Table:
@@ -163,11 +121,6 @@ def _wrong_way(choice: Choice, by: str, higher_is: str) -> list[str]:
         return []
     told = f"{by} is higher for easier rows: {choice.strategy} by it keeps the {other} ones"
     return [f"{told}; the other way round is --strategy {other}"]
-
-
-def _competing(table: ScoreTable) -> npt.NDArray[np.bool_] | None:
-    """Of a ledger, the rows that compete, bool (n,); None for all."""
-    return kept_rows(table.table) if is_ledger(table.meta) else None
 
 
 def _without_effect(
@@ -204,14 +157,14 @@ def warnings_of(
     by: the column that the ranker read, if it read one.
     """
     class_names = table.meta["source"]["class_names"]
-    higher_is = _higher_is(table, by) if by is not None else "harder"
+    higher_is = higher_is_of(table, by) if by is not None else "harder"
     hard_is_low = higher_is == "easier" and not is_ledger(table.meta)  # whose runs train nothing
     found = warnings_for(decisions, choice, class_names, easier=hard_is_low)
     if by is not None:
         found += _wrong_way(choice, by, higher_is)
         found += _of_removals(table, by)
         found += warnings_of_ties(
-            decisions, table.values(by, among=_competing(table)), by, higher_is, choice.last
+            decisions, table.values(by, among=competing(table)), by, higher_is, choice.last
         )
     if choice.drops_label_issues or choice.relabel:
         found += warnings_of_flags(decisions, table, relabels=choice.relabel)

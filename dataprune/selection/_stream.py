@@ -22,21 +22,27 @@ from dataprune.core.fingerprint import UInt64, mix64
 from dataprune.core.recipe import Recipe
 from dataprune.selection import STRATEGIES, Column, Pool, Rows
 from dataprune.selection._choice import Choice, check_strategy
+from dataprune.selection._columns import column_of, is_easier, named_scores, other_word
 from dataprune.selection._cuts import MOST_GATHERED, Cuts, Mask, Part, Scan, find_cuts
 from dataprune.selection._decide import check_budget, strata
-from dataprune.selection._decided import column_of, is_easier, named_scores, other_word
 from dataprune.selection._excluded import Excluded, excluded_rows
 from dataprune.selection._quotas import check_floor, class_quotas
 from dataprune.selection._steps import Stage, waterfall_of, without_dropped
 from dataprune.tables import decisions
 from dataprune.tables.decisions import NOT_RANKED
-from dataprune.tables.examples import with_label_type
+from dataprune.tables.examples import NO_CLASSES, class_counts, with_label_type
+from dataprune.tables.ledger import is_ledger
+from dataprune.tables.manifest import RowOrder
 from dataprune.tables.parquet import table_writer
-from dataprune.tables.score_scan import ScoreScan, check_rows, finite, scan_scores
+from dataprune.tables.score_scan import HeldScores, Scores, check_rows, finite, scan_scores
+from dataprune.tables.scores import ScoreTable
 
 _SIGN = np.uint32(1 << 31)
 _WORD_BITS, _GRID_BITS = 32, 20
 Counts = Counter[tuple[str, str, bool]]  # rows by rule, reason and keep
+
+
+IN_PARTS_ABOVE = 10_000_000  # rows: fewer are decided at once, with their ranks
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Streamed:
 class _Plan:
     """Everything that a pass needs. bounds: lowest and highest score, where they are known."""
 
-    scan: ScoreScan
+    scan: Scores
     choice: Choice
     column: str
     easier: bool
@@ -95,6 +101,8 @@ def stream_decisions(
 ) -> Streamed:
     """Decide for every row of a score table, part by part, and write the decisions.
 
+    Neither the scores nor the decisions are ever held as a whole.
+
     most: rows that are sorted in memory at once.
 
     Raises:
@@ -105,31 +113,27 @@ def stream_decisions(
     scan = scan_scores(scores)
     column = column_of(scan.head, recipe, choice, by)
     scan.head.values(column)  # that there is such a score
-    plan = _planned(scan, choice, column)
-    kept = _kept_by(plan, most)
     counts: Counts = Counter()
-    classes = np.zeros((2, len(plan.names)), dtype=np.int64)
+    class_names = scan.head.meta["source"]["class_names"]
+    classes = np.zeros((2, max(1, len(class_names))), dtype=np.int64)
     schema = with_label_type(decisions.SCHEMA, scan.head.table.schema.field("label").type)
     head = {"format": decisions.FORMAT, "format_version": decisions.FORMAT_VERSION}
     with table_writer(out, schema, {**head, **(meta or {})}) as write:
-        for start, part in _numbered(scan.parts()):
-            check_rows(part, start, what=f"score table {scores}")
-            table, codes = _decided(plan, part, start, kept, schema)
-            counts.update(codes)
-            keep = table.column("keep").to_numpy(zero_copy_only=False)
-            label = _labels(plan, part)
-            for i, rows in enumerate((label, label[keep])):
-                classes[i] += np.bincount(rows, minlength=len(plan.names))
-            write(table)
+        for part, told in _decided_parts(scan, choice, column, most):
+            counts.update(told)
+            keep = part.column("keep").to_numpy(zero_copy_only=False)
+            for i, rows in enumerate((None, keep)):
+                classes[i] += class_counts(part, len(class_names), rows)
+            write(part)
     source, out_of = classes.tolist()
     return Streamed(
         column=column,
         by=column if choice.reads_score else None,
         rows_in=scan.num_rows,
-        rows_out=sum(out_of),
+        rows_out=sum(n for (_, _, keep), n in counts.items() if keep),
         classes={
             name: {"source": n, "kept": k, "dropped": n - k}
-            for name, n, k in zip(plan.names, source, out_of, strict=True)
+            for name, n, k in zip(class_names or [NO_CLASSES], source, out_of, strict=True)
         },
         reasons=dict(sorted(_summed((why, n) for (_, why, _), n in counts.items()).items())),
         waterfall=waterfall_of(
@@ -140,18 +144,51 @@ def stream_decisions(
     )
 
 
+def streams(table: ScoreTable, choice: Choice, order: RowOrder) -> bool:
+    """Whether a table in memory is decided in parts: it is large, and nothing needs its ranks."""
+    large = len(table.table) > IN_PARTS_ABOVE and not is_ledger(table.meta)
+    return large and order == "source" and not _needs_all_rows(choice)
+
+
+def decide_in_parts(
+    table: ScoreTable, choice: Choice, column: str, *, most: int = MOST_GATHERED
+) -> pa.Table:
+    """Decisions for a table in memory as `decide` makes them, without ranks and without a sort.
+
+    Raises:
+        UsageError, TableError: as `stream_decisions`.
+    """
+    parts = _decided_parts(HeldScores(table), choice, column, most)
+    return pa.concat_tables([part for part, _ in parts])
+
+
+def _decided_parts(
+    scan: Scores, choice: Choice, column: str, most: int
+) -> Iterator[tuple[pa.Table, Counts]]:
+    """Decisions part by part, and how many there are by rule, reason and keep."""
+    plan = _planned(scan, choice, column)
+    kept = _kept_by(plan, most)
+    schema = with_label_type(decisions.SCHEMA, scan.head.table.schema.field("label").type)
+    for start, part in _numbered(scan.parts()):
+        check_rows(part, start, what="the score table")
+        yield _decided(plan, part, start, kept, schema)
+
+
+def _needs_all_rows(choice: Choice) -> list[str]:
+    """What of a choice cannot be decided in parts."""
+    strategy = check_strategy(choice.strategy, choice.params)
+    wrong = [choice.strategy] if strategy.sorts is None else []
+    wrong += [step.strategy for step in choice.before if not step.plugin.row_local]
+    return wrong + ["max_per_group"] * (choice.max_per_group is not None)
+
+
 def check_streams(choice: Choice) -> None:
-    """Refuse what cannot be decided in passes.
+    """Refuse what cannot be decided in parts.
 
     Raises:
         UsageError: says what can.
     """
-    strategy = check_strategy(choice.strategy, choice.params)
-    wrong = [choice.strategy] if strategy.sorts is None else []
-    wrong += [step.strategy for step in choice.before if not step.plugin.row_local]
-    wrong += ["max_per_group"] * (choice.max_per_group is not None)
-    wrong += ["relabel"] * choice.relabel
-    if wrong:
+    if wrong := _needs_all_rows(choice):
         names = [n for n in STRATEGIES.names() if STRATEGIES.get(n).sorts is not None]
         filters = [n for n in STRATEGIES.names() if STRATEGIES.get(n).row_local]
         raise UsageError(
@@ -161,7 +198,7 @@ def check_streams(choice: Choice) -> None:
         )
 
 
-def _planned(scan: ScoreScan, choice: Choice, column: str) -> _Plan:
+def _planned(scan: Scores, choice: Choice, column: str) -> _Plan:
     class_names = scan.head.meta["source"]["class_names"]
     strategy = STRATEGIES.get(choice.strategy)
     _, names = strata(scan.head.table, class_names, choice, strategy)

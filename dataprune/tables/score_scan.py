@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataprune.core.errors import TableError
@@ -43,6 +44,32 @@ class ScoreScan:
             if any(stats is None or not stats.has_min_max for stats in found):
                 return None
             return min(s.min for s in found), max(s.max for s in found)
+
+
+@dataclass(frozen=True)
+class HeldScores:
+    """A score table in memory, in parts. head: the whole."""
+
+    head: ScoreTable
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows it has."""
+        return len(self.head.table)
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """As `ScoreScan.parts`."""
+        table = self.head.table if columns is None else self.head.table.select(list(columns))
+        for start in range(0, len(table), ROW_GROUP_ROWS):
+            yield table.slice(start, ROW_GROUP_ROWS)
+
+    def bounds(self, column: str) -> tuple[float, float] | None:
+        """Lowest and highest value."""
+        found = pc.min_max(self.head.table.column(column)).as_py()
+        return (found["min"], found["max"])
+
+
+Scores = ScoreScan | HeldScores
 
 
 def scan_scores(path: Path) -> ScoreScan:

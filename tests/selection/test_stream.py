@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from dataprune.core.errors import TableError, UsageError
 from dataprune.core.recipe import parse_recipe
-from dataprune.selection import _cuts
+from dataprune.selection import _cuts, _stream
 from dataprune.selection._choice import Choice, Step
 from dataprune.selection._decided import decide_from_scores
-from dataprune.selection._stream import stream_decisions
+from dataprune.selection._stream import decide_in_parts, stream_decisions, streams
 from dataprune.tables.decisions import NOT_RANKED, read_decisions
 from dataprune.tables.examples import examples_table
 from dataprune.tables.flags import in_score_table, read_flags
@@ -113,6 +113,7 @@ def test_decisions_in_parts_are_those_of_all_rows_at_once(
             return
         told = stream_decisions(path, out, RECIPE, choice, most=most)
     found = read_decisions(out)
+    assert decide_in_parts(table, choice, "el2n", most=most).equals(found)
     assert set(found.column("rank").to_pylist()) == {NOT_RANKED}
     assert found.drop_columns(["rank"]).equals(wanted.table.drop_columns(["rank"]))
     assert told.rows_out == wanted.rows_out
@@ -130,6 +131,23 @@ def test_many_ties_in_many_classes_are_cut_exactly(folder: Path, strategy: str) 
     stream_decisions(path, folder / "d.parquet", RECIPE, choice, most=10)
     wanted = decide_from_scores(read_scores(path), RECIPE, choice, None).table
     assert read_decisions(folder / "d.parquet").column("keep").equals(wanted.column("keep"))
+
+
+def test_a_large_table_is_decided_in_parts_where_nothing_needs_its_ranks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = read_scores(write(folder, np.arange(40), np.arange(40) % 3))
+    choice = Choice("hardest", 0.5, {}, "equal")
+    ranked = decide_from_scores(table, RECIPE, choice, None)
+    assert not streams(table, choice, "source")
+    monkeypatch.setattr(_stream, "IN_PARTS_ABOVE", 39)
+    in_parts = decide_from_scores(table, RECIPE, choice, None)
+    assert set(in_parts.table.column("rank").to_pylist()) == {NOT_RANKED}
+    assert in_parts.table.drop_columns(["rank"]).equals(ranked.table.drop_columns(["rank"]))
+    assert in_parts.warnings == ranked.warnings
+    best_first = decide_from_scores(table, RECIPE, choice, None, order="score")
+    assert best_first.table.equals(ranked.table)
+    assert not streams(table, Choice("ccs", 5, {}), "source")
 
 
 @pytest.mark.parametrize(
