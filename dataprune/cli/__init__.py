@@ -11,7 +11,8 @@ from dataprune.cli.errors import run_and_exit
 
 COMMANDS = (
     "score", "scores", "flags", "audit", "curate", "judge", "prune", "publish", "load", "evaluate",
-    "versions", "promote", "rollback", "yank", "retract", "explain", "diff", "status", "reproduce",
+    "versions", "promote", "rollback", "yank", "retract", "explain", "diff", "status",
+    "submit", "schedule", "reproduce",
 )  # fmt: skip
 
 
