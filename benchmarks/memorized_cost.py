@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dataprune.core.protocols import Shared
+from dataprune.core.protocols import Attempt, Shared
 from dataprune.core.recipe import Recipe
 from dataprune.probe.examples import read_examples
 from dataprune.probe.plan import plan_units, shared_arrays
@@ -56,7 +56,7 @@ def cost(recipe: Recipe) -> list[dict[str, Any]]:
 def _seconds(spec: dict[str, Any], shared: Shared) -> float:
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
-        probe_unit(spec, shared, Path(folder), lambda _: None)
+        probe_unit(spec, shared, Attempt(Path(folder), lambda _: None))
         return time.process_time() - start
 
 

@@ -24,7 +24,7 @@ from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.flags import compute_flags, find_flags
 from dataprune.flags._units import StoredUnits, read_units
-from dataprune.probe.examples import DEFAULT_RUNS, read_examples
+from dataprune.probe.examples import read_examples
 from dataprune.publishing.building import build_pruned, check_control, where_to_push
 from dataprune.publishing.open import open_version
 from dataprune.publishing.prune_result import PruneResult
@@ -82,7 +82,7 @@ def score(
     inputs, label: columns of the source; one image, text or list column, or numeric ones.
     flags: label_issue, memorized; they need cross-fitting: 5 folds twice by default.
     traces: a folder of recorded traces to score instead, at their last common epoch by default.
-    The other arguments override the recipe. Units already in `work` are not trained again.
+    work: a folder or a URL; units already there are not trained again. Others override the recipe.
 
     Raises:
         DatapruneError: one of its subclasses, with what to do next.
@@ -105,10 +105,10 @@ def score(
     from dataprune.probe.check import check_signals, check_trainable
     from dataprune.probe.gate import timing_gate
     from dataprune.probe.observe import Observed, observe
-    from dataprune.probe.plan import holds_out_folds, run_fingerprint
+    from dataprune.probe.plan import holds_out_folds, run_place
     from dataprune.scores._aggregate import compute_scores
     from dataprune.scores._check import check_scores, find_scores
-    from dataprune.scores._table import table_meta, table_path, warnings_of_removals
+    from dataprune.scores._table import share_table, table_meta, table_path, warnings_of_removals
 
     changes = {
         **about,
@@ -122,22 +122,21 @@ def score(
     wanted = find_scores(recipe.score_names, *(flag.beside for flag in flagging))
     check_strategy(recipe.prune.strategy, recipe.prune.params)
     opened = open_source(recipe.source)
-    loaded = read_examples(recipe, opened, work=None if work is None else Path(work))
+    loaded = read_examples(recipe, opened, work=work)
     try:
         log.info(describe(loaded, opened.schema.names))
         recipe = with_default_model(recipe, loaded.ref.kind)
-        run_id = run_fingerprint(recipe, loaded)[:12]
-        folder = Path(work) if work is not None else DEFAULT_RUNS / f"{recipe.name}-{run_id}"
+        place = run_place(recipe, loaded, work)
         signals = {s.name: s.signals for s in wanted}
         if any(signals.values()):
             require("torch", extra="probe", why="training probes")
             check_trainable(recipe, loaded)
             check_signals(recipe, loaded, signals)
             check_scores(recipe, loaded, wanted)
-        path = Path(out) if out is not None else table_path(folder, loaded, wanted, recipe.flags)
+        path = Path(out) if out is not None else table_path(place, loaded, wanted, recipe.flags)
         seen = Observed({}, {}, [], [], [])
         if any(signals.values()):
-            seen = observe(recipe, loaded, signals, folder, on_progress)
+            seen = observe(recipe, loaded, signals, place, on_progress)
     finally:
         loaded.discard()
     judged = not all(score.at_init for score in wanted)
@@ -152,9 +151,10 @@ def score(
     warnings += flagged.warnings
     meta |= {"flag_overlap": flagged.overlap} if flagged.overlap else {}
     write_scores(path, loaded.examples, columns.values, meta, flagged.columns)
+    share_table(place, path)
     return ScoreResult(
         path=path,
-        work=folder,
+        work=place.folder,
         status=meta["status"],
         recipe=recipe,
         source=loaded.ref,
@@ -191,7 +191,7 @@ def flag(
     from dataprune.scores._beside import in_sample_scores
 
     target = None if out is None else check_flags_path(out)
-    stored = read_units(Path(work))
+    stored = read_units(work)
     [wanted] = find_flags([name], stored.recipe.task)
     if not wanted.has_table:
         raise UsageError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from dataprune.cli.options import json_option
@@ -17,7 +15,7 @@ def command(work: str, *, as_json: bool) -> None:
     from dataprune.cli.output import emit_json, emit_table
     from dataprune.runs.status import run_status
 
-    status = run_status(Path(work))
+    status = run_status(work)
     if as_json:
         emit_json(status)
         return

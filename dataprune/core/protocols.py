@@ -93,12 +93,14 @@ class Outcome:
     """How one unit ended.
 
     error: one sentence; None when the unit is in the ledger.
+    skipped: it was not started.
     """
 
     unit_id: str
     label: str = ""
     error: str | None = None
     hint: str | None = None
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class Resources:
     placement: str = "pack"
     memory_gb: float | None = None
     snapshot_minutes: float = 10
+    autoscale: bool = False
     budget: Budget = field(default_factory=Budget)
 
     @classmethod
@@ -135,17 +138,24 @@ class UnitFunction(Protocol):
 class Job:
     """Units over the same shared arrays, with a folder whose ledger they end up in.
 
+    folder: a path, or a URL of storage that every node reaches.
     shared: arrays every unit reads and none writes; handed over without a copy where possible.
+    run_id: names this run in logs and metrics.
+    check: called now and then; raises when the run must not go on.
+    before: seconds of each unit that finished in earlier runs, which the budget counts.
     """
 
-    folder: Path
+    folder: Path | str
     units: Sequence[Unit]
     shared: Shared = field(default_factory=dict)
     resources: Resources = Resources()
+    run_id: str = ""
+    check: Callable[[], None] = lambda: None
+    before: Sequence[float] = ()
 
 
 class Runner(Protocol):
     """Runs units; a finished unit is in the ledger before its outcome is told."""
 
     def run(self, job: Job, on_progress: OnProgress) -> list[Outcome]:
-        """Run every unit once; a failed unit does not stop the others."""
+        """Run every unit once; a failed unit does not stop the others, a spent budget does."""

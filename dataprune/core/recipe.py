@@ -195,11 +195,20 @@ class RunRecipe(Strict):
     memory_gb: float | None = Field(
         None, gt=0, description="memory (GiB) that a unit claims, so that a node is not overfilled"
     )
+    autoscale: bool = Field(
+        False, description="the cluster adds nodes when asked: wait where no node of now fits"
+    )
     max_retries: int = Field(3, ge=0, description="retries after a lost worker, not after an error")
     snapshot_minutes: float = Field(
         10, ge=0, description="a long unit keeps how far it has come this often; 0: never"
     )
     budget: Budget = Budget()
+    work: str | None = Field(
+        None, description="run folder, a path or a URL (s3://...); default: .dataprune/runs/NAME-ID"
+    )
+    wait_minutes: float = Field(
+        0, ge=0, description="how long to wait for another run of the same folder to end"
+    )
     stream: bool = Field(
         False, description="read inputs from disk while training; wants probe.shuffle blocks"
     )
@@ -211,6 +220,12 @@ class RunRecipe(Strict):
                 f"address {self.address} has no effect with the {self.runner} runner; "
                 "choose the ray runner (--runner ray)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _budget_has_an_effect(self) -> RunRecipe:
+        if self.budget.gpu_hours is not None and self.num_gpus == 0:
+            raise ValueError("budget.gpu_hours has no effect with num_gpus 0; give cpu_hours")
         return self
 
 

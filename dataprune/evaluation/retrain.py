@@ -13,6 +13,7 @@ from dataprune.core.protocols import Attempt, Shared
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import make_batches, tensor_of
 from dataprune.probe.schedule import lr_factor
+from dataprune.probe.snapshot import Keeper
 from dataprune.probe.tasks import TASKS
 from dataprune.probe.train import (
     FitPlan,
@@ -59,10 +60,10 @@ def _train_and_test(
         held_out = tensor_of(np.asarray(shared["held_out"])).to(device)
     model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
     epochs = int(np.ceil(spec["num_steps"] / batches.steps_per_epoch))
-    started = time.monotonic()
+    clock = _Clock()
 
     def after_epoch(epoch: int, train_loss: float) -> None:
-        left_s = (time.monotonic() - started) / epoch * (epochs - epoch)
+        left_s = clock.seconds / epoch * (epochs - epoch)
         attempt.report(
             {"epoch": epoch, "epochs": epochs, "train_loss": train_loss, "left_s": round(left_s, 1)}
         )
@@ -71,5 +72,25 @@ def _train_and_test(
     plan = FitPlan(probe.optimizer, factor, spec["num_steps"], probe.precision)
     attempt.report({"epoch": 0, "epochs": epochs})
     with seeded_layers(device, *salt):
-        fit(model, task, batches, plan, after_epoch)
+        keeper = Keeper(attempt.snapshots, spec, clock)
+        fit(model, task, batches, plan, after_epoch, keeper=keeper)
     return quality(model, task, test, held_out)
+
+
+class _Clock:
+    """Seconds of training, those before a snapshot too."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def state(self) -> dict[str, Any]:
+        """As a snapshot holds it."""
+        return {"seconds": self.seconds}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._started = time.monotonic() - state["seconds"]

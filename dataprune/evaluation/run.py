@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from dataprune.core.errors import AlignmentError, ProbeError, UsageError
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
-from dataprune.core.recipe import Recipe, parse_recipe
+from dataprune.core.recipe import Budget, Recipe, parse_recipe
 from dataprune.evaluation.compare import compare, make_arms, metric_key, retrain_units
 from dataprune.probe.check import check_model
 from dataprune.probe.examples import read_examples
@@ -154,13 +154,14 @@ def retrain_and_compare(
         len(arms.rows), num_seeds, arms.num_steps, arms.held_out,
     )  # fmt: skip
     ledger = Ledger(work)
-    with ledger.exclusive():
+    with ledger.exclusive(wait_s=60 * recipe.run.wait_minutes) as lease:
         labels = {unit.unit_id: unit.label for unit in units}
         write_json(work / "run.json", {"recipe": portable_recipe(recipe), "units": labels})
         unique = {unit.unit_id: unit for unit in units}  # arms with the same rows share units
         found = {i: r for i in unique if (r := ledger.finished(i)) is not None}
         missing = [unit for unit_id, unit in unique.items() if unit_id not in found]
-        job = Job(work, missing, arms.shared, Resources.of(recipe.run))
+        resources = replace(Resources.of(recipe.run), budget=Budget())  # that is scoring's
+        job = Job(work, missing, arms.shared, resources, lease.run_id, lease.check)
         new, failed = run_job(recipe.run.runner, job, on_progress)
     found |= new
     if not found:

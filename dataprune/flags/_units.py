@@ -20,6 +20,7 @@ from dataprune.core.files import read_json
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.flags._votes import ArrayVote, Labels, Values, Vote, rows_without_vote
 from dataprune.runs.ledger import Ledger, Record
+from dataprune.runs.place import open_place
 from dataprune.tables.heldout import TOP, HeldOut, read_heldout
 from dataprune.tables.run_examples import NAME, RunExamples, read_run_examples
 
@@ -75,16 +76,18 @@ class TopVote:
         return logits_bC
 
 
-def read_units(work: Path) -> StoredUnits:
+def read_units(where: Path | str) -> StoredUnits:
     """What a run folder holds of its last scoring.
 
     Raises:
         UsageError: no run folder, or one whose units held out nothing.
         TableError: it is damaged.
     """
-    if not (work / "run.json").is_file():
+    place = open_place(where)
+    work = place.folder
+    if place.fetch("run.json") is None:
         raise UsageError(
-            f"{work} is no run folder of dataprune score", hint=f"{HOW}, --work {work}"
+            f"{place.url} is no run folder of dataprune score", hint=f"{HOW}, --work {place.url}"
         )
     run = read_json(work / "run.json")
     if not isinstance(run, dict) or not {"recipe", "units"} <= run.keys():
@@ -92,12 +95,12 @@ def read_units(work: Path) -> StoredUnits:
     recipe = parse_recipe(run["recipe"], where=str(work / "run.json"))
     if recipe.holdout.repeats is None:
         raise UsageError(f"the probes in {work} keep no held-out outputs", hint=HOW)
-    if not (work / NAME).is_file():
+    if place.fetch(NAME) is None:
         raise UsageError(
             f"{work} has no {NAME}: an older dataprune scored there",
             hint="score again with the same --work; finished units are not trained again",
         )
-    ledger, examples = Ledger(work), read_run_examples(work)
+    ledger, examples = Ledger(place), read_run_examples(work)
     found = {unit_id: ledger.finished(unit_id) for unit_id in run["units"]}
     records = {
         record.identity["seed"]: record

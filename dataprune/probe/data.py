@@ -36,9 +36,13 @@ class Batches(Protocol):
 
     steps_per_epoch: int
     device: torch.device
+    generator: torch.Generator  # draws order and augmentation, at the start of each epoch
 
-    def epoch(self) -> Iterator[Batch]:
-        """One pass in a fresh random order, augmented; the last partial batch is left out."""
+    def epoch(self, start: int = 0) -> Iterator[Batch]:
+        """One pass in a fresh random order, augmented; the last partial batch is left out.
+
+        start: batches at its beginning to leave out, though they are drawn all the same.
+        """
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every row once, in order, not augmented."""
@@ -113,13 +117,13 @@ class ResidentBatches:
     def __init__(self, inputs: torch.Tensor, epochs: Epochs) -> None:
         self.inputs, self.epochs, self.device = inputs, epochs, inputs.device
         self.targets, self.prepare = epochs.targets, epochs.prepare
-        self.steps_per_epoch = epochs.steps
+        self.steps_per_epoch, self.generator = epochs.steps, epochs.generator
 
-    def epoch(self) -> Iterator[Batch]:
-        """One pass in a fresh random order, augmented; the last partial batch is left out."""
+    def epoch(self, start: int = 0) -> Iterator[Batch]:
+        """One pass in a fresh random order, augmented, from batch `start` on."""
         draws, size = self.epochs.draw().to(self.inputs.device), self.epochs.batch_size
-        for start in range(0, self.epochs.steps * size, size):
-            here = slice(start, start + size)
+        for first in range(start * size, self.epochs.steps * size, size):
+            here = slice(first, first + size)
             rows = draws.rows[here]
             gathered = gather(self.inputs, rows, draws, here)
             yield Batch(rows, self.prepare(gathered), self.targets[rows])
@@ -145,21 +149,26 @@ class StreamedBatches:
             epochs.prepare,
             epochs.targets.device,
         )
-        self.steps_per_epoch = epochs.steps
+        self.steps_per_epoch, self.generator = epochs.steps, epochs.generator
 
-    def epoch(self) -> Iterator[Batch]:
-        """One pass: blocks in a random order, rows shuffled inside each window, augmented."""
+    def epoch(self, start: int = 0) -> Iterator[Batch]:
+        """One pass: blocks in a random order, rows shuffled inside each window, augmented.
+
+        Windows before batch `start` are not read.
+        """
         draws, size = self.epochs.draw(), self.epochs.batch_size
         on_device = draws.to(self.device)
         held = torch.empty(0)
-        first = 0  # place in the epoch of the first row that is held
+        first = start * size  # place in the epoch of the first row that is held
         for window in draws.windows:
-            fresh = self._read(draws.rows[window.start : window.stop])
+            if window.stop <= first:
+                continue
+            fresh = self._read(draws.rows[max(window.start, first) : window.stop])
             held = fresh if len(held) == 0 else torch.cat([held, fresh])
             full = (window.stop - first) // size * size
-            for start in range(first, first + full, size):
-                here = slice(start, start + size)
-                at = torch.arange(start - first, here.stop - first)
+            for place in range(first, first + full, size):
+                here = slice(place, place + size)
+                at = torch.arange(place - first, here.stop - first)
                 gathered = gather(held, at, draws, here).to(self.device)
                 rows = on_device.rows[here]
                 yield Batch(rows, self.prepare(gathered), self.targets[rows])

@@ -12,6 +12,7 @@ import numpy as np
 
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
+from dataprune.runs.place import open_place
 from dataprune.similarity.find import group_rows
 from dataprune.sources import Source, open_source
 from dataprune.sources._load import Loaded, describe, load, load_rows
@@ -22,7 +23,7 @@ DEFAULT_RUNS = Path(".dataprune/runs")
 log = logging.getLogger("dataprune")
 
 
-def read_examples(recipe: Recipe, source: Source, *, work: Path | None = None) -> Loaded:
+def read_examples(recipe: Recipe, source: Source, *, work: str | Path | None = None) -> Loaded:
     """An opened source's examples with their groups; `discard` them when inputs are done with.
 
     work: the run folder, where inputs are spooled to if they are streamed; default: among the runs.
@@ -31,7 +32,9 @@ def read_examples(recipe: Recipe, source: Source, *, work: Path | None = None) -
         SourceError: as `load`.
         UsageError: streaming or near-duplicates are asked of an input that has none.
     """
-    spool = _new_spool(work or DEFAULT_RUNS) if recipe.run.stream else None
+    spool = None
+    if recipe.run.stream:
+        spool = _new_spool(open_place(work or recipe.run.work or DEFAULT_RUNS).folder)
     if source.kind == "text" and spool is not None:
         raise UsageError(
             "run.stream has no effect on text, whose token ids are held in memory",

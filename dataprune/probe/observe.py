@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from dataprune.core.errors import ProbeError
 from dataprune.core.files import write_json
@@ -15,8 +14,10 @@ from dataprune.probe.costs import extra_costs
 from dataprune.probe.plan import holds_out_folds, plan_units, shared_arrays
 from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger, Record
+from dataprune.runs.place import Place
 from dataprune.sources._load import Loaded
 from dataprune.tables.manifest import portable_recipe
+from dataprune.tables.run_examples import NAME as EXAMPLES
 from dataprune.tables.run_examples import write_run_examples
 from dataprune.tables.trace import Trace, read_trace
 
@@ -47,12 +48,13 @@ def observe(
     recipe: Recipe,
     loaded: Loaded,
     scores: Mapping[str, Iterable[str]],
-    work: Path,
+    work: Place,
     on_progress: OnProgress,
 ) -> Observed:
     """Train the probes that the ledger lacks; read every finished unit's trace.
 
     scores: {score: signals that it reads}, which `probe/check.py` has found to be possible.
+    work: the run folder, behind a URL where the cluster's nodes share no disk.
 
     Raises:
         ProbeError: every unit failed.
@@ -64,16 +66,17 @@ def observe(
     wanted = sorted({signal for signals in scores.values() for signal in signals})
     assert recipe.task is not None
     ledger = Ledger(work)
-    with ledger.exclusive():
+    with ledger.exclusive(wait_s=60 * recipe.run.wait_minutes) as lease:
         also = recorded_anyway(TASKS.get(recipe.task), recipe.scores.mode, wanted)
-        plan = plan_units(recipe, loaded, wanted, ledger.records(), also=also)
+        earlier = ledger.records()
+        plan = plan_units(recipe, loaded, wanted, earlier, also=also)
         if holds_out_folds(recipe, loaded):
             log.info(
                 "each seed holds out one of %d folds; a row's score is the mean over the seeds "
                 "that trained on it",
                 recipe.holdout.folds,
             )
-        log.info("%d of %d seeds to train in %s", len(plan.units), recipe.seeds, work)
+        log.info("%d of %d seeds to train in %s", len(plan.units), recipe.seeds, work.url)
         if plan.units:
             for line in extra_costs(recipe, loaded, scores):
                 log.info(line)
@@ -81,10 +84,14 @@ def observe(
             log.info(reason)
         labels = {record.unit_id: f"seed {seed}" for seed, record in plan.done.items()}
         labels |= {unit.unit_id: unit.label for unit in plan.units}
-        write_run_examples(work, loaded.examples, loaded.ref)
-        write_json(work / "run.json", {"recipe": portable_recipe(recipe), "units": labels})
+        write_run_examples(work.folder, loaded.examples, loaded.ref)
+        write_json(work.folder / "run.json", {"recipe": portable_recipe(recipe), "units": labels})
+        work.share(EXAMPLES, "run.json")
         shared = shared_arrays(recipe, loaded) if plan.units else {}
-        job = Job(work, plan.units, shared, Resources.of(recipe.run))
+        job = Job(
+            work.url, plan.units, shared, Resources.of(recipe.run), lease.run_id, lease.check,
+            before=[record.run["seconds"] for record in earlier],
+        )  # fmt: skip
         finished, failed = run_job(recipe.run.runner, job, on_progress)
     new = {u.spec["seed"]: finished[u.unit_id] for u in plan.units if u.unit_id in finished}
     records = plan.done | new

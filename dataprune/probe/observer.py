@@ -36,7 +36,7 @@ OF_NUMBERS = frozenset({"input_norm", "input_curvature"})  # of inputs that are 
 OF_LABEL_LOGITS = frozenset({"label_gradient_BD"})
 
 InSample = npt.NDArray[np.bool_] | dict[int, npt.NDArray[np.bool_]]
-Snapshots = dict[int, dict[str, npt.NDArray[np.float32]]]
+Recorded = dict[int, dict[str, npt.NDArray[np.float32]]]
 
 
 class Observer(Protocol):
@@ -52,8 +52,14 @@ class Observer(Protocol):
     def after_epoch(self, epoch: int, model: nn.Module, batches: Batches) -> None:
         """After each epoch."""
 
-    def finish(self) -> tuple[InSample, Snapshots]:
+    def finish(self) -> tuple[InSample, Recorded]:
         """The rows trained on, and observed, bool (N,), and the signals at each checkpoint."""
+
+    def state(self) -> dict[str, Any]:
+        """What later observations and the trace depend on, as a snapshot holds it."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
 
 
 class EvalObserver:
@@ -81,7 +87,7 @@ class EvalObserver:
         self.removals: dict[int, dict[str, Any]] = {}
         self.store, self.task, self.in_sample = store, task, in_sample
         self.checkpoints, self.salt = frozenset(checkpoints), salt
-        self.recorded: Snapshots = {}
+        self.recorded: Recorded = {}
 
     def at_start(self, model: nn.Module, batches: Batches) -> None:
         """Before the first step: what is read off the untrained model."""
@@ -118,9 +124,19 @@ class EvalObserver:
             return remove_from_last_layer(model, batches, rows, self.basis, *salt)
         return remove_inside(model, batches, rows, self.basis, self.layer, *salt)
 
-    def finish(self) -> tuple[InSample, Snapshots]:
+    def finish(self) -> tuple[InSample, Recorded]:
         """The rows trained on, bool (N,), and the signals at each checkpoint."""
         return self.in_sample.cpu().numpy(), self.recorded
+
+    def state(self) -> dict[str, Any]:
+        """Signals, what was recorded of them, and what was removed."""
+        recorded = _as_tensors(self.recorded)
+        return {"store": self.store.state(), "recorded": recorded, "removals": self.removals}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.store.restore(state["store"])
+        self.recorded, self.removals = _as_arrays(state["recorded"]), state["removals"]
 
 
 def observations(
@@ -225,7 +241,7 @@ class StepObserver:
     ) -> None:
         self.store, self.task, self.in_sample = store, task, in_sample
         self.checkpoints = frozenset(checkpoints)
-        self.recorded: Snapshots = {}
+        self.recorded: Recorded = {}
         self._ever = torch.zeros_like(in_sample)  # in any epoch so far
         self._shown_by: dict[int, npt.NDArray[np.bool_]] = {}
         self._shown = torch.zeros_like(in_sample)  # in this epoch
@@ -261,6 +277,45 @@ class StepObserver:
             self.recorded[epoch] = self.store.snapshot()
             self._shown_by[epoch] = self._ever.cpu().numpy().copy()
 
-    def finish(self) -> tuple[InSample, Snapshots]:
+    def finish(self) -> tuple[InSample, Recorded]:
         """The rows that steps have shown by each checkpoint, bool (N,), and the signals at each."""
         return self._shown_by, self.recorded
+
+    def state(self) -> dict[str, Any]:
+        """Signals, what was recorded of them, and the steps that were not worked on yet."""
+        shown_by = {epoch: torch.from_numpy(shown) for epoch, shown in self._shown_by.items()}
+        return {
+            "store": self.store.state(),
+            "recorded": _as_tensors(self.recorded),
+            "ever": self._ever,
+            "shown_by": shown_by,
+            "shown": self._shown,
+            # Joined: of a slice, torch would save all that it is a slice of.
+            "waiting": [torch.cat(parts) for parts in zip(*self._waiting, strict=True)],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        device = self.in_sample.device
+        self.store.restore(state["store"])
+        self.recorded = _as_arrays(state["recorded"])
+        self._ever, self._shown = state["ever"].to(device), state["shown"].to(device)
+        self._shown_by = {epoch: shown.numpy() for epoch, shown in state["shown_by"].items()}
+        if state["waiting"]:
+            rows, outputs_BC, targets = (part.to(device) for part in state["waiting"])
+            self._waiting, self._count = [(rows, outputs_BC, targets)], len(rows)
+
+
+def _as_tensors(recorded: Recorded) -> dict[int, dict[str, torch.Tensor]]:
+    """As a snapshot can hold it."""
+    return {
+        epoch: {name: torch.from_numpy(values) for name, values in columns.items()}
+        for epoch, columns in recorded.items()
+    }
+
+
+def _as_arrays(recorded: dict[int, dict[str, torch.Tensor]]) -> Recorded:
+    return {
+        epoch: {name: values.numpy() for name, values in columns.items()}
+        for epoch, columns in recorded.items()
+    }

@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataprune.core.errors import UsageError
 from dataprune.core.files import sha256_file
 from dataprune.core.fingerprint import HASH_VERSION, fingerprint
 from dataprune.core.protocols import Unit
 from dataprune.core.recipe import Images, Recipe
+from dataprune.probe.examples import DEFAULT_RUNS
 from dataprune.probe.folds import strata_of, stratified_folds
 from dataprune.runs.ledger import Record
+from dataprune.runs.place import LocalPlace, Place, open_place
 from dataprune.sources._load import Loaded
 from dataprune.tables.examples import GROUP
 from dataprune.tables.trace import FORMAT_VERSION as TRACE_VERSION
@@ -60,6 +63,22 @@ def run_fingerprint(recipe: Recipe, loaded: Loaded) -> str:
             "holdout": _holdout(recipe, loaded),
         }
     )
+
+
+def run_place(recipe: Recipe, loaded: Loaded, work: str | Path | None) -> Place:
+    """Where a recipe's units go: as was asked for, else as the recipe says, else by its identity.
+
+    Raises:
+        UsageError: nodes of a cluster could not read the inputs that are streamed.
+    """
+    default = DEFAULT_RUNS / f"{recipe.name}-{run_fingerprint(recipe, loaded)[:12]}"
+    place = open_place(work or recipe.run.work or default)
+    if recipe.run.stream and recipe.run.runner == "ray" and not isinstance(place, LocalPlace):
+        raise UsageError(
+            f"run.stream reads inputs from the run folder, which workers cannot at {place.url}",
+            hint="give a work folder on a disk that every node shares",
+        )
+    return place
 
 
 def plan_units(

@@ -6,6 +6,7 @@ Shape suffixes: N rows, B rows of a batch, S state.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,16 @@ class SignalStore:
             if signal.finish is not None:
                 values_N, state_NS = signal.finish(self.states[signal.name], shown, in_sample)
                 self.values[signal.name], self.states[signal.name] = values_N, state_NS
+
+    def state(self) -> dict[str, Any]:
+        """What later observations depend on."""
+        return {"values": self.values, "states": self.states}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        for name, values in self.values.items():
+            values.copy_(state["values"][name])
+            self.states[name].copy_(state["states"][name])
 
     def snapshot(self) -> dict[str, npt.NDArray[np.float32]]:
         """The values of every signal, float32 (N,) each."""

@@ -18,6 +18,7 @@ from dataprune.core.errors import ProbeError
 from dataprune.core.fingerprint import derive_seed
 from dataprune.core.recipe_training import Optimizer
 from dataprune.probe.data import Batch, Batches
+from dataprune.probe.snapshot import Keeper, Place
 from dataprune.probe.tasks import Task
 
 # Rows of a pass that trains nothing. On a CPU what a layer gives should stay in the cache: a small
@@ -119,10 +120,12 @@ def fit(
     plan: FitPlan,
     after_epoch: Callable[[int, float], None],
     after_step: Callable[[Batch, torch.Tensor], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> None:
     """Train for `plan.stop_step` steps; call back with (epoch, mean training loss) at each pass.
 
     after_step: called with each batch and the outputs (B, C) that its step was taken on.
+    keeper: keeps snapshots, and knows one to go on from.
 
     Raises:
         ProbeError: a loss was not finite; the step is named.
@@ -134,30 +137,33 @@ def fit(
         weight_decay=plan.optimizer.weight_decay,
         nesterov=plan.optimizer.momentum > 0,
     )
-    step = epoch = 0
-    while step < plan.stop_step:
-        losses = []
+    keeper = keeper or Keeper()
+    at = keeper.restore(model, optimizer, batches.generator)
+    while at.step < plan.stop_step:
+        order = batches.generator.get_state()
         model.train()
-        for batch in batches.epoch():
+        for batch in batches.epoch(start=len(at.losses)):
             for group in optimizer.param_groups:
-                group["lr"] = plan.optimizer.lr * plan.lr_factor(step)
+                group["lr"] = plan.optimizer.lr * plan.lr_factor(at.step)
             with _autocast(batch.inputs.device, plan.precision):
                 outputs_BC = model(batch.inputs)
                 loss = task.train_loss(outputs_BC, batch.targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            losses.append(loss.detach())
+            at.losses.append(loss.detach())
             if after_step is not None:
                 after_step(batch, outputs_BC.detach())
-            step += 1
-            if step % _DIVERGENCE_CHECK_STEPS == 0:
-                _raise_if_diverged(losses, step)
-            if step == plan.stop_step:
+            at.step += 1
+            if at.step % _DIVERGENCE_CHECK_STEPS == 0:
+                _raise_if_diverged(at)
+            if at.step == plan.stop_step:
                 break
-        epoch += 1
-        mean_loss = _raise_if_diverged(losses, step)
-        after_epoch(epoch, mean_loss)
+            keeper.offer(at, model, optimizer, order)
+        mean_loss = _raise_if_diverged(at)
+        at.epoch, at.losses = at.epoch + 1, []
+        after_epoch(at.epoch, mean_loss)
+        keeper.offer(at, model, optimizer, batches.generator.get_state())
 
 
 def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
@@ -166,14 +172,14 @@ def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContex
     return torch.autocast(device.type, getattr(torch, precision))
 
 
-def _raise_if_diverged(losses: list[torch.Tensor], step: int) -> float:
-    """Mean of the losses so far; looks at them rarely, since each look waits for the device."""
-    values = torch.stack(losses).double().cpu()
+def _raise_if_diverged(at: Place) -> float:
+    """Mean of the epoch's losses; looks at them rarely, since each look waits for the device."""
+    values = torch.stack(at.losses).double().cpu()
     if not bool(values.isfinite().all()):
         first = int((~values.isfinite()).nonzero()[0])
-        at = step - len(losses) + first + 1
+        step = at.step - len(at.losses) + first + 1
         raise ProbeError(
-            f"training diverged: loss {values[first].item()} at step {at}",
+            f"training diverged: loss {values[first].item()} at step {step}",
             hint="lower probe.optimizer.lr, or warm up longer",
         )
     return float(values.mean())

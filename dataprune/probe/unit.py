@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,18 @@ from dataprune.probe.observer import EvalObserver, Observer, StepObserver
 from dataprune.probe.schedule import lr_factor
 from dataprune.probe.signal_store import SignalStore
 from dataprune.probe.signals import SIGNALS, Sizes
+from dataprune.probe.snapshot import Keeper
 from dataprune.probe.tasks import TASKS, Task
 from dataprune.probe.text import build_params
 from dataprune.probe.train import (
     FitPlan,
     fit,
-    outputs_of,
     pinned_arithmetic,
-    quality,
     seeded_generator,
     seeded_layers,
     seeded_model,
 )
+from dataprune.probe.watch import Watch
 from dataprune.tables.heldout import condense, write_heldout
 from dataprune.tables.trace import write_trace
 
@@ -89,46 +90,49 @@ def _train_and_record(
     model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
     held_out = tensor_of(~in_sample).to(device)
     observer = _observer(spec, task, shared, ~held_out)
-    outputs = _HeldOutOutputs(probe.last_epoch - spec["heldout_last"])
-    history: list[dict[str, float]] = []
-    started = time.monotonic()
-
-    def after_epoch(epoch: int, train_loss: float) -> None:
-        observer.after_epoch(epoch, model, batches)
-        if epoch > outputs.after:
-            outputs.add(outputs_of(model, batches, held_out))
-        measured = quality(model, task, test or batches, None if test else held_out)
-        history.append({"epoch": epoch, "train_loss": train_loss, "heldout": measured})
-        left_s = (time.monotonic() - started) / epoch * (probe.last_epoch - epoch)
-        attempt.report({**history[-1], "epochs": probe.last_epoch, "left_s": round(left_s, 1)})
-
+    watch = Watch(
+        observer,
+        task,
+        batches,
+        test,
+        held_out,
+        heldout_from=probe.last_epoch - spec["heldout_last"] + 1,
+        epochs=probe.last_epoch,
+        report=attempt.report,
+    )
     steps = batches.steps_per_epoch
     factor = lr_factor(probe.schedule, probe.schedule_epochs * steps)
     plan = FitPlan(probe.optimizer, factor, probe.last_epoch * steps, probe.precision)
+    keeper = Keeper(attempt.snapshots, spec, watch)
     attempt.report({"epoch": 0, "epochs": probe.last_epoch})
     with seeded_layers(device, *salt):
-        observer.at_start(model, batches)
-        fit(model, task, batches, plan, after_epoch, observer.step)
+        if not keeper.resumes:
+            watch.at_start(model)
+        after_epoch = functools.partial(watch.after_epoch, model)
+        fit(model, task, batches, plan, after_epoch, observer.step, keeper)
     write_trace(attempt.folder / TRACE, *observer.finish(), {"mode": spec["mode"]})
-    if outputs.count:
-        rivals = (
-            np.asarray(shared["targets"])[~in_sample] if task.name == "classification" else None
-        )
-        values = outputs.mean()
-        if "target_std" in shared:  # regression: back to the labels' own units
-            values = values * np.asarray(shared["target_std"]) + np.asarray(shared["target_mean"])
-        table = condense(np.flatnonzero(~in_sample), values, rivals)
-        write_heldout(
-            attempt.folder / HELD_OUT, table, {"fold": spec["fold"], "epochs": outputs.count}
-        )
+    if watch.num_outputs_taken:
+        _write_heldout(attempt.folder / HELD_OUT, spec, shared, in_sample, watch)
     removals = observer.removals if isinstance(observer, EvalObserver) else {}
     return {
         **({"removals": {str(k): v for k, v in removals.items()}} if removals else {}),
-        "history": history,
+        "history": watch.history,
         "metric": task.metric,
         "heldout_rows": len(shared["test_targets"]) if test else int((~in_sample).sum()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
+
+
+def _write_heldout(
+    path: Path, spec: dict[str, Any], shared: Shared, in_sample: npt.NDArray[np.bool_], watch: Watch
+) -> None:
+    is_classes = watch.task.name == "classification"
+    rivals = np.asarray(shared["targets"])[~in_sample] if is_classes else None
+    values = watch.heldout_outputs()
+    if "target_std" in shared:  # regression: back to the labels' own units
+        values = values * np.asarray(shared["target_std"]) + np.asarray(shared["target_mean"])
+    table = condense(np.flatnonzero(~in_sample), values, rivals)
+    write_heldout(path, table, {"fold": spec["fold"], "epochs": watch.num_outputs_taken})
 
 
 def _observer(
@@ -142,22 +146,6 @@ def _observer(
     salt = (spec["root_seed"], spec["seed"])
     of_removal = {"basis": spec.get("removal", "directions"), "layer": spec.get("layer")}
     return EvalObserver(store, task, in_sample, spec["checkpoints"], *salt, **of_removal)
-
-
-class _HeldOutOutputs:
-    """The mean of held-out outputs over the epochs after `after`."""
-
-    def __init__(self, after: int) -> None:
-        self.after, self.count = after, 0
-        self.total: torch.Tensor | None = None
-
-    def add(self, outputs: torch.Tensor) -> None:
-        self.total = outputs if self.total is None else self.total + outputs
-        self.count += 1
-
-    def mean(self) -> npt.NDArray[np.float32]:
-        assert self.total is not None
-        return (self.total / self.count).numpy()
 
 
 def _in_sample(spec: dict[str, Any], shared: Shared) -> npt.NDArray[np.bool_]:

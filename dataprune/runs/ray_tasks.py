@@ -1,32 +1,29 @@
 """The Ray runner: one unit, one task; shared arrays put once and read without a copy.
 
 Nothing that matters lives in Ray: results go to the ledger from inside the task, so a lost worker
-costs its unit's time and a lost driver costs nothing that had finished.
+or node costs its unit's time and a lost driver costs nothing that had finished.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import socket
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections import deque
 from typing import Any
 
 from dataprune.core.errors import DatapruneError
-from dataprune.core.extras import require
-from dataprune.core.protocols import Job, OnProgress, Outcome, Shared, Unit
+from dataprune.core.protocols import Job, OnProgress, Outcome, Resources, Shared, Unit
+from dataprune.runs.budget import Spending, refusal
 from dataprune.runs.execute import execute
 from dataprune.runs.ledger import Ledger
+from dataprune.runs.metrics import UnitMetrics
+from dataprune.runs.place import LocalPlace, open_place
+from dataprune.runs.ray_connect import connected
+from dataprune.runs.ray_gang import run_gang
 
 _POLL_S = 0.5
-_CONNECT_S = 5
-_STORE_SPARE_BYTES = 128 << 20
-_STORE_LEAST_BYTES = 256 << 20
-# The cluster's versions, then ours, as Ray's own check lists them.
-_VERSIONS = re.compile(r"^ *Ray: (\S+)\n *Python: (\S+)$", re.MULTILINE)
+_POLL_FAR_S = 5.0  # progress is asked of an object store
+_GIB = 2**30
 
 
 class RayRunner:
@@ -41,168 +38,163 @@ class RayRunner:
             MissingExtraError: Ray is not installed.
         """
         # Ray prints what it sees of dying workers to stdout, which is for data.
-        with contextlib.redirect_stdout(sys.stderr), _connected(job) as ray:
-            _check_feasible(ray, job)
-            shared = ray.put(dict(job.shared))
-            task = ray.remote(_run_in_worker).options(
-                num_cpus=job.resources.num_cpus,
-                num_gpus=job.resources.num_gpus,
-                max_retries=job.resources.max_retries,
+        with contextlib.redirect_stdout(sys.stderr), connected(job) as ray:
+            if not job.resources.autoscale and _capacity(ray, job.resources) == 0:
+                raise _infeasible(ray, job.resources)
+            return _Tasks(ray, job, on_progress).run()
+
+
+def _run_in_worker(unit: Unit, shared: Shared, where: str, snapshot_s: float) -> Outcome:
+    return execute(unit, shared, where, snapshot_s=snapshot_s)
+
+
+def claim(resources: Resources) -> dict[str, Any]:
+    """What one worker of a unit asks of Ray."""
+    asked: dict[str, Any] = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
+    if resources.memory_gb is not None:
+        asked["memory"] = int(resources.memory_gb * _GIB)
+    return asked
+
+
+class _Tasks:
+    """The tasks of one job: started as the budget allows, watched through the ledger."""
+
+    def __init__(self, ray: Any, job: Job, on_progress: OnProgress) -> None:
+        self.ray, self.job, self.on_progress = ray, job, on_progress
+        place = open_place(job.folder)
+        is_near = isinstance(place, LocalPlace)
+        self.where = str(place.folder.resolve()) if is_near else place.url
+        self.poll_s = _POLL_S if is_near else _POLL_FAR_S
+        self.ledger = Ledger(place)
+        self.spending = Spending(job)
+        self.metrics = UnitMetrics(job.run_id)
+        self.start = self._starter()
+
+    def _starter(self) -> Any:
+        """A function from a unit to the reference of its outcome."""
+        resources, shared = self.job.resources, self.ray.put(dict(self.job.shared))
+        snapshot_s = 60 * resources.snapshot_minutes
+        if resources.workers > 1:
+            gang = self.ray.remote(run_gang).options(num_cpus=0, max_retries=resources.max_retries)
+            return lambda unit: gang.remote(
+                unit, [shared], self.where, snapshot_s, resources, claim(resources)
             )
-            folder = str(job.folder.resolve())
-            pending = {task.remote(unit, shared, folder): unit for unit in job.units}
-            return _collect(ray, job, pending, on_progress)
-
-
-def _run_in_worker(unit: Unit, shared: Shared, folder: str) -> Outcome:
-    return execute(unit, shared, Path(folder))
-
-
-@contextlib.contextmanager
-def _connected(job: Job) -> Iterator[Any]:
-    address = job.resources.address or "local"
-    # Read when ray is first imported: no phoning home; on a Ray of our own no token file in the
-    # user's home, and no endless retries of a unit that does not fit in memory.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address == "local":
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        os.environ.setdefault("RAY_task_oom_retries", str(job.resources.max_retries))
-    ray = require("ray", extra="ray", why="the ray runner")
-    if ray.is_initialized():
-        if job.resources.address is not None:
-            raise DatapruneError(
-                f"Ray is connected in this process already, so address {address} has no effect",
-                hint="leave the address out, or call ray.shutdown() first",
-            )
-        yield ray
-        return
-    options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
-    _check_reachable(address)
-    if address == "local":
-        data_bytes = sum(array.nbytes for array in job.shared.values())
-        options["num_cpus"] = len(os.sched_getaffinity(0))
-        options["object_store_memory"] = max(
-            _STORE_LEAST_BYTES, int(1.2 * data_bytes) + _STORE_SPARE_BYTES
+        task = self.ray.remote(_run_in_worker).options(
+            **claim(resources),
+            max_retries=resources.max_retries,
+            scheduling_strategy="SPREAD" if resources.placement == "spread" else "DEFAULT",
         )
-    else:
-        del options["include_dashboard"]
-    try:
-        ray.init(address=address, logging_level="ERROR", **options)
-    except (ConnectionError, ValueError, RuntimeError) as exc:
-        ray.shutdown()  # a refused connection leaves half of itself behind
-        raise _refusal(address, str(exc)) from exc
-    try:
-        yield ray
-    finally:
-        with _native_stderr_muted():
-            ray.shutdown()
+        return lambda unit: task.remote(unit, shared, self.where, snapshot_s)
 
+    def run(self) -> list[Outcome]:
+        """Run to the end; the outcomes come in the order of the units."""
+        waiting = deque(self.job.units)
+        pending: dict[Any, Unit] = {}
+        outcomes: dict[str, Outcome] = {}
+        told: dict[str, Any] = {}
+        while waiting or pending:
+            self.job.check()
+            while waiting and self._has_room(len(pending)):
+                unit = waiting.popleft()
+                self.spending.began(unit.unit_id)
+                pending[self.start(unit)] = unit
+            if not pending:
+                break
+            self.metrics.count(waiting=len(waiting), pending=len(pending))
+            done, _ = self.ray.wait(list(pending), timeout=self.poll_s)
+            for ref in done:
+                unit = pending.pop(ref)
+                outcomes[unit.unit_id] = self._ended(ref, unit)
+            for unit in pending.values():
+                progress = self.ledger.progress(unit.unit_id)
+                if progress is not None and progress != told.get(unit.unit_id):
+                    told[unit.unit_id] = progress
+                    self.spending.told(unit.unit_id, progress)
+                    self.on_progress(unit.unit_id, progress)
+        self.metrics.count(waiting=0, pending=0)
+        for unit in waiting:
+            error, hint = refusal(self.job, self.spending)
+            outcomes[unit.unit_id] = Outcome(unit.unit_id, unit.label, error, hint, skipped=True)
+        return [outcomes[unit.unit_id] for unit in self.job.units]
 
-@contextlib.contextmanager
-def _native_stderr_muted() -> Iterator[None]:
-    """Drop what Ray's own C++ threads write past Python while it ends.
+    def _has_room(self, num_pending: int) -> bool:
+        """Whether one more may be handed to Ray: all at once where no budget is to be kept.
 
-    Tasks that an interrupted run leaves behind make them complain, after the user was told.
-    """
-    kept = None
-    if sys.__stderr__ is not None:  # None: closed from the start, so number 2 may be another file
-        with contextlib.suppress(OSError):
-            kept = os.dup(2)
-    if kept is None:
-        yield
-        return
-    sys.stderr.flush()
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        With a budget, twice what runs now, so that an autoscaler sees that more is wanted.
+        """
+        budget = self.job.resources.budget
+        if budget.gpu_hours is None and budget.cpu_hours is None:
+            return True
+        room = 2 * _capacity(self.ray, self.job.resources)
+        return num_pending < max(room, 1) and self.spending.may_start()
 
-
-def _refusal(address: str, problem: str) -> DatapruneError:
-    """What to tell when Ray did not connect, and said `problem`.
-
-    Ray itself compares the versions, before it does anything else: its own to the letter, Python's
-    to the patch, or over ray:// to the minor version. Its error lists them on lines of their own.
-    """
-    versions = _VERSIONS.findall(problem)
-    if len(versions) == 2:
-        there, here = (f"Ray {ray} on Python {python}" for ray, python in versions)
-        return DatapruneError(
-            f"the cluster at {address} runs {there}, and this is {here}",
-            hint="run both from one image, or install the same versions of Ray and Python",
-        )
-    return DatapruneError(
-        f"cannot reach a Ray cluster at {address}: {' '.join(problem.split())[:200]}",
-        hint="check --address, or leave it out to run on this machine",
-    )
-
-
-def _check_reachable(address: str) -> None:
-    """Ray waits for minutes on an address where nothing listens: knock first."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-    except (OSError, OverflowError) as exc:
-        raise DatapruneError(
-            f"nothing answers at {address}: {exc}",
-            hint="check --address, or leave it out to run on this machine",
-        ) from exc
-
-
-def _check_feasible(ray: Any, job: Job) -> None:
-    """A task that fits no node would wait for ever: refuse it instead."""
-    wanted = {"CPU": job.resources.num_cpus, "GPU": job.resources.num_gpus}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(n.get(k, 0) >= v for k, v in wanted.items()) for n in nodes):
-        best = {k: max((n.get(k, 0) for n in nodes), default=0) for k in wanted}
-        raise DatapruneError(
-            f"a unit asks for {wanted['CPU']} CPUs and {wanted['GPU']} GPUs, and no node has more "
-            f"than {best['CPU']:g} CPUs and {best['GPU']:g} GPUs",
-            hint="lower run.num_cpus or run.num_gpus in the recipe",
-        )
-
-
-def _collect(
-    ray: Any, job: Job, pending: dict[Any, Unit], on_progress: OnProgress
-) -> list[Outcome]:
-    ledger = Ledger(job.folder)
-    outcomes: dict[str, Outcome] = {}
-    told: dict[str, Any] = {}
-    while pending:
-        done, _ = ray.wait(list(pending), timeout=_POLL_S)
-        for ref in done:
-            unit = pending.pop(ref)
-            outcome = _outcome(ray, ref, unit, ledger)
-            outcomes[unit.unit_id] = outcome
-            state = "failed" if outcome.error else "finished"
-            on_progress(unit.unit_id, {"label": unit.label, "state": state})
-        for unit in pending.values():
-            progress = ledger.progress(unit.unit_id)
-            if progress is not None and progress != told.get(unit.unit_id):
-                told[unit.unit_id] = progress
-                on_progress(unit.unit_id, progress)
-    return [outcomes[unit.unit_id] for unit in job.units]
-
-
-def _outcome(ray: Any, ref: Any, unit: Unit, ledger: Ledger) -> Outcome:
-    try:
-        outcome: Outcome = ray.get(ref)
-    except ray.exceptions.RayTaskError as exc:
-        # An error outside the unit, before or after it: dataprune is missing there, say.
-        message = f"{type(exc.cause).__name__}: {exc.cause}"
-        hint = "workers need the same dataprune installed, and the run folder"
-    except ray.exceptions.RayError as exc:
-        reason = str(exc).strip().splitlines()[0]
-        lost = ledger.attempts(unit.unit_id)
-        message = f"worker lost {lost} times: {type(exc).__name__}: {reason}"
-        hint = "look at the node's memory and logs, then run again: finished units are kept"
-    else:
+    def _ended(self, ref: Any, unit: Unit) -> Outcome:
+        """The outcome of a task that Ray says has ended."""
+        outcome = self._outcome(ref, unit)
+        found = self.ledger.told(unit.unit_id) if outcome.error is None else None
+        failure = self.ledger.failure(unit.unit_id) if outcome.error else None
+        seconds = found.run["seconds"] if found else (failure or {}).get("seconds", 0.0)
+        self.spending.ended(unit.unit_id, seconds)
+        state = "failed" if outcome.error else "finished"
+        self.metrics.ended(state, seconds)
+        self.on_progress(unit.unit_id, {"label": unit.label, "state": state})
         return outcome
-    attempt = ledger.attempts(unit.unit_id)
-    ledger.fail(unit, None, {"error": message, "hint": hint, "attempt": attempt})
-    return Outcome(unit.unit_id, unit.label, message, hint)
+
+    def _outcome(self, ref: Any, unit: Unit) -> Outcome:
+        exceptions = self.ray.exceptions
+        try:
+            outcome: Outcome = self.ray.get(ref)
+        except exceptions.RayTaskError as exc:
+            # An error outside the unit, before or after it: dataprune is missing there, say.
+            message = f"{type(exc.cause).__name__}: {exc.cause}"
+            hint = "workers need the same dataprune installed, and the run folder"
+        except exceptions.RayError as exc:
+            reason = str(exc).strip().splitlines()[0]
+            lost = self.ledger.attempts(unit.unit_id)
+            message = f"worker lost {lost} times: {type(exc).__name__}: {reason}"
+            hint = "look at the node's memory and logs, then run again: finished units are kept"
+        else:
+            return outcome
+        attempt = self.ledger.attempts(unit.unit_id)
+        with contextlib.suppress(OSError):  # a full disk: the outcome says what was wrong
+            self.ledger.fail(unit, None, {"error": message, "hint": hint, "attempt": attempt})
+        return Outcome(unit.unit_id, unit.label, message, hint)
+
+
+def _capacity(ray: Any, resources: Resources) -> int:
+    """How many units the nodes of now can run at once."""
+    wanted = _wanted(resources)
+    workers = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            have = node["Resources"]
+            fits = [int(have.get(k, 0) / v + 1e-9) for k, v in wanted.items() if v]
+            workers += min(fits, default=1)
+    return workers // resources.workers
+
+
+def _wanted(resources: Resources) -> dict[str, float]:
+    memory = (resources.memory_gb or 0) * _GIB
+    return {"CPU": resources.num_cpus, "GPU": resources.num_gpus, "memory": memory}
+
+
+def _infeasible(ray: Any, resources: Resources) -> DatapruneError:
+    """A task that fits no node would wait for ever: refuse it instead."""
+    wanted = _wanted(resources)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    best = {k: max((n.get(k, 0) for n in nodes), default=0) for k in wanted}
+    # A Ray of our own never grows.
+    more = "" if resources.address is None else ", or set run.autoscale if the cluster adds nodes"
+    if all(best[k] >= v for k, v in wanted.items()) and resources.workers > 1:
+        return DatapruneError(
+            f"a unit asks for {resources.workers} workers at once, and the nodes have room for "
+            "fewer",
+            hint="lower run.workers, run.num_cpus or run.num_gpus in the recipe" + more,
+        )
+    memory = f" and {resources.memory_gb:g} GiB" if resources.memory_gb else ""
+    most = f" and {best['memory'] / _GIB:.1f} GiB" if resources.memory_gb else ""
+    return DatapruneError(
+        f"a unit asks for {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs{memory}, and no node "
+        f"has more than {best['CPU']:g} CPUs and {best['GPU']:g} GPUs{most}",
+        hint="lower run.num_cpus or run.num_gpus in the recipe" + more,
+    )

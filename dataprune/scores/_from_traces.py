@@ -26,6 +26,7 @@ from dataprune.probe.observe import Observed
 from dataprune.probe.recorded_batch import Ints, label_codes
 from dataprune.probe.recorder import LABEL, TRACE, UNSEEN
 from dataprune.runs.ledger import Ledger
+from dataprune.runs.place import LocalPlace
 from dataprune.scores import Score
 from dataprune.scores._aggregate import compute_scores
 from dataprune.scores._check import find_scores
@@ -112,7 +113,7 @@ def score_traces(
         _check_rows(recording, loaded)
     _check_scores(found, wanted, at)
     warnings = _check_labels(found, loaded)
-    path = out or table_path(folder, loaded, wanted)
+    path = out or table_path(LocalPlace(folder), loaded, wanted)
     traces = {_number(r): read_trace(r.path, signals, at) for r in found}
     for score in wanted:
         if score.over != "in_sample" and all(trace.in_sample.all() for trace in traces.values()):

@@ -12,6 +12,7 @@ from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
 from dataprune.probe.gate import CheckpointQuality
 from dataprune.probe.observe import Observed
+from dataprune.runs.place import Place
 from dataprune.scores import Score
 from dataprune.scores._aggregate import ScoreColumns
 from dataprune.scores._removals import meta_of_removals
@@ -19,11 +20,13 @@ from dataprune.sources._load import Loaded
 from dataprune.tables.manifest import portable_recipe
 from dataprune.tables.scores import read_scores
 
+NAME = "scores.parquet"
+
 log = logging.getLogger("dataprune")
 
 
 def table_path(
-    folder: Path, loaded: Loaded, wanted: Sequence[Score], flags: Sequence[str] = ()
+    place: Place, loaded: Loaded, wanted: Sequence[Score], flags: Sequence[str] = ()
 ) -> Path:
     """The run folder's own table; it may be made anew, but not taken from another source.
 
@@ -32,8 +35,8 @@ def table_path(
     Raises:
         UsageError: the folder holds scores of another source.
     """
-    path = folder / "scores.parquet"
-    if path.is_file():
+    path = place.folder / NAME
+    if place.fetch(NAME) is not None:
         before = read_scores(path).meta
         if before["source"]["fingerprint"] != loaded.ref.fingerprint:
             raise UsageError(
@@ -45,6 +48,12 @@ def table_path(
         if lost:
             log.info("%s will no longer hold %s; use --out to keep both", path, ", ".join(lost))
     return path
+
+
+def share_table(place: Place, path: Path) -> None:
+    """Let others see the run folder's own table, where it lies behind a URL."""
+    if path == place.folder / NAME:
+        place.share(NAME)
 
 
 def table_meta(

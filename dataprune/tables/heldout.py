@@ -52,7 +52,7 @@ class HeldOut:
 
 
 def condense(
-    rows: npt.NDArray[np.int64], outputs: Float, labels: npt.NDArray[Any] | None
+    rows: npt.NDArray[np.int64], outputs: npt.NDArray[np.floating], labels: npt.NDArray[Any] | None
 ) -> HeldOut:
     """Outputs (k, C) as they are stored.
 

@@ -288,8 +288,10 @@ def render_manifest(manifest: Manifest) -> str:
 
 def portable_recipe(recipe: Recipe) -> dict[str, Any]:
     """A recipe without where it ran: the part that can change a result."""
-    elsewhere = {"run": {"runner", "address", "max_retries", "stream"}}
-    data: dict[str, Any] = recipe.model_dump(mode="json", exclude=elsewhere)
+    data: dict[str, Any] = recipe.model_dump(mode="json")
+    # Sums over several workers are rounded otherwise; one is what there was before there were more.
+    counts = ("num_cpus", "num_gpus", *(["workers"] if recipe.run.workers > 1 else []))
+    data["run"] = {key: data["run"][key] for key in counts}
     if data["curate"] is None:  # as before there was such a section
         del data["curate"]
     return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -287,8 +288,8 @@ def test_a_busy_run_folder_exits_4(ground: Path, cli: Cli, tmp_path: Path) -> No
     assert done.code == 4
     assert done.out == ""
     assert done.err.splitlines() == [
-        f"Error: run folder {tmp_path} is in use by another dataprune process",
-        "Hint: wait for it to end, or work in another folder",
+        f"Error: run folder {tmp_path} is in use by process {os.getpid()} on {platform.node()}",
+        "Hint: wait for it to end (run.wait_minutes in a recipe), or work in another folder",
     ]
 
 

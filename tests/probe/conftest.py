@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from dataprune.core.protocols import Attempt
 from dataprune.core.recipe import Recipe, SourceRecipe, parse_recipe
 from dataprune.probe.plan import plan_units, shared_arrays
 from dataprune.probe.recorder import Recorder
@@ -123,7 +124,7 @@ def run_unit(tmp_path: Path) -> Callable[..., Path]:
         for array in shared.values():
             if isinstance(array, np.ndarray):
                 array.setflags(write=False)  # as a runner hands them over
-        probe_unit(unit.spec, shared, folder, lambda _progress: None)
+        probe_unit(unit.spec, shared, Attempt(folder, lambda _progress: None))
         return folder / "trace.parquet"
 
     return run

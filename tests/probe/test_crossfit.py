@@ -14,6 +14,7 @@ import torch
 
 from dataprune.core.errors import RecipeError, TableError
 from dataprune.core.fingerprint import fingerprint
+from dataprune.core.protocols import Attempt
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.flow import score
 from dataprune.probe.folds import strata_of, stratified_folds, stratified_holdout
@@ -38,7 +39,7 @@ def units_of(recipe: Recipe, loaded: Loaded, folder: Path) -> list[tuple[Any, Pa
     for unit in plan_units(recipe, loaded, {"loss", "correct"}, []).units:
         home = folder / unit.unit_id
         home.mkdir()
-        probe_unit(unit.spec, shared_arrays(recipe, loaded), home, lambda _progress: None)
+        probe_unit(unit.spec, shared_arrays(recipe, loaded), Attempt(home, lambda _progress: None))
         done.append((unit, home))
     return done
 

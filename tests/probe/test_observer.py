@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dataprune.core.errors import UsageError
+from dataprune.core.protocols import Attempt
 from dataprune.core.recipe import Recipe
 from dataprune.probe.check import check_signals
 from dataprune.probe.costs import extra_costs
@@ -21,6 +22,7 @@ from dataprune.probe.plan import plan_units, shared_arrays
 from dataprune.probe.signals import AT_CHECKPOINTS, AT_EPOCHS, SIGNALS, recorded_anyway
 from dataprune.probe.tasks import TASKS
 from dataprune.probe.unit import probe_unit
+from dataprune.runs.place import LocalPlace
 from dataprune.sources._load import Loaded
 from dataprune.tables.trace import NO_WINDOW, Trace, read_trace
 
@@ -51,7 +53,9 @@ def stepped(
     monkeypatch.setattr(observer.StepObserver, "step", spy)
     recipe = make_recipe(scores__mode="train", scores__at=[1, 4])
     unit = plan_units(recipe, tested_loaded, CHEAP, []).units[0]
-    probe_unit(unit.spec, shared_arrays(recipe, tested_loaded), tmp_path, lambda _progress: None)
+    probe_unit(
+        unit.spec, shared_arrays(recipe, tested_loaded), Attempt(tmp_path, lambda _progress: None)
+    )
     return kept, read_trace(tmp_path / "trace.parquet", CHEAP)
 
 
@@ -97,7 +101,7 @@ def test_mode_train_leaves_the_training_as_it_was(
         folder = tmp_path / mode
         folder.mkdir()
         shared = shared_arrays(recipe, features_loaded)
-        histories.append(probe_unit(unit.spec, shared, folder, lambda _: None)["history"])
+        histories.append(probe_unit(unit.spec, shared, Attempt(folder, lambda _: None))["history"])
     assert histories[0] == histories[1]
 
 
@@ -189,7 +193,9 @@ def test_a_run_that_watched_every_epoch_answers_for_other_scores_without_trainin
     make_recipe: MakeRecipe, features_loaded: Loaded, tmp_path: Path
 ) -> None:
     def trained(wanted: dict[str, list[str]]) -> list[int]:
-        return observe(make_recipe(), features_loaded, wanted, tmp_path, lambda *_: None).trained
+        return observe(
+            make_recipe(), features_loaded, wanted, LocalPlace(tmp_path), lambda *_: None
+        ).trained
 
     assert trained({"forgetting": ["forget_events", "learned"]}) == [0, 1]
     assert trained({"aum": ["mean_logit_margin"], "variability": ["std_p_label"]}) == []
@@ -201,7 +207,9 @@ def test_another_window_trains_again_only_for_scores_that_have_windows(
 ) -> None:
     def trained(window: int, signal: str) -> list[int]:
         recipe = make_recipe(scores__window=window)
-        seen = observe(recipe, features_loaded, {"s": [signal]}, tmp_path, lambda *_: None)
+        seen = observe(
+            recipe, features_loaded, {"s": [signal]}, LocalPlace(tmp_path), lambda *_: None
+        )
         return seen.trained
 
     assert trained(2, "window_dual") == [0, 1]
@@ -250,7 +258,7 @@ def test_what_gradients_cost_is_told_before_the_run(
     assert [line.split(" costs")[0] for line in told] == ["score grand", "score vog"]
     assert "after each of 4 epochs" in told[1]
     with caplog.at_level(logging.INFO, logger="dataprune"):
-        observe(recipe, images_loaded, scores, tmp_path, lambda *_: None)
+        observe(recipe, images_loaded, scores, LocalPlace(tmp_path), lambda *_: None)
     assert told == [m for m in caplog.messages if " costs " in m]
 
 

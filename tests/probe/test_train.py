@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from dataprune.core.errors import ProbeError
+from dataprune.core.protocols import Attempt
 from dataprune.core.recipe import Recipe
 from dataprune.core.recipe_training import Optimizer
 from dataprune.probe.data import Batches, make_batches
@@ -166,7 +167,7 @@ def test_held_out_rows_do_not_influence_training(
     traces = []
     for name, arrays in (("as it is", shared), ("changed", changed)):
         (tmp_path / name).mkdir()
-        probe_unit(unit.spec, arrays, tmp_path / name, lambda _progress: None)
+        probe_unit(unit.spec, arrays, Attempt(tmp_path / name, lambda _progress: None))
         traces.append(read_trace(tmp_path / name / "trace.parquet", BASIC).signals[2])
     assert np.array_equal(traces[0]["loss"][~held_out], traces[1]["loss"][~held_out])
     assert not np.array_equal(traces[0]["loss"][held_out], traces[1]["loss"][held_out])
@@ -179,7 +180,7 @@ def test_a_units_history_tells_losses_and_held_out_accuracy_of_every_epoch(
     unit = plan_units(recipe, tested_loaded, BASIC, []).units[0]
     told: list[dict[str, Any]] = []
     shared = shared_arrays(recipe, tested_loaded)
-    result = probe_unit(unit.spec, shared, tmp_path, told.append)
+    result = probe_unit(unit.spec, shared, Attempt(tmp_path, told.append))
     assert [entry["epoch"] for entry in result["history"]] == [1, 2, 3]
     assert [entry["epoch"] for entry in told] == [0, 1, 2, 3]
     assert result["heldout_rows"] == 30
@@ -283,7 +284,7 @@ def test_a_huge_learning_rate_fails_the_unit_and_leaves_no_trace(
     unit = plan_units(recipe, features_loaded, BASIC, []).units[0]
     shared = shared_arrays(recipe, features_loaded)
     with pytest.raises(ProbeError, match=r"diverged: loss \S+ at step \d+"):
-        probe_unit(unit.spec, shared, tmp_path, lambda _progress: None)
+        probe_unit(unit.spec, shared, Attempt(tmp_path, lambda _progress: None))
     assert list(tmp_path.iterdir()) == []
 
 

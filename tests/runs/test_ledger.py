@@ -217,7 +217,7 @@ def test_a_second_process_is_told_that_the_folder_is_busy(tmp_path: Path) -> Non
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         attempt, _ = Ledger(tmp_path).open_attempt(unit())
-        with pytest.raises(BusyError, match="in use by another") as caught:
+        with pytest.raises(BusyError, match=r"in use by process \d+ on ") as caught:
             Ledger(tmp_path).exclusive().__enter__()
         assert str(tmp_path) in caught.value.message
         assert caught.value.exit_code == 4

@@ -20,7 +20,7 @@ import pytest
 import ray
 from ray._private.utils import check_version_info
 
-from dataprune.runs import ray_tasks
+from dataprune.runs import ray_connect
 
 OLD_RAY = "2.9.9"
 PYTHON = platform.python_version()
@@ -38,7 +38,7 @@ CONNECT = """
 import json, pathlib, sys
 from dataprune.core.errors import DatapruneError
 from dataprune.core.protocols import Job, Resources
-from dataprune.runs.ray_tasks import RayRunner
+from dataprune.runs.ray_connect import RayRunner
 for address in sys.argv[1:]:
     job = Job(pathlib.Path("run"), [], {}, Resources(address=address))
     try:
@@ -62,12 +62,12 @@ def test_the_words_of_rays_own_check_become_one_sentence(theirs: tuple[str, str]
     cluster = dict(zip(("ray_version", "python_version"), theirs, strict=True))
     with pytest.raises(RuntimeError) as told:
         check_version_info(cluster, "node 10.0.0.7")
-    error = ray_tasks._refusal("10.0.0.1:6379", str(told.value))
+    error = ray_connect._refusal("10.0.0.1:6379", str(told.value))
     assert (error.message, error.hint) == (sentence("10.0.0.1:6379", *theirs), HINT)
 
 
 def test_any_other_refusal_is_told_in_rays_words() -> None:
-    error = ray_tasks._refusal("head:6379", "no\n  such   cluster")
+    error = ray_connect._refusal("head:6379", "no\n  such   cluster")
     assert error.message == "cannot reach a Ray cluster at head:6379: no such cluster"
     assert error.hint == "check --address, or leave it out to run on this machine"
 
@@ -183,7 +183,7 @@ def test_ending_ray_with_stderr_closed_leaves_other_files_alone(
 ) -> None:
     code = """
 import os, sys
-from dataprune.runs.ray_tasks import _native_stderr_muted
+from dataprune.runs.ray_connect import _native_stderr_muted
 if sys.argv[1] == "the process":
     os.close(2)
     with _native_stderr_muted():

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
+from dataprune.core.protocols import Attempt
 from dataprune.core.recipe import ProbeRecipe, Recipe, SourceRecipe, parse_recipe
 from dataprune.probe.data import Epochs, Prepare, ResidentBatches, make_batches
 from dataprune.probe.models import MODELS
@@ -167,7 +168,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     for unit in plan_units(recipe, loaded, signals, []).units:
         home = folder / unit.unit_id
         home.mkdir()
-        probe_unit(unit.spec, shared, home, lambda _progress: None)
+        probe_unit(unit.spec, shared, Attempt(home, lambda _progress: None))
         seed = unit.spec["seed"]
         traces[seed] = read_trace(home / "trace.parquet", signals)
         nets[seed], inputs = _nets_by_epoch(unit.spec, shared, recipe)
