@@ -11,7 +11,8 @@ import click
 
 from dataprune.cli.options import assignments
 
-_TARGETS = ("ray-cronjob", "k8s-cronjob", "crontab", "airflow", "rayjob")
+# Not asked of the registry, whose import would slow down every --help.
+TARGET_NAMES = ("ray-cronjob", "k8s-cronjob", "crontab", "airflow", "rayjob")
 
 
 @click.group("schedule")
@@ -29,7 +30,9 @@ def _secret(text: str) -> tuple[str, str]:
 @command.command("render")
 @click.argument("recipe")
 @click.argument("more", nargs=-1, metavar="[-- ARGUMENT...]", type=click.UNPROCESSED)
-@click.option("--target", required=True, type=click.Choice(_TARGETS), help="The kind of document.")
+@click.option(
+    "--target", required=True, type=click.Choice(TARGET_NAMES), help="The kind of document."
+)
 @click.option(
     "--cron", metavar="'M H D M W'",
     help="When: five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly.",

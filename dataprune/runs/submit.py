@@ -24,6 +24,8 @@ _ANSWER_S = (5, 30)  # to connect, to answer
 _SILENCE_S = 300  # without a log line: ask anew, in case the connection died quietly
 _LOST_TRIES, _LOST_WAIT_S = 5, 3.0
 _STOP_S = 60
+_NOT_READY = "No available agent"  # of a head that answers and takes no jobs yet
+_READY_S = 60
 _PENDING_S = 5  # then tell why a job has not started
 _OLDEST = (2, 2)  # the first Ray with entrypoint_num_cpus
 _LOGS = ", last available logs"  # in a message, after what went wrong
@@ -81,20 +83,26 @@ class Jobs:
         if request.env:
             runtime_env["env_vars"] = dict(request.env)
         submission_id = request.submission_id(attempt)
-        with self._errors():
+        deadline = time.monotonic() + _READY_S
+        while True:
             try:
-                self._client.submit_job(
-                    entrypoint=request.entrypoint,
-                    submission_id=submission_id,
-                    runtime_env=runtime_env,
-                    entrypoint_num_cpus=request.driver_cpus,
-                    metadata={} if request.occasion is None else {"occasion": request.occasion},
-                )
-            except RuntimeError as exc:
-                if "already exists" not in str(exc):
+                with self._errors():
+                    self._client.submit_job(
+                        entrypoint=request.entrypoint,
+                        submission_id=submission_id,
+                        runtime_env=runtime_env,
+                        entrypoint_num_cpus=request.driver_cpus,
+                        metadata={"occasion": request.occasion} if request.occasion else {},
+                    )
+            except _LostError as exc:
+                told = str(exc.__cause__)
+                if "already exists" in told:
+                    return False
+                if _NOT_READY not in told or time.monotonic() > deadline:
                     raise
-                return False
-        return True
+                time.sleep(_POLL_S)
+            else:
+                return True
 
     def follow(self, submission_id: str, write: Write, tell: Write) -> JobRecord:
         """Hand a job's log to `write` as it grows, until the job ends; return how it ended.
@@ -191,9 +199,9 @@ class Jobs:
     @contextlib.contextmanager
     def _errors(self, submission_id: str | None = None) -> Iterator[None]:
         """Make one sentence of what Ray's client raises."""
-        from aiohttp import ClientError
         from ray.exceptions import AuthenticationError
 
+        http = require("aiohttp", extra="ray", why="dataprune submit")
         try:
             yield
         except AuthenticationError as exc:
@@ -202,7 +210,7 @@ class Jobs:
                 f"{str(exc).splitlines()[0]}",
                 hint="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's token",
             ) from exc
-        except (OSError, ClientError) as exc:
+        except (OSError, http.ClientError) as exc:
             raise _LostError(f"{self.address} does not answer: {_reason(exc)}") from exc
         except RuntimeError as exc:
             if submission_id is not None and "does not exist" in str(exc):
@@ -267,7 +275,8 @@ def _base(submission_id: str) -> str:
 
 
 def _reason(exc: BaseException) -> str:
-    """The innermost cause of a network error, in a few words."""
-    text = " ".join(str(exc).split())
+    """The innermost cause of a network error, or the end of a server's traceback, in short."""
+    lines = str(exc).strip().splitlines() or [""]
+    text = " ".join((lines[-1] if "Traceback" in str(exc) else " ".join(lines)).split())
     inner = re.search(r"(Connection refused|timed out|Name or service not known|No route)", text)
     return inner[1].lower() if inner else text[:200] or type(exc).__name__

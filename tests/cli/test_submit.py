@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -130,6 +131,17 @@ def job_ids(head: Head, project: Path) -> list[str]:
     return [job.submission_id for job in Jobs(head.address).attempts(request.base_id)]
 
 
+def assert_ray_reads(told: str, work: str) -> None:
+    """Ray's own command line knows every option of the line that is called the same."""
+    from ray.dashboard.modules.job.cli import submit as ray_submit
+
+    (line,) = [line for line in told.splitlines() if "ray job submit" in line]
+    words = shlex.split(line[line.index("ray job submit") :])[3:]
+    with ray_submit.make_context("submit", words) as context:
+        assert context.params["entrypoint_num_cpus"] == 1
+        assert context.params["entrypoint"][-2:] == ("--work", work)
+
+
 def wait_for_status(head: Head, project: Path, wanted: str) -> dict[str, Any]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -148,6 +160,7 @@ def test_a_job_is_streamed_ends_with_its_code_and_runs_once(head: Head, project:
     assert str(project / "work" / "scores.parquet") in first.stdout
     assert "ray job submit --address" in first.stderr
     assert "1 data files are not sent" in first.stderr
+    assert_ray_reads(first.stderr, str(project / "work"))
     trained = sorted((project / "work" / "units").iterdir())
 
     second = submit(head, project)
@@ -163,9 +176,9 @@ def test_a_job_is_streamed_ends_with_its_code_and_runs_once(head: Head, project:
 
 
 def test_a_partial_run_exits_3_and_the_next_attempt_does_what_is_missing(
-    head: Head, project: Path
+    head: Head, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    marker = project / "marker"
+    marker = tmp_path_factory.mktemp("elsewhere") / "marker"
     write_recipe(project, {"name": "networks:fails_once", "params": {"marker": str(marker)}})
     first = submit(head, project)
     assert first.returncode == 3, first.stdout + first.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -84,12 +85,11 @@ def _wait_for(head: Head, log: Path) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Free ports above those that Ray gives to its workers."""
-    with contextlib.ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < count:
-            sock = stack.enter_context(socket.socket())
-            sock.bind(("127.0.0.1", 0))
-            if (port := sock.getsockname()[1]) > 20000:
-                ports.append(port)
-        return ports
+    """Free ports above those that Ray gives to workers, below those that connections take."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randint(20_000, 32_000)  # noqa: S311
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", port))
+            ports.append(port)
+    return ports

@@ -16,11 +16,8 @@ def _render(plan: Plan) -> str:
         "metadata": metadata(plan.named(longest=_LONGEST)),
         "spec": job_spec(plan),
     }
-    notes = [
-        "For KubeRay 1.6 or newer. One run, now: delete it before it is applied again.",
-        *NOTES,
-    ]
-    return to_yaml(plan, notes, [*recipe_map(plan), job])
+    note = "For KubeRay 1.6 or newer. One run, now: delete it before it is applied again."
+    return to_yaml(plan, [note, NOTES], [*recipe_map(plan), job])
 
 
 TARGET = Target("rayjob", _render, USES, needs=frozenset({"work"}))

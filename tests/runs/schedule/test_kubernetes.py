@@ -45,7 +45,9 @@ def container(group: dict[str, Any]) -> dict[str, Any]:
 def test_a_ray_job_brings_its_cluster_and_takes_it_down(
     target: str, changes: dict[str, Any], plan: MakePlan, rendered: Render, documents: Read
 ) -> None:
-    (document,) = documents(rendered(target, plan(**ON_A_CLAIM, **changes)))
+    text = rendered(target, plan(**ON_A_CLAIM, **changes))
+    assert "# The image has dataprune and this very Ray" in text
+    (document,) = documents(text)
     spec = job(document)
     assert spec["entrypoint"] == (
         "dataprune score mine --runner ray --address auto --work /mnt/d/runs"
