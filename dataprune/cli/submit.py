@@ -114,8 +114,11 @@ def command(
     if stop:
         return _stop(jobs, wanted, as_json=as_json)
     if detach:
-        click.echo(f"It runs on its own. How it stands: {_line(jobs, wanted)} --status", err=True)
-        _show_id(jobs.job(wanted), as_json=as_json)
+        job = jobs.job(wanted)
+        if not job.ended:
+            line = _line(jobs, wanted)
+            click.echo(f"It runs on its own. How it stands: {line} --status", err=True)
+        _show_id(job, as_json=as_json)
         return 0
     return _follow(jobs, wanted, as_json=as_json)
 
@@ -158,7 +161,7 @@ def _start(jobs: Jobs, request: Request, mode: Any, sent_from: Path) -> str:
 
     found = choose(jobs.attempts(request.base_id), request, mode)
     if isinstance(found, int):
-        if "--work" not in request.arguments:
+        if not request.keeps:
             warn(["without --work the run folder is on one node, and lost to other attempts"])
         if request.num_left:
             click.echo(f"{request.num_left} data files are not sent.", err=True)
@@ -173,10 +176,7 @@ def _start(jobs: Jobs, request: Request, mode: Any, sent_from: Path) -> str:
         found = choose(jobs.attempts(request.base_id), request, mode)
         assert not isinstance(found, int)
     if found.status == "SUCCEEDED":
-        click.echo(
-            f"{found.submission_id} has succeeded already, this is its log; --again runs it anew.",
-            err=True,
-        )
+        click.echo(f"{found.submission_id} has succeeded already; --again runs it anew.", err=True)
     else:
         click.echo(f"Attached to {found.submission_id}.", err=True)
     return found.submission_id
@@ -213,7 +213,14 @@ def _follow(jobs: Jobs, job_id: str, *, as_json: bool) -> int:
 def _stop(jobs: Jobs, job_id: str, *, as_json: bool) -> int:
     was_running, job = jobs.stop(job_id)
     state = job.status.lower()
-    told = f"Stopped {job_id}." if was_running else f"Nothing to stop: {job_id} is {state}."
+    if not was_running:
+        told = f"Nothing to stop: {job_id} is {state}."
+    elif job.ended:
+        told = f"Stopped {job_id}."
+    elif job.status == "PENDING":
+        told = f"{job_id} waits for resources: Ray will end it when its turn comes."
+    else:
+        told = f"{job_id} was asked to stop and is still {state}."
     click.echo(told, err=True)
     if as_json:
         _show(job, as_json=True)
@@ -230,7 +237,7 @@ def _show_id(job: JobRecord, *, as_json: bool) -> None:
 def _show(job: JobRecord, *, as_json: bool) -> None:
     import datetime as dt
 
-    from dataprune.cli.output import emit_json, emit_table
+    from dataprune.cli.output import emit_json
 
     told = {**vars(job), "exit_code": job.exit_code}
     if as_json:
@@ -242,12 +249,15 @@ def _show(job: JobRecord, *, as_json: bool) -> None:
             return None
         return dt.datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
 
-    rows: list[list[object]] = [
-        ["status", job.status.lower()],
-        ["exit code", job.exit_code],
-        ["started", clock(job.started_s)],
-        ["ended", clock(job.ended_s)],
-        ["message", job.message],
-        ["command", job.entrypoint],
-    ]
-    emit_table(f"Job {job.submission_id}", ["", ""], rows)
+    rows = {
+        "job": job.submission_id,
+        "status": job.status.lower(),
+        "exit code": job.exit_code,
+        "started": clock(job.started_s),
+        "ended": clock(job.ended_s),
+        "message": job.message or None,
+        "command": job.entrypoint,
+    }
+    for name, value in rows.items():
+        if value is not None:
+            click.echo(f"{name:<10} {value}")

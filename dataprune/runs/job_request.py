@@ -38,6 +38,7 @@ class Request:
     working_dir: a local folder to send, the job's working folder; None: nothing is sent.
     occasion: what this run is for, such as a scheduled time.
     num_left: data files of the user's folder that are not sent.
+    keeps: whether there is a run folder that another attempt finds again.
     """
 
     base_id: str
@@ -47,6 +48,7 @@ class Request:
     driver_cpus: float = 1
     occasion: str | None = None
     num_left: int = 0
+    keeps: bool = True
 
     @property
     def entrypoint(self) -> str:
@@ -170,12 +172,14 @@ def request_for(
     job_command.check_recipe_is_public(loaded)
     job_command.check_environment(env, instead=_SECRETS)
     job_command.check_no_credentials([work or "", *more], where="the arguments")
-    job_command.check_work(work)
+    run_folder = work or loaded.run.work
+    job_command.check_work(run_folder)
     told, files, is_file = recipe, [], Path(recipe).suffix in {".yaml", ".yml"}
     num_left = 0
     if is_file:
-        run_folder = Path(work) if work is not None and "://" not in work else None
-        staged = stage(Path(recipe), working_dir, folder, without=run_folder)
+        near = run_folder is not None and "://" not in run_folder
+        without = Path(run_folder) if run_folder is not None and near else None
+        staged = stage(Path(recipe), working_dir, folder, without=without)
         told, files, num_left = staged.recipe, staged.files, staged.num_left
     elif working_dir is not None:
         raise UsageError(
@@ -192,4 +196,5 @@ def request_for(
         driver_cpus=driver_cpus,
         occasion=occasion,
         num_left=num_left,
+        keeps=run_folder is not None,
     )

@@ -23,7 +23,7 @@ _POLL_S = 1.0
 _ANSWER_S = (5, 30)  # to connect, to answer
 _SILENCE_S = 300  # without a log line: ask anew, in case the connection died quietly
 _LOST_TRIES, _LOST_WAIT_S = 5, 3.0
-_STOP_S = 60
+_STOP_S = 30
 _NOT_READY = "No available agent"  # of a head that answers and takes no jobs yet
 _READY_S = 60
 _PENDING_S = 5  # then tell why a job has not started
@@ -136,11 +136,16 @@ class Jobs:
             time.sleep(_POLL_S)
 
     def stop(self, submission_id: str) -> tuple[bool, JobRecord]:
-        """Ask a job to end and wait for it; whether it was running, and how it stands now."""
+        """Ask a job to end and wait for it; whether it was there to end, and how it stands now.
+
+        One that still waits for resources stays so: Ray hands it the request when it starts.
+        """
         with self._errors(submission_id):
             was_running = self._client.stop_job(submission_id)
         deadline = time.monotonic() + _STOP_S
         while not (job := self.job(submission_id)).ended and time.monotonic() < deadline:
+            if job.status == "PENDING":
+                break
             time.sleep(_POLL_S)
         return was_running, job
 
@@ -216,7 +221,8 @@ class Jobs:
             if submission_id is not None and "does not exist" in str(exc):
                 raise DatapruneError(
                     f"the cluster at {self.address} knows no job {submission_id}",
-                    hint="a cluster that was started anew has forgotten its jobs; submit again",
+                    hint="give the arguments it was submitted with; a cluster that was started "
+                    "anew has forgotten its jobs",
                 ) from exc
             raise _LostError(f"{self.address}: {_reason(exc)}") from exc
 

@@ -21,6 +21,12 @@ def request(tmp_path: Path, recipe: str = "digits", **changes: Any) -> Request:
     return request_for(recipe, folder=folder, **{"work": "/shared/run", **changes})
 
 
+def recipe_of(folder: Path, more: str) -> str:
+    path = folder / "other.yaml"
+    path.write_text(f"{RECIPE}{more}\n")
+    return str(path)
+
+
 def attempt(
     number: int, status: str, *, occasion: str | None = None, code: Any = None
 ) -> JobRecord:
@@ -125,8 +131,17 @@ def test_a_revision_in_a_hub_address_is_no_credential(tmp_path: Path) -> None:
 def test_a_relative_run_folder_and_a_mistyped_recipe_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="read on the cluster"):
         request(tmp_path, work="runs/mine")
+    with pytest.raises(UsageError, match="read on the cluster"):
+        request(tmp_path, recipe_of(tmp_path, "run: {work: runs/mine}"), work=None)
     with pytest.raises(RecipeError, match="did you mean digits"):
         request(tmp_path, "digist")
+
+
+def test_a_run_folder_of_the_recipe_is_one(tmp_path: Path) -> None:
+    assert not request(tmp_path, work=None).keeps
+    made = request(tmp_path, recipe_of(tmp_path, "run: {work: s3://bucket/run}"), work=None)
+    assert made.keeps
+    assert "--work" not in made.arguments
 
 
 def test_the_ray_line_is_one_shell_command(tmp_path: Path) -> None:

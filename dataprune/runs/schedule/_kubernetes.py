@@ -5,6 +5,7 @@ Fields are those of Kubernetes' core/v1.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,7 +34,7 @@ def metadata(name: str) -> Document:
 
 def resources(*, cpus: int, memory_gb: float, gpus: int = 0) -> Document:
     """Requests that are limits, too: Ray counts on what a pod may use."""
-    amounts: Document = {"cpu": str(cpus), "memory": f"{round(memory_gb * 1024)}Mi"}
+    amounts: Document = {"cpu": str(cpus), "memory": f"{math.ceil(memory_gb * 1024)}Mi"}
     if gpus:
         amounts["nvidia.com/gpu"] = str(gpus)
     return {"requests": dict(amounts), "limits": dict(amounts)}
@@ -109,13 +110,14 @@ def check_work_is_shared(plan: Plan) -> None:
     Raises:
         UsageError: the run folder is neither a URL nor within a claim.
     """
-    assert plan.work is not None, "it was asked for"
-    if "://" in plan.work:
+    work = plan.run_folder
+    assert work is not None, "it was asked for"
+    if "://" in work:
         return
     folders = [PurePosixPath(path) for path in plan.claims.values()]
-    if not any(PurePosixPath(plan.work).is_relative_to(folder) for folder in folders):
+    if not any(PurePosixPath(work).is_relative_to(folder) for folder in folders):
         raise UsageError(
-            f"pods share no folder {plan.work}, so no unit would find what another has written",
+            f"pods share no folder {work}, so no unit would find what another has written",
             hint="give --work a URL, or --claim NAME=PATH of a PersistentVolumeClaim above it",
         )
 

@@ -62,6 +62,11 @@ class Plan:
         return self.told if self.recipe_text is None else str(Path(self.told).resolve())
 
     @property
+    def run_folder(self) -> str | None:
+        """Where the run will keep its units: as asked for here, else as the recipe says."""
+        return self.work or self.recipe.run.work
+
+    @property
     def deadline_s(self) -> int:
         """After how long a run is given up."""
         return int((self.deadline_hours or 24) * 3600)
@@ -132,10 +137,11 @@ def check_plan(plan: Plan, target: Target) -> None:
     )  # fmt: skip
     for option in optional:
         given = getattr(plan, option) not in (None, {})
+        there = given or (option == "work" and plan.run_folder is not None)
         flag = "--" + option.rstrip("s" if option == "claims" else "").replace("_", "-")
         if given and option not in target.uses | target.needs:
             raise UsageError(f"{flag} has no effect on the target {shown}")
-        if not given and option in target.needs:
+        if not there and option in target.needs:
             raise UsageError(f"the target {shown} needs {flag}")
     if plan.timezone is not None and plan.timezone not in zoneinfo.available_timezones():
         raise UsageError(
@@ -149,4 +155,4 @@ def check_plan(plan: Plan, target: Target) -> None:
     job_command.check_no_credentials([plan.work or "", *plan.more], where="the arguments")
     if plan.address is not None:
         check_address(plan.address)
-        job_command.check_work(plan.work)
+        job_command.check_work(plan.run_folder)

@@ -26,6 +26,7 @@ _RETRIES = 1
 _KEPT_S = 3600  # a finished cluster, for its logs
 _IDLE_S = 300
 _MEMORY_GB = 8.0
+_CLAIMABLE = 0.7  # of a pod's memory; the rest is Ray's object store
 _MOST_WORKERS = 8
 _PORTS = (("gcs-server", 6379), ("dashboard", 8265), ("client", 10001))
 USES = frozenset({
@@ -34,9 +35,9 @@ USES = frozenset({
 })  # fmt: skip
 NOTES = (
     "The image has dataprune and this very Ray; the head runs no work, the driver has a pod "
-    "of its own, pods for units come and go. A retry starts a new cluster and goes on from "
-    "the run folder; exit codes are not told apart, so a partial run (3) and a busy folder "
-    "(4) are tried again, too."
+    "of its own. Pods for units come and go; with run.autoscale in the recipe the first is "
+    "not waited for. A retry starts a new cluster and goes on from the run folder; exit codes"
+    " are not told apart, so a partial run (3) and a busy folder (4) are tried again, too."
 )
 
 
@@ -95,26 +96,40 @@ def _head(plan: Plan) -> Document:
 
 def _driver(plan: Plan) -> Document:
     """One CPU for the job's own process, which reads the source: no GPU waits for it."""
-    memory = plan.recipe.run.memory_gb or _MEMORY_GB
-    return _group("driver", plan, resources(cpus=1, memory_gb=memory), least=1, most=1)
+    return _group("driver", plan, resources(cpus=1, memory_gb=_memory(plan)), least=1, most=1)
 
 
 def _units(plan: Plan) -> Document:
-    """Pods for units: one GPU each and as many units as share it, or one unit's CPUs."""
+    """Pods for units: one GPU each and as many units as share it, or one unit's CPUs.
+
+    A run refuses a cluster on which no unit fits now, unless its recipe says that nodes will come.
+    """
     run = plan.recipe.run
+    least = 0 if run.autoscale else run.workers
     sharing = max(1, int(1 / run.num_gpus)) if run.num_gpus else 1
     processes = plan.recipe.seeds * run.workers
     most = plan.max_workers or min(_MOST_WORKERS, math.ceil(processes / sharing))
+    if most < run.workers:
+        raise UsageError(
+            f"{run.workers} processes train a unit together, and --max-workers {most} is fewer",
+            hint="give as many pods as run.workers, at least",
+        )
     amounts = resources(
         cpus=run.num_cpus * sharing,
-        memory_gb=(run.memory_gb or _MEMORY_GB) * sharing,
+        memory_gb=_memory(plan) * sharing,
         gpus=1 if run.num_gpus else 0,
     )
     more: Document = {}
     if run.num_gpus:
         toleration = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
         more["tolerations"] = [toleration]
-    return _group("units", plan, amounts, least=0, most=most, **more)
+    return _group("units", plan, amounts, least=least, most=most, **more)
+
+
+def _memory(plan: Plan) -> float:
+    """Of a pod for one unit (GiB), so that what the unit claims can be claimed."""
+    claimed = plan.recipe.run.memory_gb
+    return _MEMORY_GB if claimed is None else claimed / _CLAIMABLE
 
 
 def _group(

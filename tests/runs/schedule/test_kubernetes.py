@@ -58,7 +58,6 @@ def test_a_ray_job_brings_its_cluster_and_takes_it_down(
     assert cluster["rayVersion"] == "2.60.0"
     assert cluster["enableInTreeAutoscaling"] is True
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
-    assert groups(document)["units"]["minReplicas"] == 0
     # The head has no CPU to give, so what claims one runs elsewhere: on the driver's pod.
     assert spec["entrypointNumCpus"] == 1
     assert groups(document)["driver"]["minReplicas"] == 1
@@ -81,7 +80,7 @@ def test_a_schedule_says_when_in_which_zone_and_that_it_is_alpha(
     [
         ({"num_cpus": 2}, {"cpu": "2", "memory": "8192Mi"}, 4),
         ({"num_gpus": 1, "memory_gb": 24},
-         {"cpu": "1", "memory": "24576Mi", "nvidia.com/gpu": "1"}, 4),
+         {"cpu": "1", "memory": "35109Mi", "nvidia.com/gpu": "1"}, 4),
         ({"num_gpus": 0.5}, {"cpu": "2", "memory": "16384Mi", "nvidia.com/gpu": "1"}, 2),
         ({"num_gpus": 1, "workers": 2}, {"cpu": "1", "memory": "8192Mi", "nvidia.com/gpu": "1"}, 8),
     ],
@@ -99,6 +98,31 @@ def test_pods_for_units_are_as_the_recipe_says(
         rendered("rayjob", plan(recipe=recipe(run=run), max_workers=3, **ON_A_CLAIM))
     )
     assert groups(other)["units"]["maxReplicas"] == 3
+
+
+@pytest.mark.parametrize(
+    ("run", "least"),
+    [
+        ({}, 1),
+        ({"workers": 2}, 2),
+        ({"autoscale": True}, 0),
+        ({"autoscale": True, "workers": 2}, 0),
+    ],
+)
+def test_pods_for_units_come_and_go_where_the_run_will_wait_for_them(
+    run: dict[str, Any], least: int, plan: MakePlan, rendered: Render, documents: Read
+) -> None:
+    # Without run.autoscale a run refuses a cluster on which no unit fits when it starts.
+    (document,) = documents(rendered("rayjob", plan(recipe=recipe(run=run), **ON_A_CLAIM)))
+    units = groups(document)["units"]
+    assert units["minReplicas"] == units["replicas"] == least
+    assert units["maxReplicas"] > least
+
+
+def test_a_gang_must_fit_the_pods(plan: MakePlan, rendered: Render) -> None:
+    settled = plan(recipe=recipe(run={"workers": 4}), max_workers=3, **ON_A_CLAIM)
+    with pytest.raises(UsageError, match="4 processes train a unit together"):
+        rendered("rayjob", settled)
 
 
 def test_secrets_stay_where_they_are(plan: MakePlan, rendered: Render, documents: Read) -> None:
@@ -138,6 +162,8 @@ def test_pods_must_share_the_run_folder(plan: MakePlan, rendered: Render, docume
     documents(rendered("rayjob", plan(work="s3://bucket/run", ray_version="2.60.0")))
     with pytest.raises(UsageError, match="pods share no folder /mnt/other"):
         rendered("rayjob", plan(**{**ON_A_CLAIM, "work": "/mnt/other"}))
+    own = recipe(run={"work": "s3://bucket/run"})
+    documents(rendered("rayjob", plan(recipe=own, ray_version="2.60.0")))
     with pytest.raises(UsageError, match="needs --work"):
         rendered("rayjob", plan(ray_version="2.60.0"))
 
@@ -215,7 +241,7 @@ def test_the_schemas_refuse_a_misspelt_field(
             documents(text.replace(right, wrong))
     text = rendered("rayjob", plan(**ON_A_CLAIM))
     for right, wrong in (
-        ("entrypointNumCpus", "entrypointNumCPUs"), ("minReplicas: 0", "minReplicas: none"),
+        ("entrypointNumCpus", "entrypointNumCPUs"), ("minReplicas: 1", "minReplicas: one"),
         ("groupName", "name"), ("K8sJobMode", "k8sJobMode"),
     ):  # fmt: skip
         with pytest.raises(ValidationError):
