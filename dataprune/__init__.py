@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from dataprune.publishing.curated import CurateResult
     from dataprune.publishing.prune_result import PruneResult
     from dataprune.publishing.publisher import Published
+    from dataprune.releasing.result import RunResult
+    from dataprune.releasing.run import run
     from dataprune.scores._import import ImportResult, import_scores
     from dataprune.scores._result import ScoreResult
     from dataprune.versions.load import LoadedVersion
@@ -44,6 +46,7 @@ _HOMES = {
     "Recipe": "dataprune.core.recipe",
     "Recorder": "dataprune.probe.recorder",
     "RecorderCallback": "dataprune.probe.trainer_callback",
+    "RunResult": "dataprune.releasing.result",
     "ScoreResult": "dataprune.scores._result",
     "curate": "dataprune.flow",
     "evaluate": "dataprune.flow",
@@ -55,6 +58,7 @@ _HOMES = {
     "load_recipe": "dataprune.core.recipe",
     "prune": "dataprune.flow",
     "publish": "dataprune.flow",
+    "run": "dataprune.releasing.run",
     "score": "dataprune.flow",
 }
 
@@ -70,6 +74,7 @@ __all__ = [
     "Recipe",
     "Recorder",
     "RecorderCallback",
+    "RunResult",
     "ScoreResult",
     "__version__",
     "curate",
@@ -82,6 +87,7 @@ __all__ = [
     "load_recipe",
     "prune",
     "publish",
+    "run",
     "score",
 ]
 
