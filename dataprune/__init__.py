@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from dataprune.publishing.curated import CurateResult
     from dataprune.publishing.prune_result import PruneResult
     from dataprune.publishing.publisher import Published
+    from dataprune.releasing.result import RunResult
+    from dataprune.releasing.run import run
     from dataprune.scores._import import ImportResult, import_scores
     from dataprune.scores._result import ScoreResult
     from dataprune.selection._what_if import WhatIf, what_if
@@ -45,6 +47,7 @@ _HOMES = {
     "Recipe": "dataprune.core.recipe",
     "Recorder": "dataprune.probe.recorder",
     "RecorderCallback": "dataprune.probe.trainer_callback",
+    "RunResult": "dataprune.releasing.result",
     "ScoreResult": "dataprune.scores._result",
     "WhatIf": "dataprune.selection._what_if",
     "curate": "dataprune.flow",
@@ -57,6 +60,7 @@ _HOMES = {
     "load_recipe": "dataprune.core.recipe",
     "prune": "dataprune.flow",
     "publish": "dataprune.flow",
+    "run": "dataprune.releasing.run",
     "score": "dataprune.flow",
     "what_if": "dataprune.selection._what_if",
 }
@@ -73,6 +77,7 @@ __all__ = [
     "Recipe",
     "Recorder",
     "RecorderCallback",
+    "RunResult",
     "ScoreResult",
     "WhatIf",
     "__version__",
@@ -86,6 +91,7 @@ __all__ = [
     "load_recipe",
     "prune",
     "publish",
+    "run",
     "score",
     "what_if",
 ]

@@ -16,6 +16,7 @@ from dataprune.core.errors import RecipeError, nearest
 from dataprune.core.recipe_curate import CurateRecipe
 from dataprune.core.recipe_file import is_reproduction, read_yaml, recipe_folder, validate
 from dataprune.core.recipe_prune import PruneRecipe
+from dataprune.core.recipe_release import ReleaseRecipe
 from dataprune.core.recipe_scores import DEFAULT_SCORES, ScoresRecipe, TaskName
 from dataprune.core.recipe_training import (
     Augment,
@@ -214,6 +215,15 @@ class RunRecipe(Strict):
     )
 
     @model_validator(mode="after")
+    def _workers_have_whole_gpus(self) -> RunRecipe:
+        if self.workers > 1 and 0 < self.num_gpus < 1:
+            raise ValueError(
+                f"num_gpus is {self.num_gpus}, and {self.workers} workers that train one unit want "
+                "a whole GPU each; set num_gpus to 1, or workers to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _address_has_an_effect(self) -> RunRecipe:
         if self.address is not None and self.runner != "ray":
             raise ValueError(
@@ -265,6 +275,9 @@ class Recipe(Strict):
     run: RunRecipe = RunRecipe()
     prune: PruneRecipe = PruneRecipe()
     publish: PublishRecipe = PublishRecipe()
+    release: ReleaseRecipe | None = Field(
+        None, description="what dataprune run makes of it, unattended"
+    )
     curate: CurateRecipe | None = Field(None, description="how trajectories are curated")
 
     @property

@@ -42,6 +42,7 @@ from dataprune.publishing.markdown import (
 from dataprune.publishing.reproduce import reproducing
 from dataprune.tables.join import LABEL_ISSUE
 from dataprune.tables.manifest import ALL_LEFT, Manifest
+from dataprune.tables.scores import CARRIED
 from dataprune.versions.build import recorded_choice
 from dataprune.versions.relabel import COLUMN
 
@@ -277,6 +278,8 @@ def _agreement(reliability: dict[str, Any]) -> str:
 
 def _measured(meta: dict[str, Any]) -> list[str]:
     facts = []
+    if kept := sum(entry["rows"] for entry in meta.get(CARRIED, [])):
+        facts.append(f"{kept:,} rows keep their scores of earlier revisions of the source.")
     if meta.get("timing"):
         values = ", ".join(f"{t['value']:.3f} at epoch {t['epoch']}" for t in meta["timing"])
         facts.append(f"Held-out {escaped(meta['timing'][0]['metric'])} of the probe: {values}.")

@@ -21,6 +21,7 @@ from dataprune.publishing.markdown import (
 from dataprune.selection._choice import labels_of
 from dataprune.tables.join import LABEL_ISSUE
 from dataprune.tables.manifest import ALL_LEFT, FileEntry, SelectionEntry
+from dataprune.tables.scores import CARRIED
 
 if TYPE_CHECKING:
     from dataprune.publishing.card import Card
@@ -79,6 +80,8 @@ def _commands(card: Card) -> str:
     score = "dataprune score recipe.yaml --out scores.parquet"
     if spec.get("status") == "imported":
         score = "# bring in the other tool's scores: dataprune scores import --help"
+    elif card.scores_meta.get(CARRIED):
+        score = "# scores.parquet is this version's own: rows of before keep the scores of then"
     elif spec.get("model") == "external":
         score = "# score the traces of your own training: dataprune score --help, --traces"
     if manifest.parents:

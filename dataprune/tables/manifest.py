@@ -334,8 +334,8 @@ def render_manifest(manifest: Manifest) -> str:
 
 
 def portable_recipe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe without where it ran: the part that can change a result."""
-    data: dict[str, Any] = recipe.model_dump(mode="json")
+    """A recipe without where it ran and when it is tagged: the part that can change a result."""
+    data: dict[str, Any] = recipe.model_dump(mode="json", exclude={"release"})
     # Sums over several workers are rounded otherwise; one is what there was before there were more.
     counts = ("num_cpus", "num_gpus", *(["workers"] if recipe.run.workers > 1 else []))
     data["run"] = {key: data["run"][key] for key in counts}
