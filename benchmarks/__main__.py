@@ -22,6 +22,7 @@ NAMES = (
     "agreement",
     "memorized",
     "trajectories",
+    "selection",
 )
 OUT = Path(__file__).parent / "results" / "cpu"
 

@@ -148,6 +148,7 @@ def _units() -> list[Unit]:
         "mode": "eval",
         "window": 10,
         "threads": 1,
+        "workers": 1,
         "device": "cpu",
         "torch": importlib.metadata.version("torch"),
     }

@@ -12,7 +12,7 @@ from dataprune.cli.errors import run_and_exit
 COMMANDS = (
     "plan", "score", "run", "scores", "flags", "audit", "curate", "judge", "prune", "publish",
     "load", "evaluate", "versions", "promote", "rollback", "yank", "retract", "explain", "diff",
-    "status", "reproduce",
+    "status", "submit", "schedule", "reproduce",
 )  # fmt: skip
 
 

@@ -120,11 +120,13 @@ def retrain_units(recipe: Recipe, loaded: Loaded, arms: Arms, num_seeds: int) ->
                 "arm": arm,
                 "num_steps": arms.num_steps,
                 "threads": recipe.run.num_cpus,
+                "workers": recipe.run.workers,
                 "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
                 "torch": importlib.metadata.version("torch"),
             }
             identity = {
-                **{k: v for k, v in spec.items() if k != "arm"},
+                **{k: v for k, v in spec.items() if k not in {"arm", "workers"}},
+                **({"world_size": recipe.run.workers} if recipe.run.workers > 1 else {}),
                 "entrypoint": ENTRYPOINT,
                 "source": loaded.ref.fingerprint,
                 "inputs": reading_of(recipe),

@@ -15,6 +15,7 @@ from dataprune.probe.data import make_batches, tensor_of
 from dataprune.probe.schedule import lr_factor
 from dataprune.probe.snapshot import Keeper
 from dataprune.probe.tasks import TASKS
+from dataprune.probe.team import Team, joined
 from dataprune.probe.train import (
     FitPlan,
     fit,
@@ -34,9 +35,13 @@ def retrain_unit(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict
     on labels of its own, and test_inputs and test_targets or the mask held_out.
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
-    with pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device:
-        value = _train_and_test(spec, probe, shared, attempt, device)
-    write_json(attempt.folder / "quality.json", {"value": value})
+    with (
+        pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device,
+        joined(attempt.gang, spec["workers"], device) as team,
+    ):
+        value = _train_and_test(spec, probe, shared, attempt, device, team)
+    if team.leads:
+        write_json(attempt.folder / "quality.json", {"value": value})
     return {"value": value, "num_rows": len(shared[f"rows/{spec['arm']}"])}
 
 
@@ -46,23 +51,27 @@ def _train_and_test(
     shared: Shared,
     attempt: Attempt,
     device: torch.device,
+    team: Team,
 ) -> float:
     salt = (spec["root_seed"], spec["seed"], "evaluate")
     task = TASKS.get(spec["task"])
     generator = seeded_generator(*salt)
     rows = tensor_of(np.asarray(shared[f"rows/{spec['arm']}"]))
     targets = shared.get(f"targets/{spec['arm']}", shared["targets"])
-    batches = make_batches({**shared, "targets": targets}, "", rows, probe, generator, device)
+    batches = make_batches({**shared, "targets": targets}, "", rows, probe, generator, device, team)
     test, held_out = batches, None
     if "test_inputs" in shared:
         test = make_batches(shared, "test_", None, probe, generator, device)
     else:
         held_out = tensor_of(np.asarray(shared["held_out"])).to(device)
     model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
+    model = team.prepared(model)
     epochs = int(np.ceil(spec["num_steps"] / batches.steps_per_epoch))
     clock = _Clock()
 
     def after_epoch(epoch: int, train_loss: float) -> None:
+        if not team.leads:
+            return
         left_s = clock.seconds / epoch * (epochs - epoch)
         attempt.report(
             {"epoch": epoch, "epochs": epochs, "train_loss": train_loss, "left_s": round(left_s, 1)}
@@ -70,11 +79,12 @@ def _train_and_test(
 
     factor = lr_factor(probe.schedule, spec["num_steps"])
     plan = FitPlan(probe.optimizer, factor, spec["num_steps"], probe.precision)
-    attempt.report({"epoch": 0, "epochs": epochs})
-    with seeded_layers(device, *salt):
-        keeper = Keeper(attempt.snapshots, spec, clock)
-        fit(model, task, batches, plan, after_epoch, keeper=keeper)
-    return quality(model, task, test, held_out)
+    keeper = Keeper(attempt.snapshots, spec, clock, team)
+    if team.leads:
+        attempt.report({"epoch": 0, "epochs": epochs})
+    with seeded_layers(device, *salt, rank=team.rank):
+        fit(model, task, batches, plan, after_epoch, keeper=keeper, team=team)
+    return quality(model, task, test, held_out, team)
 
 
 class _Clock:

@@ -20,7 +20,7 @@ from dataprune.probe.plan import run_place
 from dataprune.runs.place import Place
 from dataprune.scores import Score
 from dataprune.scores._check import check_scores, find_scores
-from dataprune.selection._decide import check_strategy
+from dataprune.selection._choice import check_steps
 from dataprune.sources import open_source
 from dataprune.sources._load import Loaded, describe
 from dataprune.sources._resolve import with_default_model
@@ -67,7 +67,7 @@ def prepared(
     """
     flagging = find_flags(recipe.flags, recipe.task)
     wanted = find_scores(recipe.score_names, *(flag.beside for flag in flagging))
-    check_strategy(recipe.prune.strategy, recipe.prune.params)
+    check_steps(recipe.prune)
     opened = open_source(recipe.source)
     loaded = read_examples(recipe, opened, work=spool or work)
     try:

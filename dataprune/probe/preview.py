@@ -25,13 +25,15 @@ from dataprune.core.protocols import Shared, Unit
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import Batch, Batches, make_batches, tensor_of
 from dataprune.probe.footprint import peak_bytes, reset_peak, resident_bytes
-from dataprune.probe.observer import EvalObserver, StepObserver
+from dataprune.probe.observer import EvalObserver
 from dataprune.probe.removal import OF_REMOVAL
 from dataprune.probe.rows_pass import Call, RowsPass
 from dataprune.probe.schedule import lr_factor
 from dataprune.probe.signals import SIGNALS
+from dataprune.probe.step_observer import StepObserver
 from dataprune.probe.stopwatch import Kind, Part, Stopwatch
 from dataprune.probe.tasks import TASKS, Task
+from dataprune.probe.team import Team
 from dataprune.probe.train import (
     FitPlan,
     fit,
@@ -41,9 +43,9 @@ from dataprune.probe.train import (
     seeded_generator,
     seeded_layers,
 )
-from dataprune.probe.unit import TRACE, build_model, make_observer, trained_rows
+from dataprune.probe.unit import build_model, make_observer, num_pixels, trained_rows
 from dataprune.tables.heldout import MOST_OUTPUTS, TOP
-from dataprune.tables.trace import write_trace
+from dataprune.tables.trace import TRACE, write_trace
 
 _WARM_STEPS = 5
 _FEW_STEPS = 20
@@ -157,10 +159,10 @@ class _Stretch:
         test = None
         if "test_inputs" in shared:
             test = make_batches(shared, "test_", None, self.probe, generator, device)
-        shape = shared["inputs"].shape
+        shape, alone = shared["inputs"].shape, Team()
         model = build_model(self.probe, shape, spec["num_outputs"], *self.salt).to(device)
         held_out = tensor_of(~in_sample).to(device)
-        observer = make_observer(spec, self.task, shared, ~held_out)
+        observer = make_observer(spec, self.task, batches, num_pixels(shape), ~held_out, alone)
         return _Made(batches, test, model, observer, held_out)
 
     def _train(self, made: _Made) -> float:
@@ -264,7 +266,7 @@ class _Stretch:
             num_bytes = path.stat().st_size
         rows, whole = int(seen.sum()), self.num_rows * len(at)
         self.parts.append(watch.part("rest", "writing the trace", rows, whole))
-        return round(num_bytes * whole / rows)
+        return int(num_bytes * whole / rows)
 
     def _heldout_bytes(self, made: _Made) -> int:
         if not self.spec["heldout_last"]:

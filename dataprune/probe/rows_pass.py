@@ -70,17 +70,18 @@ class _Watched:
         self.batches, self.needed = of.batches, of.needed
         self.first, self.others, self.limit_s = first, others, limit_s
         self.steps_per_epoch, self.device = of.batches.steps_per_epoch, of.batches.device
-        self.generator = of.batches.generator
+        self.generator, self.num_rows = of.batches.generator, of.batches.num_rows
+        self.batch_size = of.batches.batch_size
         self.rows = self.first_rows = 0
 
     def epoch(self, start: int = 0) -> Iterator[Batch]:
         """As the batches."""
         return self.batches.epoch(start)
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
+    def in_order(self, batch_size: int, within: range | None = None) -> Iterator[Batch]:
         """Rows in order until the time is over; two batches at least, where there are two."""
         has_needed = self.needed is None
-        for number, batch in enumerate(self.batches.in_order(batch_size), start=1):
+        for number, batch in enumerate(self.batches.in_order(batch_size, within), start=1):
             self.rows += len(batch.rows)
             yield batch
             if number == 1:
