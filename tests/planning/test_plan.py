@@ -194,7 +194,10 @@ def test_the_time_that_finished_units_took_is_read_from_the_folder(
 
 @pytest.mark.parametrize(
     ("run", "warning"),
-    [({"workers": 2}, "one process was timed"), ({"memory_gb": 0.001}, "run.memory_gb is 0.001")],
+    [
+        ({"workers": 2, "runner": "ray"}, "one process was timed"),
+        ({"memory_gb": 0.001}, "run.memory_gb is 0.001"),
+    ],
 )
 def test_it_warns_of_what_was_not_timed(
     plan: Plan, blobs_recipe: dict[str, Any], run: dict[str, Any], warning: str
