@@ -121,11 +121,13 @@ def fit(
     after_epoch: Callable[[int, float], None],
     after_step: Callable[[Batch, torch.Tensor], None] | None = None,
     keeper: Keeper | None = None,
+    loss_of: Callable[[Batch, torch.Tensor], torch.Tensor] | None = None,
 ) -> None:
     """Train for `plan.stop_step` steps; call back with (epoch, mean training loss) at each pass.
 
     after_step: called with each batch and the outputs (B, C) that its step was taken on.
     keeper: keeps snapshots, and knows one to go on from.
+    loss_of: a step's loss from its batch and outputs; default: the task's own mean.
 
     Raises:
         ProbeError: a loss was not finite; the step is named.
@@ -147,7 +149,10 @@ def fit(
                 group["lr"] = plan.optimizer.lr * plan.lr_factor(at.step)
             with _autocast(batch.inputs.device, plan.precision):
                 outputs_BC = model(batch.inputs)
-                loss = task.train_loss(outputs_BC, batch.targets)
+                if loss_of is None:
+                    loss = task.train_loss(outputs_BC, batch.targets)
+                else:
+                    loss = loss_of(batch, outputs_BC)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -185,19 +190,27 @@ def _raise_if_diverged(at: Place) -> float:
     return float(values.mean())
 
 
-@torch.inference_mode()
 def quality(model: nn.Module, task: Task, batches: Batches, rows: torch.Tensor | None) -> float:
     """The task's metric on clean inputs: accuracy, exact match, R2.
 
     rows: bool mask (N,) of the rows to measure; None for all.
     """
+    parts, targets = quality_parts(model, task, batches, rows)
+    return task.summary(parts, targets) if len(parts) else math.nan
+
+
+@torch.inference_mode()
+def quality_parts(
+    model: nn.Module, task: Task, batches: Batches, rows: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each measured row's part in the metric, (k,), and its target, in order; as `quality`."""
     model.eval()
-    parts, measured = [], []
+    parts, measured = [batches.targets[:0].float().flatten()], [batches.targets[:0]]
     for batch, here in _masked(batches, rows):
         targets = batch.targets[here]
         parts.append(task.quality(model(batch.inputs[here]).float(), targets))
         measured.append(targets)
-    return task.summary(torch.cat(parts), torch.cat(measured)) if parts else math.nan
+    return torch.cat(parts), torch.cat(measured)
 
 
 @torch.inference_mode()
