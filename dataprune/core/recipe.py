@@ -31,6 +31,7 @@ from dataprune.core.recipe_training import (
     Strict,
 )
 
+
 class Columns(Strict):
     """Which columns play which part; what is not named is inferred and printed."""
 

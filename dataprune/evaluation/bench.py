@@ -66,11 +66,11 @@ def make_bench(recipe: Recipe, loaded: Loaded, *, validation: bool = False) -> B
     held_out = np.zeros(len(loaded.labels), dtype=np.bool_)
     told = "test split"
     if not has_test:
-        held_out = _share(recipe, loaded, ~held_out, recipe.seed)
+        held_out = _share(loaded, ~held_out, recipe.seed)
         told = f"{held_out.mean():.0%} held out of every arm"
     tested = held_out
     if validation:
-        tested = _share(recipe, loaded, ~held_out, recipe.seed + 1)
+        tested = _share(loaded, ~held_out, recipe.seed + 1)
         told, held_out = f"{tested.sum()} training rows held out of every arm", held_out | tested
     train = loaded.labels[~held_out]
     shared = {**model_inputs(recipe, loaded), "targets": task.targets(loaded.labels, train)}
@@ -94,7 +94,7 @@ def make_bench(recipe: Recipe, loaded: Loaded, *, validation: bool = False) -> B
     )
 
 
-def _share(recipe: Recipe, loaded: Loaded, among: Mask, seed: int) -> Mask:
+def _share(loaded: Loaded, among: Mask, seed: int) -> Mask:
     """A stratified share of some rows, bool (n,); groups are kept together."""
     strata, groups = strata_of(loaded.labels), groups_of(loaded)
     if not among.all() and groups is not None:

@@ -24,7 +24,7 @@ INFOBATCH: dict[str, Any] = {"name": "infobatch", "ratio": 0.5, "annealing": 0.1
 class Dynamic(Batches, Protocol):
     """Batches whose rows are chosen anew for each epoch."""
 
-    def loss_of(self, batch: Batch, outputs_BC: torch.Tensor) -> torch.Tensor:
+    def loss_of(self, batch: Batch, outputs: torch.Tensor) -> torch.Tensor:
         """A step's loss; called once a step, in order."""
 
     def state(self) -> dict[str, Any]:
@@ -84,11 +84,14 @@ class RepeatedSubsets:
         self, batches: Batches, rows: torch.Tensor, task: Task, budget: int, *salt: int | str
     ) -> None:
         self._batches, self._rows, self._task = batches, rows, task
-        self._draw = lambda: subsets(len(rows), budget, *salt)
+        self._budget, self._salt = budget, salt
         self._subsets, self._subset, self._round = self._draw(), rows, -1
         self.round = 0
         self.device, self.generator = batches.device, batches.generator
         self.steps_per_epoch = batches.of(rows[:budget]).steps_per_epoch
+
+    def _draw(self) -> Iterator[torch.Tensor]:
+        return subsets(len(self._rows), self._budget, *self._salt)
 
     def epoch(self, start: int = 0) -> Iterator[Batch]:
         """One round: the next subset, shuffled and augmented."""
@@ -105,9 +108,9 @@ class RepeatedSubsets:
         """Plain batches over some rows."""
         return self._batches.of(rows)
 
-    def loss_of(self, batch: Batch, outputs_BC: torch.Tensor) -> torch.Tensor:
+    def loss_of(self, batch: Batch, outputs: torch.Tensor) -> torch.Tensor:
         """The task's own."""
-        return self._task.train_loss(outputs_BC, batch.targets)
+        return self._task.train_loss(outputs, batch.targets)
 
     def state(self) -> dict[str, Any]:
         """Rounds that are over; what they drew follows from the seed."""
@@ -193,9 +196,9 @@ class InfoBatch:
         """Plain batches over some rows."""
         return self._batches.of(rows)
 
-    def loss_of(self, batch: Batch, outputs_BC: torch.Tensor) -> torch.Tensor:
+    def loss_of(self, batch: Batch, outputs: torch.Tensor) -> torch.Tensor:
         """Mean of the weighted losses; takes each row's own loss down for the next choice."""
-        losses = self._task.observe(outputs_BC, batch.targets).loss
+        losses = self._task.observe(outputs, batch.targets).loss
         self.losses[batch.rows] = losses.detach().double()
         self.step += 1
         return (losses * self.weights[batch.rows]).mean()

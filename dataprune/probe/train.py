@@ -205,11 +205,13 @@ def quality_parts(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Each measured row's part in the metric, (k,), and its target, in order; as `quality`."""
     model.eval()
-    parts, measured = [batches.targets[:0].float().flatten()], [batches.targets[:0]]
+    parts, measured = [], []
     for batch, here in _masked(batches, rows):
         targets = batch.targets[here]
         parts.append(task.quality(model(batch.inputs[here]).float(), targets))
         measured.append(targets)
+    if not parts:
+        return torch.empty(0), torch.empty(0)
     return torch.cat(parts), torch.cat(measured)
 
 
