@@ -1,0 +1,45 @@
+"""Strategies as they are typed."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataprune.core.errors import DatapruneError
+from dataprune.core.recipe_prune import PruneRecipe
+from dataprune.evaluation.strategies import choice_of, parse_strategy, recorded_strategy
+
+
+def test_a_name_with_parameters() -> None:
+    assert parse_strategy("hardest").steps == (("hardest", {}),)
+    found = parse_strategy("window: offset=0.1")
+    assert found.label == "window:offset=0.1"
+    assert found.steps == (("window", {"offset": 0.1}),)
+
+
+def test_what_a_recipe_prunes_by_is_typed_as_it_would_be() -> None:
+    recipe = PruneRecipe(strategy="window", params={"offset": 20})
+    assert recorded_strategy(recipe) == "window:offset=20"
+    assert parse_strategy(recorded_strategy(recipe)).steps == (("window", {"offset": 20}),)
+
+
+def test_a_cell_keeps_floors_and_seed_of_the_recipe_and_not_its_strategy() -> None:
+    recipe = PruneRecipe(strategy="window", params={"offset": 20}, seed=7, min_per_class=2)
+    choice = choice_of(parse_strategy("easiest"), recipe, 0.25, "equal")
+    assert (choice.strategy, choice.params, choice.keep) == ("easiest", {}, 0.25)
+    assert (choice.seed, choice.min_per_class, choice.balance) == (7, 2, "equal")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("hardst", "hardst"),
+        ("window", "needs the parameter offset"),
+        ("window:ofset=1", "no parameter ofset"),
+        ("window:offset", "cannot be read"),
+        ("", "has no name"),
+        ("hardest->", "has no name"),
+    ],
+)
+def test_what_cannot_be_read_is_named(text: str, told: str) -> None:
+    with pytest.raises(DatapruneError, match=told):
+        parse_strategy(text)
