@@ -76,7 +76,7 @@ def test_every_command_is_in_the_changelog_or_the_readme(name: str) -> None:
 
 def test_every_recipe_and_script_of_pipelines_has_a_line() -> None:
     told = (REPO / "pipelines" / "README.md").read_text()
-    files = [*(REPO / "pipelines").glob("recipes/*"), *(REPO / "pipelines").glob("*.sh")]
+    files = [p for kind in ("recipes/*", "jobs/*", "*.sh") for p in (REPO / "pipelines").glob(kind)]
     for path in files:
         assert path.relative_to(REPO / "pipelines").as_posix() in told, path
 

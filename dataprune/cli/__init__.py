@@ -12,7 +12,7 @@ from dataprune.cli.errors import run_and_exit
 COMMANDS = (
     "score", "run", "scores", "flags", "audit", "curate", "judge", "prune", "publish", "load",
     "evaluate", "versions", "promote", "rollback", "yank", "retract", "explain", "diff", "status",
-    "reproduce",
+    "submit", "schedule", "reproduce",
 )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
     """Say why ROW of the source (counted from 0) is in NAME@TAG or not, with all its scores."""
     from dataprune.cli.output import emit_json, emit_table, talk
     from dataprune.publishing.open import open_version
-    from dataprune.selection._label_issues import REASON
     from dataprune.tables.decisions import RETRACTED
     from dataprune.versions.load import explain_row
 
@@ -37,8 +36,8 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
     if "reject_code" in told["scores"]:
         _explain_run(told, row)
         return
-    if told["reason"] == REASON:
-        click.echo(f"{who} was dropped, {REASON}, before the others competed")
+    if not told["competed"]:
+        click.echo(f"{who} was dropped, {told['reason']}, before the others competed")
     else:
         click.echo(f"{who} was {_verdict(told)}")
     if told["scores"].get("tier") in {"likely", "suspect"}:

@@ -193,6 +193,15 @@ class RunRecipe(Strict):
     )
 
     @model_validator(mode="after")
+    def _workers_have_whole_gpus(self) -> RunRecipe:
+        if self.workers > 1 and 0 < self.num_gpus < 1:
+            raise ValueError(
+                f"num_gpus is {self.num_gpus}, and {self.workers} workers that train one unit want "
+                "a whole GPU each; set num_gpus to 1, or workers to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _address_has_an_effect(self) -> RunRecipe:
         if self.address is not None and self.runner != "ray":
             raise ValueError(

@@ -92,7 +92,9 @@ def retrain_units(
         "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
         "torch": importlib.metadata.version("torch"),
     }
+    workers = recipe.run.workers
     about = {
+        **({"world_size": workers} if workers > 1 else {}),  # sums are rounded otherwise
         "entrypoint": ENTRYPOINT,
         "source": loaded.ref.fingerprint,
         "inputs": reading_of(recipe),
@@ -116,7 +118,7 @@ def retrain_units(
             names = {"rows": f"rows/{identity['rows']}", "targets": targets, "arm": arm.name}
             shared.setdefault(names["rows"], rows)
             unit_id = fingerprint(identity)[:32]
-            spec = {**common, **what, **names}
+            spec = {**common, **what, **names, "workers": workers}
             units.append(Unit(unit_id, ENTRYPOINT, identity, spec, f"{arm.name} seed {seed}"))
     return units, shared
 

@@ -29,6 +29,7 @@ class Cell:
     budget: rows of an epoch. keep: as asked for; None of full data.
     control: the arm of as many random rows; None of full data, and of random rows themselves.
     matched: the arm of random rows with as many of each class, where that says more than `control`.
+    reads_score: whether it could not have been decided without scores.
     """
 
     arm: Arm
@@ -38,6 +39,7 @@ class Cell:
     keep: float | int | None = None
     control: str | None = None
     matched: str | None = None
+    reads_score: bool = False
 
 
 def plan_cells(
@@ -77,7 +79,8 @@ def plan_cells(
             matched = layout.matched(name, rows, keep)
             arm = layout.arm(name, (rows,))
             told = matched.arm.name if matched else None
-            cells.append(Cell(arm, "strategy", asked.label, budget, keep, control, told))
+            reads = choice.reads_score or choice.drop_likely or bool(choice.before)
+            cells.append(Cell(arm, "strategy", asked.label, budget, keep, control, told, reads))
             cells += [matched] if matched else []
     return cells
 

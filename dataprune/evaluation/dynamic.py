@@ -88,7 +88,9 @@ class RepeatedSubsets:
         self._subsets, self._subset, self._round = self._draw(), rows, -1
         self.round = 0
         self.device, self.generator = batches.device, batches.generator
-        self.steps_per_epoch = batches.of(rows[:budget]).steps_per_epoch
+        round_ = batches.of(rows[:budget])
+        self.num_rows, self.batch_size = round_.num_rows, round_.batch_size
+        self.steps_per_epoch = round_.steps_per_epoch
 
     def _draw(self) -> Iterator[torch.Tensor]:
         return subsets(len(self._rows), self._budget, *self._salt)
@@ -100,9 +102,9 @@ class RepeatedSubsets:
         yield from self._batches.of(self._subset).epoch(start)
         self.round += 1
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Every row of the source."""
-        return self._batches.in_order(batch_size)
+    def in_order(self, batch_size: int, within: range | None = None) -> Iterator[Batch]:
+        """Every row of the source, or a range of them."""
+        return self._batches.in_order(batch_size, within)
 
     def of(self, rows: torch.Tensor) -> Batches:
         """Plain batches over some rows."""
@@ -149,6 +151,7 @@ class InfoBatch:
         self._batches, self._rows, self._task, self._salt = batches, rows, task, salt
         self.ratio, self.anneal_from = ratio, num_steps - round(annealing * num_steps)
         self.device, self.generator = batches.device, batches.generator
+        self.num_rows, self.batch_size = batches.num_rows, batches.batch_size
         self.steps_per_epoch = batches.steps_per_epoch
         every = int(rows.max()) + 1
         self.losses = torch.full((every,), torch.nan, dtype=torch.float64, device=self.device)
@@ -188,9 +191,9 @@ class InfoBatch:
         stays[shuffled[num_kept:]] = False
         return self._rows[stays]
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Every row of the source."""
-        return self._batches.in_order(batch_size)
+    def in_order(self, batch_size: int, within: range | None = None) -> Iterator[Batch]:
+        """Every row of the source, or a range of them."""
+        return self._batches.in_order(batch_size, within)
 
     def of(self, rows: torch.Tensor) -> Batches:
         """Plain batches over some rows."""

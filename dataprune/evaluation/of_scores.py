@@ -198,6 +198,12 @@ def _evaluate(
     check_held_out(loaded.ref, ref)
     names = settings.strategies or (recorded_strategy(run.scored.prune),)
     strategies = [parse_strategy(name) for name in dict.fromkeys(names)]
+    if "infobatch" in settings.baselines and recipe.run.workers > 1:
+        raise UsageError(
+            f"infobatch knows the losses of one worker alone, and run.workers is "
+            f"{recipe.run.workers}",
+            hint="leave --baseline infobatch out, or train with one worker",
+        )
     bench = make_bench(recipe, loaded)
     check_model(recipe, loaded)
     cells = plan_cells(recipe, settings, bench, table, strategies, by, class_balance)

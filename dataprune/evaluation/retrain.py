@@ -16,6 +16,7 @@ from dataprune.probe.data import make_batches, tensor_of
 from dataprune.probe.schedule import lr_factor
 from dataprune.probe.snapshot import Keeper
 from dataprune.probe.tasks import TASKS
+from dataprune.probe.team import Team, joined
 from dataprune.probe.train import (
     FitPlan,
     fit,
@@ -39,10 +40,14 @@ def retrain_unit(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict
     others; null where rows are of no one class), and train_s, the seconds of training.
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
-    with pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device:
-        measured, train_s = _train_and_test(spec, probe, shared, attempt, device)
+    with (
+        pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device,
+        joined(attempt.gang, spec["workers"], device) as team,
+    ):
+        measured, train_s = _train_and_test(spec, probe, shared, attempt, device, team)
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    write_json(attempt.folder / "quality.json", measured)
+    if team.leads:
+        write_json(attempt.folder / "quality.json", measured)
     about = {"num_rows": len(shared[spec["rows"]]), "train_s": round(train_s, 4), "device": name}
     return {**measured, **about}
 
@@ -53,13 +58,14 @@ def _train_and_test(
     shared: Shared,
     attempt: Attempt,
     device: torch.device,
+    team: Team,
 ) -> tuple[dict[str, Any], float]:
     salt = (spec["root_seed"], spec["seed"], "evaluate")
     task, num_steps = TASKS.get(spec["task"]), spec["num_steps"]
     generator = seeded_generator(*salt)
     rows = tensor_of(np.asarray(shared[spec["rows"]]))
     own = {**shared, "targets": shared[spec["targets"]]}
-    batches = make_batches(own, "", rows, probe, generator, device)
+    batches = make_batches(own, "", rows, probe, generator, device, team)
     test, held_out = batches, None
     if "test_inputs" in shared:
         test = make_batches(shared, "test_", None, probe, generator, device)
@@ -69,28 +75,32 @@ def _train_and_test(
     if spec["dynamic"] is not None:
         dynamic = make_dynamic(spec["dynamic"], batches, rows, task, num_steps, *salt)
     model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
+    model = team.prepared(model)
     epochs = int(np.ceil(num_steps / (dynamic or batches).steps_per_epoch))
     beside = _Beside(dynamic)
 
     def after_epoch(epoch: int, train_loss: float) -> None:
+        if not team.leads:
+            return
         left_s = beside.seconds / epoch * max(epochs - epoch, 0)
         attempt.report(
             {"epoch": epoch, "epochs": epochs, "train_loss": train_loss, "left_s": round(left_s, 1)}
         )
 
-    plan = FitPlan(
-        probe.optimizer, lr_factor(probe.schedule, num_steps), num_steps, probe.precision
-    )
-    attempt.report({"epoch": 0, "epochs": epochs})
-    with seeded_layers(device, *salt):
-        made_for = {key: value for key, value in spec.items() if key != "arm"}  # it is but a name
-        keeper = Keeper(attempt.snapshots, made_for, beside)
+    factor = lr_factor(probe.schedule, num_steps)
+    plan = FitPlan(probe.optimizer, factor, num_steps, probe.precision)
+    made_for = {key: value for key, value in spec.items() if key != "arm"}  # it is but a name
+    keeper = Keeper(attempt.snapshots, made_for, beside, team)
+    if team.leads:
+        attempt.report({"epoch": 0, "epochs": epochs})
+    with seeded_layers(device, *salt, rank=team.rank):
         loss_of = None if dynamic is None else dynamic.loss_of
-        fit(model, task, dynamic or batches, plan, after_epoch, keeper=keeper, loss_of=loss_of)
+        source = dynamic or batches
+        fit(model, task, source, plan, after_epoch, keeper=keeper, loss_of=loss_of, team=team)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     train_s = beside.seconds
-    parts, targets = quality_parts(model, task, test, held_out)
+    parts, targets = quality_parts(model, task, test, held_out, team)
     return _measured(spec, task.summary(parts, targets), parts, targets), train_s
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe_prune import PruneRecipe
-from dataprune.selection._decide import Choice, check_strategy, make_choice
+from dataprune.selection._choice import (
+    Choice,
+    Step,
+    check_strategy,
+    labels_of,
+    make_choice,
+    recipe_steps,
+)
 
 _THEN = "->"
 
@@ -21,7 +27,7 @@ class Asked:
     """
 
     label: str
-    steps: tuple[tuple[str, dict[str, Any]], ...]
+    steps: tuple[Step, ...]
 
 
 def parse_strategy(text: str) -> Asked:
@@ -32,17 +38,12 @@ def parse_strategy(text: str) -> Asked:
     """
     label = "".join(text.split())
     steps = tuple(_step(part, text) for part in label.split(_THEN))
-    if len(steps) > 1:
-        raise UsageError(
-            f"{text} has several steps, and a version is made by one strategy",
-            hint="name one of them",
-        )
-    for name, params in steps:
-        check_strategy(name, params)
+    for step in steps:
+        check_strategy(step.strategy, step.params)
     return Asked(label, steps)
 
 
-def _step(part: str, text: str) -> tuple[str, dict[str, Any]]:
+def _step(part: str, text: str) -> Step:
     name, colon, rest = part.partition(":")
     params = {}
     for assignment in rest.split(",") if colon else []:
@@ -51,31 +52,41 @@ def _step(part: str, text: str) -> tuple[str, dict[str, Any]]:
             raise UsageError(
                 f"strategy {text!r} cannot be read", hint="write NAME:PARAM=VALUE,PARAM=VALUE"
             )
-        params[key] = _value(value)
+        try:
+            params[key] = json.loads(value)
+        except json.JSONDecodeError:
+            params[key] = value
     if not name:
         raise UsageError(f"strategy {text!r} has no name", hint="such as hardest")
-    return name, params
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+    return Step(name, params)
 
 
 def recorded_strategy(prune: PruneRecipe) -> str:
-    """The strategy that a recipe prunes by, as it would be typed."""
-    params = ",".join(f"{key}={json.dumps(value)}" for key, value in prune.params.items())
-    return f"{prune.strategy}:{params}" if params else prune.strategy
+    """What a recipe prunes by, as it would be typed."""
+    return _THEN.join(_typed(step) for step in recipe_steps(prune))
+
+
+def _typed(step: Step) -> str:
+    params = ",".join(f"{key}={json.dumps(value)}" for key, value in step.params.items())
+    return f"{step.strategy}:{params}" if params else step.strategy
 
 
 def choice_of(
     asked: Asked, defaults: PruneRecipe, keep: float | int, balance: str | None
 ) -> Choice:
-    """What to keep of a cell; class floors, group limits and seed are the recipe's."""
-    [(name, params)] = asked.steps
-    plain = defaults.model_copy(update={"strategy": name, "params": params, "relabel": False})
+    """What to keep of a cell; class floors, group limits and seed are the recipe's.
+
+    Raises:
+        UsageError: steps that cannot follow each other, or none of them fills a budget.
+    """
+    others = {"strategy": asked.steps[-1].strategy, "params": {}, "steps": (), "relabel": False}
+    names = [step.strategy for step in asked.steps]
+    params = {
+        f"{label}.{name}": value
+        for label, step in zip(labels_of(names), asked.steps, strict=True)
+        for name, value in step.params.items()
+    }
     return make_choice(
-        plain, keep=keep, strategy=None, params=None, balance=balance, min_per_class=None, seed=None
-    )
+        defaults.model_copy(update=others),
+        keep=keep, strategy=names, params=params, balance=balance, min_per_class=None, seed=None,
+    )  # fmt: skip

@@ -15,7 +15,6 @@ from dataprune.evaluation.compare import gain, interval, metric_key, values_of, 
 from dataprune.evaluation.costs import ScoringCost, payoff, training_seconds
 from dataprune.evaluation.statistics import holm, paired
 from dataprune.runs.ledger import Record
-from dataprune.selection import STRATEGIES
 
 _LEVEL = 0.05
 _FEW_ROWS = 10  # of a class
@@ -56,8 +55,7 @@ def tabulate(
         row |= _gains(cell, by_arm)
         row["train_s"] = training_seconds(records, run)
         if full_s is not None and cell.kind != "full":
-            reads = cell.kind == "strategy" and _reads_score(cell.strategy)
-            scoring_s = scoring.seconds if reads else 0.0
+            scoring_s = scoring.seconds if cell.reads_score else 0.0
             fewer = cell.arm.num_steps < full_steps
             row |= payoff(full_s, row["train_s"], scoring_s, fewer_steps=fewer)
         rows.append(row)
@@ -125,11 +123,6 @@ def _correct(rows: Sequence[dict[str, Any]], key: str) -> None:
         sure = p is not None and p < _LEVEL
         unsure = "not after correction" if row.pop(f"{key}_tells") else UNSURE
         row[f"{key}_verdict"] = word if sure else unsure
-
-
-def _reads_score(strategy: str) -> bool:
-    name = strategy.rpartition("->")[2].partition(":")[0]
-    return STRATEGIES.get(name).needs_score
 
 
 def warnings_for(

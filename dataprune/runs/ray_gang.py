@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dataprune.core.errors import PeerLostError
 from dataprune.core.protocols import Gang, Outcome, Resources, Shared, Unit
 from dataprune.runs.execute import Contribution, contribute, failed
 from dataprune.runs.ledger import Ledger
@@ -43,6 +44,8 @@ class Member:
             folder, attempt = ledger.open_attempt(unit, gang.rank)
             opened = (folder, attempt)
             return contribute(unit, shared, ledger, opened, gang=gang, snapshot_s=snapshot_s)
+        except PeerLostError:  # not for this one to tell: another failed, or its node is gone
+            raise
         except Exception as exc:  # noqa: BLE001 - the boundary: any failure of a unit is its outcome
             seconds = time.monotonic() - started
             return failed(ledger, unit, exc, folder=folder, attempt=attempt, seconds=seconds)
@@ -66,7 +69,7 @@ def run_gang(
     for tries_left in reversed(range(resources.max_retries + 1)):
         try:
             parts = _try_once(ray, unit, shared[0], where, snapshot_s, resources, claim)
-        except ray.exceptions.RayActorError as exc:
+        except (ray.exceptions.RayActorError, PeerLostError) as exc:
             if tries_left:
                 time.sleep(_RETRY_S)
                 continue
@@ -119,11 +122,20 @@ def _try_once(
 
 
 def _gathered(ray: Any, refs: list[Any]) -> list[Contribution] | Outcome:
-    """Every part in order of rank; the first member to fail speaks for all."""
-    left = list(refs)
+    """Every part in order of rank; the first member to fail speaks for all.
+
+    Those that only lost it are the first to be back, often: what they say counts if none says more.
+    """
+    left, lost = list(refs), None
     while left:
         done, left = ray.wait(left)
-        part = ray.get(done[0])
+        try:
+            part = ray.get(done[0])
+        except PeerLostError as exc:
+            lost = exc
+            continue
         if isinstance(part, Outcome):
             return part
+    if lost is not None:
+        raise lost
     return [ray.get(ref) for ref in refs]

@@ -30,7 +30,7 @@ DESCRIPTIONS = {
     **examples.DESCRIPTIONS,
     "keep": "whether the example is in the version",
     "reason": "code: why it was kept or dropped",
-    "rule": "the rule that decided: the strategy, or drop_likely before it",
+    "rule": "the rule that decided: the strategy, or the step before it that dropped the row",
     "rank": "place in the strategy's order, 0 is kept first",
     "value": "the score it was decided by",
 }

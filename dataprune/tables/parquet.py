@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,27 @@ def read_table(
     Raises:
         TableError: no such file, not Parquet, damaged, or not a table of this format and version.
     """
+    with _opened(path, format_name, format_version) as (file, meta):
+        missing = [c for c in columns or () if c not in file.schema_arrow.names]
+        if missing:
+            raise TableError(f"{path} has no column {missing[0]}")
+        return file.read(columns=columns), meta
+
+
+def read_meta(path: Path, *, format_name: str, format_version: int) -> dict[str, Any]:
+    """The metadata of one of our tables, without its rows.
+
+    Raises:
+        TableError: as `read_table`.
+    """
+    with _opened(path, format_name, format_version) as (_, meta):
+        return meta
+
+
+@contextlib.contextmanager
+def _opened(
+    path: Path, format_name: str, format_version: int
+) -> Iterator[tuple[pq.ParquetFile, dict[str, Any]]]:
     what = format_name.removeprefix("dataprune.")
     if not path.is_file():
         raise TableError(f"there is no {what} file at {path}")
@@ -66,10 +89,7 @@ def read_table(
                     f"{format_version}",
                     hint="use the dataprune version that wrote it",
                 )
-            missing = [c for c in columns or () if c not in file.schema_arrow.names]
-            if missing:
-                raise TableError(f"{path} has no column {missing[0]}")
-            return file.read(columns=columns), meta
+            yield file, meta
     except (pa.ArrowException, OSError, ValueError) as exc:
         problem = " ".join(str(exc).split())[:200]
         raise TableError(f"{path} cannot be read as Parquet: {problem}") from exc

@@ -77,7 +77,12 @@ def render() -> dict[str, str]:
             trace.SCHEMA,
             trace.DESCRIPTIONS,
             "a row per (checkpoint, example), one row group per checkpoint",
-            {"mode": "eval: a clean pass at the end of the epoch; train: the training steps"},
+            {
+                "mode": "eval: a clean pass at the end of the epoch; train: the training steps",
+                "shard": "only in trace-e<checkpoint>-r<first>.parquet, of a unit of several "
+                "workers: the rows first to stop - 1 at one checkpoint, with num_rows and "
+                "checkpoints of the whole trace",
+            },
         ),
         "heldout.v1.json": _columns(
             heldout.FORMAT,

@@ -11,7 +11,9 @@ import pytest
 
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe_prune import PruneRecipe
-from dataprune.selection._decide import Choice, decide, make_choice, warnings_for
+from dataprune.selection._choice import Choice, make_choice
+from dataprune.selection._decide import decide
+from dataprune.selection._warnings import warnings_for
 from dataprune.tables import decisions
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.examples import examples_table
