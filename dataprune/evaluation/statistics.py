@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 _CONFIDENCE = 0.95
+# Differences of shares of the same test rows that are equal differ by rounding, and would else be
+# differences beyond all doubt.
+_SAME = 1e-9
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ def estimate(values: Sequence[float]) -> Estimate:
     error = float(np.std(values, ddof=1)) / np.sqrt(len(values))
     degrees = len(values) - 1
     half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, degrees) * error)
-    if max(values) == min(values):
-        return Estimate(mean, 0.0, 1.0 if mean == 0 else None)
+    if max(values) - min(values) < _SAME:
+        return Estimate(mean, 0.0, 1.0 if abs(mean) < _SAME else None)
     return Estimate(mean, half, float(2 * stats.t.sf(abs(mean) / error, degrees)))
 
 

@@ -42,6 +42,7 @@ def test_what_seeds_cannot_tell() -> None:
     assert (one.mean, one.half_width, one.p) == (0.5, None, None)
     assert estimate([0.0, 0.0]).p == 1.0  # the same units
     assert estimate([0.1, 0.1]).p is None  # no spread to compare with
+    assert estimate([0.91 - 0.86, 0.90 - 0.85, 0.95 - 0.9]).p is None  # nor is rounding one
     assert not estimate([0.1, 0.1]).tells
 
 
