@@ -20,6 +20,7 @@ from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.core.recipe_evaluate import EvaluateRecipe
 from dataprune.core.recipe_file import validate
+from dataprune.core.recipe_training import ModelRecipe
 from dataprune.evaluation.curves import draw_curves, require_plots
 from dataprune.evaluation.report import markdown
 from dataprune.evaluation.strategies import parse_strategy, recorded_strategy
@@ -175,6 +176,11 @@ def _retrained(scored: Recipe, settings: EvaluateRecipe, **run: Any) -> Recipe:
     return resolve_recipe(scored, changes)
 
 
+def _named(model: ModelRecipe) -> str:
+    params = ", ".join(f"{key}={value}" for key, value in model.params.items())
+    return f"{model.chosen}({params})" if params else model.chosen
+
+
 def _evaluate(
     run: _Run,
     loaded: Loaded,
@@ -227,8 +233,8 @@ def _evaluate(
         metric_key=metric_key(bench.metric),
         protocol=settings.protocol,
         seeds=settings.seeds,
-        model=recipe.probe.model.chosen,
-        scored_with=run.scored.probe.model.chosen,
+        model=_named(recipe.probe.model),
+        scored_with=_named(run.scored.probe.model),
         held_out=bench.held_out,
         num_test_rows=bench.num_test_rows,
         scoring_s=scoring.seconds,

@@ -127,7 +127,7 @@ def test_another_model_is_retrained_and_said(
     own, _ran = run(split_scores, tmp_path, keep=[0.5], seeds=1)
     other, ran = run(split_scores, tmp_path, keep=[0.5], seeds=1, model="my_line:build")
     assert ran
-    assert (other.scored_with, own.model) == ("mlp", "mlp")
+    assert other.scored_with == own.model == "mlp(widths=[16])"
     assert other.model == "my_line:build"
     assert "transfer: scores are of mlp" in markdown(other)
     assert "transfer" not in markdown(own)

@@ -53,6 +53,17 @@ def test_a_unit_that_is_stopped_and_goes_on_ends_as_an_undisturbed_one(
     }
 
 
+def test_rs2_with_a_budget_of_all_rows_is_plain_training(
+    split_recipe: Recipe, tmp_path: Path
+) -> None:
+    for name, dynamic in (("plain", None), ("rs2", {**RS2, "budget": 120})):
+        (tmp_path / name).mkdir()
+        unit, shared = unit_of(split_recipe, dynamic, 24)
+        retrain_unit(unit.spec, shared, Attempt(tmp_path / name, lambda _told: None))
+    plain, rs2 = ((tmp_path / name / "quality.json").read_bytes() for name in ("plain", "rs2"))
+    assert plain == rs2
+
+
 def test_class_accuracies_add_up_to_the_accuracy(split_recipe: Recipe, tmp_path: Path) -> None:
     unit, shared = unit_of(split_recipe, None, 2)
     found = retrain_unit(unit.spec, shared, Attempt(tmp_path, lambda _told: None))
