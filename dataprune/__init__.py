@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dataprune.releasing.run import run
     from dataprune.scores._import import ImportResult, import_scores
     from dataprune.scores._result import ScoreResult
+    from dataprune.selection._what_if import WhatIf, what_if
     from dataprune.versions.load import LoadedVersion
 
 _HOMES = {
@@ -48,6 +49,7 @@ _HOMES = {
     "RecorderCallback": "dataprune.probe.trainer_callback",
     "RunResult": "dataprune.releasing.result",
     "ScoreResult": "dataprune.scores._result",
+    "WhatIf": "dataprune.selection._what_if",
     "curate": "dataprune.flow",
     "evaluate": "dataprune.flow",
     "flag": "dataprune.flow",
@@ -60,6 +62,7 @@ _HOMES = {
     "publish": "dataprune.flow",
     "run": "dataprune.releasing.run",
     "score": "dataprune.flow",
+    "what_if": "dataprune.selection._what_if",
 }
 
 __all__ = [
@@ -76,6 +79,7 @@ __all__ = [
     "RecorderCallback",
     "RunResult",
     "ScoreResult",
+    "WhatIf",
     "__version__",
     "curate",
     "evaluate",
@@ -89,6 +93,7 @@ __all__ = [
     "publish",
     "run",
     "score",
+    "what_if",
 ]
 
 
