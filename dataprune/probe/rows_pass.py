@@ -78,6 +78,10 @@ class _Watched:
         """As the batches."""
         return self.batches.epoch(start)
 
+    def of(self, rows: torch.Tensor) -> Batches:
+        """As the batches."""
+        return self.batches.of(rows)
+
     def in_order(self, batch_size: int, within: range | None = None) -> Iterator[Batch]:
         """Rows in order until the time is over; two batches at least, where there are two."""
         has_needed = self.needed is None
