@@ -1,0 +1,93 @@
+"""One Ray cluster of three nodes, and a recipe whose units are long enough to be disturbed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.runs.clusters import HERE, REPO, Cluster
+
+SEEDS = 6
+EPOCHS = 24
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster; a test that removes a node adds another."""
+    with tempfile.TemporaryDirectory(prefix="r-", ignore_cleanup_errors=True) as name:
+        made = Cluster(Path(name), num_nodes=3)
+        yield made
+        made.end()
+
+
+RECIPE: dict[str, Any] = {
+    "name": "faults",
+    "source": {"uri": "digits"},
+    "probe": {
+        "model": {"name": "mlp", "params": {"widths": [64]}},
+        "batch_size": 32,
+        "optimizer": {"lr": 0.05},
+        "schedule_epochs": EPOCHS,
+    },
+    "scores": {"names": ["el2n", "forgetting"], "at": [6, EPOCHS]},
+    "seeds": SEEDS,
+}
+
+
+def recipe_file(folder: Path, **run: Any) -> Path:
+    """The recipe with that `run` section."""
+    path = folder / "faults.yaml"
+    path.write_text(yaml.safe_dump({**RECIPE, "run": run}))
+    return path
+
+
+def start_local(recipe: Path, work: Path) -> subprocess.Popen[str]:
+    """`dataprune score` with the local runner, which a file `hold` holds as it does a worker."""
+    path = os.pathsep.join([str(REPO), str(HERE / "held")])
+    command = [sys.executable, "-m", "dataprune", "score", str(recipe), "--work", str(work),
+               "--json"]  # fmt: skip
+    return subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": path}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a run that nobody disturbs leaves: its score table, and each unit's trace by id."""
+
+    table: bytes
+    traces: dict[str, bytes]
+    longest_s: float
+
+
+def left_by(work: Path) -> dict[str, bytes]:
+    """{unit id: trace} of a work folder."""
+    return {path.parent.name: path.read_bytes() for path in work.glob("units/*/trace.parquet")}
+
+
+def runs_of(work: Path) -> list[dict[str, Any]]:
+    """`run` of every unit.json of a work folder."""
+    return [json.loads(path.read_text())["run"] for path in work.glob("units/*/unit.json")]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """On the local runner."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with start_local(recipe_file(folder), folder / "work") as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    table = (folder / "work" / "scores.parquet").read_bytes()
+    longest_s = max(run["seconds"] for run in runs_of(folder / "work"))
+    return Undisturbed(table, left_by(folder / "work"), longest_s)
