@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
 STORE_BYTES = 80 << 20
@@ -117,8 +119,10 @@ class Cluster:
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> dict[str, Any]:
     """What a driver printed, once it has ended with that exit code."""
-    with process:
+    try:
         out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == code, err
     assert "Traceback" not in err, err
     printed: dict[str, Any] = json.loads(out)
@@ -129,8 +133,9 @@ def wait_for(condition: Callable[[], Any], *, while_runs: subprocess.Popen[str])
     """Wait until a condition holds, which must be before the process ends; returns its value."""
     deadline = time.monotonic() + 60
     while not (value := condition()):
-        assert while_runs.poll() is None, while_runs.communicate()
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline or while_runs.poll() is not None:
+            while_runs.kill()
+            pytest.fail(f"it did not come to that: {while_runs.communicate()}")
         time.sleep(0.01)
     return value
 

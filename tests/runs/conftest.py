@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
+from dataprune.runs.ledger import Ledger
+from dataprune.runs.status import run_status
 from tests.runs.clusters import HERE, REPO, Cluster
 
-SEEDS = 6
-EPOCHS = 24
+SEEDS = 5
+EPOCHS = 20
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +41,7 @@ RECIPE: dict[str, Any] = {
         "optimizer": {"lr": 0.05},
         "schedule_epochs": EPOCHS,
     },
-    "scores": {"names": ["el2n", "forgetting"], "at": [6, EPOCHS]},
+    "scores": {"names": ["el2n", "forgetting"], "at": [4, EPOCHS]},
     "seeds": SEEDS,
 }
 
@@ -91,3 +93,47 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     table = (folder / "work" / "scores.parquet").read_bytes()
     longest_s = max(run["seconds"] for run in runs_of(folder / "work"))
     return Undisturbed(table, left_by(folder / "work"), longest_s)
+
+
+def hold(work: Path, name: str, times: int = 1) -> Callable[[], dict[int, str]]:
+    """Hold every unit where it is about to put that file into place for the so-manieth time.
+
+    Returns a function that tells whom it holds: {pid: unit id}. It ends when work/hold is gone.
+    """
+    (work / "held").mkdir(parents=True)
+    (work / "hold").write_text(f"{name} {times}")
+
+    def held() -> dict[int, str]:
+        told = [(path.read_text(), path.name) for path in (work / "held").iterdir()]
+        return {int(pid): unit_id for pid, unit_id in told if pid}
+
+    return held
+
+
+def assert_half_written(work: Path, undisturbed: Undisturbed) -> None:
+    """A unit's data is in place without its marker, and nobody takes it for finished."""
+    half = min(work.glob("units/*/trace.parquet"))
+    assert half.read_bytes() == undisturbed.traces[half.parent.name]
+    assert not list(work.glob("units/*/unit.json"))
+    assert Ledger(work).finished(half.parent.name) is None
+    assert Ledger(work).records() == []
+    assert run_status(work)["counts"].keys() <= {"interrupted", "waiting"}
+    assert not (work / "scores.parquet").exists()
+
+
+def assert_equal_in_the_end(work: Path, undisturbed: Undisturbed) -> None:
+    """Every trace and the score table are those of the undisturbed run; nothing else is left."""
+    assert left_by(work) == undisturbed.traces
+    assert (work / "scores.parquet").read_bytes() == undisturbed.table
+    assert len(Ledger(work).records()) == SEEDS
+    assert not list(work.rglob(".attempt-*")), "an attempt was left behind"
+
+
+def tamper_with(snapshot: Path) -> None:
+    """Change a snapshot's weights: whoever goes on from it ends with another trace."""
+    import torch
+
+    whole = torch.load(snapshot, weights_only=True)
+    for weights in whole["model"].values():
+        weights.add_(1)
+    torch.save(whole, snapshot)

@@ -4,59 +4,52 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dataprune.runs.ledger import Ledger
-from dataprune.runs.status import run_status
 from dataprune.tables.scores import read_scores
 from tests.runs.clusters import Cluster, ended, wait_for, wait_until_gone
 from tests.runs.conftest import (
-    EPOCHS,
     SEEDS,
     Undisturbed,
+    assert_equal_in_the_end,
+    assert_half_written,
+    hold,
     left_by,
     recipe_file,
     runs_of,
-    start_local,
+    tamper_with,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
-def progress(work: Path) -> list[dict[str, Any]]:
-    """What the units under way told last."""
-    found = (Ledger(work).progress(p.parent.name) for p in work.glob("units/*/progress.json"))
-    return [told for told in found if told is not None]
+PROGRESS = "progress.json", 2  # the second time: after some epochs
 
 
-def all_are_midway(cluster: Cluster, work: Path) -> bool:
-    """Whether each worker at work is in the first half of its unit, and not at its start."""
-    epochs = [told["epoch"] for told in progress(work)]
-    at_work = cluster.workers()
-    return bool(epochs) and len(epochs) == len(at_work) and all(0 < e < EPOCHS / 2 for e in epochs)
-
-
-def assert_equal_in_the_end(work: Path, undisturbed: Undisturbed) -> None:
-    assert left_by(work) == undisturbed.traces
-    assert (work / "scores.parquet").read_bytes() == undisturbed.table
-    assert len(Ledger(work).records()) == SEEDS
-    assert not list(work.rglob(".attempt-*")), "an attempt was left behind"
+def attempts(work: Path) -> dict[str, int]:
+    """{unit id: which attempt at it finished}."""
+    return {record.unit_id: record.run["attempt"] for record in Ledger(work).records()}
 
 
 def test_a_killed_worker_is_replaced_and_the_run_ends_equal_by_itself(
     cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
+    held = hold(work, *PROGRESS)
     process = cluster.score(recipe_file(tmp_path), work)
-    wait_for(lambda: all_are_midway(cluster, work), while_runs=process)
-    os.kill(cluster.workers()[0], signal.SIGKILL)
+    wait_for(lambda: len(held()) == 3, while_runs=process)
+    pid, unit_id = held().popitem()
+    os.kill(pid, signal.SIGKILL)
+    (work / "hold").unlink()
     printed = ended(process)
     assert printed["status"] == "complete"
     assert printed["trained"] == list(range(SEEDS))
-    assert sorted(run["attempt"] for run in runs_of(work)) == [*[1] * (SEEDS - 1), 2]
+    assert attempts(work) == dict.fromkeys(undisturbed.traces, 1) | {unit_id: 2}
     assert_equal_in_the_end(work, undisturbed)
 
 
@@ -64,85 +57,65 @@ def test_a_lost_node_costs_only_the_time_of_its_units(
     cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
+    held = hold(work, *PROGRESS)
     process = cluster.score(recipe_file(tmp_path), work)
-    doomed = cluster.nodes[-1]
-    wait_for(
-        lambda: all_are_midway(cluster, work) and cluster.workers(node=doomed), while_runs=process
-    )
+    wait_for(lambda: len(held()) == 3, while_runs=process)
+    (pid,) = cluster.workers(node=cluster.nodes[-1])
+    unit_id = held()[pid]
     cluster.remove(cluster.nodes.pop())
+    (work / "hold").unlink()
     printed = ended(process)
     cluster.nodes.append(cluster.add())
     assert printed["status"] == "complete"
-    assert sorted(run["attempt"] for run in runs_of(work)) == [*[1] * (SEEDS - 1), 2]
+    assert attempts(work) == dict.fromkeys(undisturbed.traces, 1) | {unit_id: 2}
     assert_equal_in_the_end(work, undisturbed)
 
 
-@pytest.mark.parametrize("runner", ["ray", "local"])
 def test_killed_between_data_and_marker_a_unit_is_not_finished_and_is_run_again(
-    runner: str, request: pytest.FixtureRequest, undisturbed: Undisturbed, tmp_path: Path
+    cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     recipe, work = recipe_file(tmp_path), tmp_path / "work"
-    work.mkdir()
-    (work / "hold").touch()
-    if runner == "ray":
-        cluster: Cluster = request.getfixturevalue("cluster")
-        start = cluster.score
-    else:
-        start = start_local
-    process = start(recipe, work)
-    wait_for((work / "held").exists, while_runs=process)
-    workers = cluster.workers() if runner == "ray" else []
+    held = hold(work, "unit.json")
+    process = cluster.score(recipe, work)
+    wait_for(held, while_runs=process)
+    workers = cluster.workers()
     process.kill()
     process.communicate()
     wait_until_gone(*workers)
-    (half,) = (
-        work.glob("units/*/trace.parquet")[:1]
-        if False
-        else [min(work.glob("units/*/trace.parquet"))]
-    )
-    ledger = Ledger(work)
-    assert half.read_bytes() == undisturbed.traces[half.parent.name], "the data is in place"
-    assert not list(work.glob("units/*/unit.json"))
-    assert ledger.finished(half.parent.name) is None
-    assert ledger.records() == []
-    assert run_status(work)["counts"].keys() <= {"interrupted", "waiting"}
-    assert not (work / "scores.parquet").exists()
-
+    assert_half_written(work, undisturbed)
     (work / "hold").unlink()
-    printed = ended(start(recipe, work))
+    printed = ended(cluster.score(recipe, work))
     assert printed["trained"] == list(range(SEEDS))
     assert_equal_in_the_end(work, undisturbed)
 
 
-def test_a_worker_killed_amid_a_unit_is_followed_by_one_that_goes_on_from_its_snapshot(
+def test_a_killed_workers_successor_goes_on_from_its_snapshot_with_the_same_trace(
     cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
+    """One of two snapshots is changed before the kill: that its trace differs shows its use."""
     work = tmp_path / "work"
-    process = cluster.score(recipe_file(tmp_path, snapshot_minutes=0.0001), work, "--seeds", 1)
-    wait_for(lambda: [t for t in progress(work) if t["epoch"] > EPOCHS / 2], while_runs=process)
-    (worker,) = cluster.workers()
-    os.kill(worker, signal.SIGKILL)
-    seen = set()
-
-    def runs_again() -> bool:
-        seen.update(t["epoch"] for t in progress(work) if t["attempt"] == 2)
-        return process.poll() is not None
-
-    while not runs_again():
-        pass
+    held = hold(work, "snapshot-0", times=5)
+    recipe = recipe_file(tmp_path, snapshot_minutes=0.0003)
+    process = cluster.score(recipe, work, "--seeds", 2)
+    wait_for(lambda: len(held()) == 2, while_runs=process)
+    workers, (changed, untouched) = list(held()), held().values()
+    tamper_with(work / "units" / changed / "snapshot-0")
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    (work / "hold").unlink()
     ended(process)
-    (run,) = runs_of(work)
-    assert run["attempt"] == 2
-    assert {e for e in seen if 0 < e <= EPOCHS / 2} == set()
-    ((unit_id, trace),) = left_by(work).items()
-    assert trace == undisturbed.traces[unit_id]
+    assert attempts(work) == {changed: 2, untouched: 2}
+    traces = left_by(work)
+    assert traces[untouched] == undisturbed.traces[untouched]
+    assert traces[changed] != undisturbed.traces[changed]
+    assert not list(work.rglob("snapshot-*")), "a finished unit needs no snapshot"
 
 
 def test_a_budget_stops_a_run_before_it_is_exceeded_and_raised_it_goes_on(
     cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
-    limit_s = 3 * undisturbed.longest_s
+    limit_s = 2.5 * undisturbed.longest_s
     budget = {"cpu_hours": limit_s / 3600}
     printed = ended(cluster.score(recipe_file(tmp_path, budget=budget), work), code=3)
     seconds = [run["seconds"] for run in runs_of(work)]
@@ -159,3 +132,22 @@ def test_a_budget_stops_a_run_before_it_is_exceeded_and_raised_it_goes_on(
     assert len(printed["trained"]) == SEEDS - len(before)
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert_equal_in_the_end(work, undisturbed)
+
+
+def test_prometheus_finds_the_units_of_a_run_with_its_id(cluster: Cluster, tmp_path: Path) -> None:
+    units = [("add", {"number": number}) for number in range(3)]
+    process = cluster.drive(tmp_path, units)
+    printed = ended(process)
+    wanted = f'run="{printed["run"]}"', 'state="finished"'
+
+    def found() -> list[float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{cluster.nodes[0].metrics}/metrics") as page:
+            lines = page.read().decode().splitlines()
+        lines = [line for line in lines if line.startswith("ray_dataprune_units_total{")]
+        return [float(line.split()[-1]) for line in lines if all(w in line for w in wanted)]
+
+    deadline = time.monotonic() + 30
+    while not found():
+        assert time.monotonic() < deadline, "nothing was told"
+        time.sleep(0.5)
+    assert found() == [3.0]
