@@ -8,16 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.runs.forks import Fork, ForkServer
+from tests.runs.processes import HELD, HERE, REPO
 
-HERE = Path(__file__).parent
-REPO = HERE.parents[1]
 STORE_BYTES = 80 << 20
 
 
@@ -36,14 +33,15 @@ class Cluster:
     folder: with a short path, since Ray's sockets lie in there.
     """
 
-    def __init__(self, folder: Path, num_nodes: int) -> None:
+    def __init__(self, folder: Path, num_nodes: int, forks: ForkServer) -> None:
+        self.forks = forks
         self.env = {
             **os.environ,
             "HOME": str(folder),
             "RAY_TMPDIR": str(folder),
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "PYTHONPATH": f"{REPO}{os.pathsep}{HERE / 'held'}",
+            "PYTHONPATH": f"{REPO}{os.pathsep}{HELD}",
         }
         self._log = (folder / "server.log").open("w")
         self._server = subprocess.Popen(
@@ -81,18 +79,19 @@ class Cluster:
         self._server.wait()
         self._log.close()
 
-    def score(self, recipe: Path, work: Path, *args: object) -> subprocess.Popen[str]:
+    def score(self, recipe: Path, work: Path, *args: object) -> Fork:
         """Start `dataprune score` on the cluster."""
         on = ("--runner", "ray", "--address", self.address)
-        command = [sys.executable, "-m", "dataprune", "score", str(recipe), "--work", str(work),
-                   *on, "--json", *map(str, args)]  # fmt: skip
-        return self._popen(command)
+        return self.forks.start("score", recipe, "--work", work, *on, "--json", *args, env=self.env)
 
     def drive(
         self, folder: Path, units: list[tuple[str, dict[str, Any]]], **resources: Any
     ) -> subprocess.Popen[str]:
         """Start a job of unit functions on the cluster."""
-        process = self._popen([sys.executable, str(HERE / "drive.py")])
+        process = subprocess.Popen(
+            [sys.executable, str(HERE / "drive.py")], env=self.env, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
         resources = {"address": self.address, **resources}
         job = {"folder": str(folder), "units": units, "resources": resources}
         assert process.stdin is not None
@@ -100,10 +99,6 @@ class Cluster:
         process.stdin.close()
         process.stdin = None
         return process
-
-    def _popen(self, command: list[str]) -> subprocess.Popen[str]:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, env=self.env, text=True, **pipes)
 
     def workers(self, named: str = "ray::_run_in_worker", node: Node | None = None) -> list[int]:
         """Pids of workers that do what the name says now, on that node or any."""
@@ -115,34 +110,3 @@ class Cluster:
                 if parent in raylets and (stat.parent / "cmdline").read_text().startswith(named):
                     found.append(int(stat.parent.name))
         return found
-
-
-def ended(process: subprocess.Popen[str], code: int = 0) -> dict[str, Any]:
-    """What a driver printed, once it has ended with that exit code."""
-    try:
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == code, err
-    assert "Traceback" not in err, err
-    printed: dict[str, Any] = json.loads(out)
-    return printed
-
-
-def wait_for(condition: Callable[[], Any], *, while_runs: subprocess.Popen[str]) -> Any:
-    """Wait until a condition holds, which must be before the process ends; returns its value."""
-    deadline = time.monotonic() + 60
-    while not (value := condition()):
-        if time.monotonic() > deadline or while_runs.poll() is not None:
-            while_runs.kill()
-            pytest.fail(f"it did not come to that: {while_runs.communicate()}")
-        time.sleep(0.01)
-    return value
-
-
-def wait_until_gone(*pids: int) -> None:
-    """Wait until processes have ended."""
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < deadline, "processes live on"
-        time.sleep(0.02)

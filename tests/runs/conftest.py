@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,17 +14,29 @@ import yaml
 
 from dataprune.runs.ledger import Ledger
 from dataprune.runs.status import run_status
-from tests.runs.clusters import HERE, REPO, Cluster
+from tests.runs.clusters import Cluster
+from tests.runs.forks import Fork, ForkServer
+from tests.runs.processes import ended
 
-SEEDS = 5
+Start = Callable[..., Fork]
+
+SEEDS = 4
 EPOCHS = 20
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Starts commands without the seconds of imports."""
+    server = ForkServer(tmp_path_factory.mktemp("forks"))
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="session")
+def cluster(forks: ForkServer) -> Iterator[Cluster]:
     """The cluster; a test that removes a node adds another."""
     with tempfile.TemporaryDirectory(prefix="r-", ignore_cleanup_errors=True) as name:
-        made = Cluster(Path(name), num_nodes=3)
+        made = Cluster(Path(name), num_nodes=3, forks=forks)
         yield made
         made.end()
 
@@ -53,21 +62,17 @@ def recipe_file(folder: Path, **run: Any) -> Path:
     return path
 
 
-def start_local(recipe: Path, work: Path) -> subprocess.Popen[str]:
-    """`dataprune score` with the local runner, which a file `hold` holds as it does a worker."""
-    path = os.pathsep.join([str(REPO), str(HERE / "held")])
-    command = [sys.executable, "-m", "dataprune", "score", str(recipe), "--work", str(work),
-               "--json"]  # fmt: skip
-    return subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": path}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+@pytest.fixture
+def start_local(forks: ForkServer) -> Start:
+    """Starts `dataprune score` with the local runner: recipe, work folder and more options."""
+    return lambda recipe, work, *args: forks.start("score", recipe, "--work", work, "--json", *args)
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a run that nobody disturbs leaves: its score table, and each unit's trace by id."""
+    """A run that nobody disturbs: its folder, its score table, and each unit's trace by id."""
 
+    work: Path
     table: bytes
     traces: dict[str, bytes]
     longest_s: float
@@ -84,15 +89,13 @@ def runs_of(work: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+def undisturbed(forks: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """On the local runner."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    with start_local(recipe_file(folder), folder / "work") as process:
-        _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    table = (folder / "work" / "scores.parquet").read_bytes()
-    longest_s = max(run["seconds"] for run in runs_of(folder / "work"))
-    return Undisturbed(table, left_by(folder / "work"), longest_s)
+    work = folder / "work"
+    ended(forks.start("score", recipe_file(folder), "--work", work, "--json"))
+    longest_s = max(run["seconds"] for run in runs_of(work))
+    return Undisturbed(work, (work / "scores.parquet").read_bytes(), left_by(work), longest_s)
 
 
 def hold(work: Path, name: str, times: int = 1) -> Callable[[], dict[int, str]]:

@@ -12,7 +12,7 @@ import pytest
 
 from dataprune.runs.ledger import Ledger
 from dataprune.tables.scores import read_scores
-from tests.runs.clusters import Cluster, ended, wait_for, wait_until_gone
+from tests.runs.clusters import Cluster
 from tests.runs.conftest import (
     SEEDS,
     Undisturbed,
@@ -24,6 +24,7 @@ from tests.runs.conftest import (
     runs_of,
     tamper_with,
 )
+from tests.runs.processes import ended, wait_for, wait_until_gone
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,24 +17,24 @@ from dataprune.core.protocols import Job, Resources
 from dataprune.runs.ledger import Ledger
 from dataprune.runs.local import LocalRunner
 from dataprune.runs.status import run_status
-from tests.runs.clusters import Cluster, ended, wait_for
 from tests.runs.conftest import (
     SEEDS,
+    Start,
     Undisturbed,
     assert_equal_in_the_end,
     assert_half_written,
     hold,
     left_by,
     recipe_file,
-    start_local,
     tamper_with,
 )
 from tests.runs.drive import unit_of
+from tests.runs.forks import Fork
+from tests.runs.processes import ended, wait_for
 
 pytestmark = pytest.mark.slow
 
 HINT = "make room and run again: finished units are kept"
-MIB = 1 << 20
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def fill(folder: Path, *, but: int = 0) -> Path:
     return ballast
 
 
-def refused(process: subprocess.Popen[str], code: int = 1) -> str:
+def refused(process: Fork, code: int = 1) -> str:
     """What a run that ended with that exit code told."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == code, err
@@ -72,10 +73,11 @@ def refused(process: subprocess.Popen[str], code: int = 1) -> str:
 def test_a_run_that_fills_the_disk_says_so_and_ends_equal_once_there_is_room(
     runner: str, request: pytest.FixtureRequest, small_disk: Path, undisturbed: Undisturbed
 ) -> None:
-    start: Callable[..., subprocess.Popen[str]] = start_local
-    if runner == "ray":
-        cluster: Cluster = request.getfixturevalue("cluster")
-        start = cluster.score
+    start: Start
+    if runner == "local":
+        start = request.getfixturevalue("start_local")
+    else:
+        start = request.getfixturevalue("cluster").score
     recipe, work = recipe_file(small_disk.parent), small_disk / "work"
     held = hold(work, "progress.json", times=1)
     process = start(recipe, work)
@@ -95,38 +97,38 @@ def test_a_run_that_fills_the_disk_says_so_and_ends_equal_once_there_is_room(
     assert_equal_in_the_end(work, undisturbed)
 
 
-def test_a_disk_that_is_full_from_the_start_is_one_sentence(small_disk: Path) -> None:
+def test_a_disk_that_is_full_from_the_start_is_one_sentence(
+    small_disk: Path, start_local: Start
+) -> None:
     (small_disk / "work").mkdir()
     fill(small_disk)
     told = refused(start_local(recipe_file(small_disk.parent), small_disk / "work"))
-    assert told.startswith("Error: No space left on device (")
+    assert told.startswith(f"Error: No space left on device ({small_disk / 'work'}")
     assert len(told.splitlines()) == 1
 
 
-def test_a_read_only_work_folder_is_one_sentence(small_disk: Path) -> None:
+def test_a_read_only_work_folder_is_one_sentence(small_disk: Path, start_local: Start) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     told = refused(start_local(recipe_file(small_disk.parent), small_disk / "work"))
     assert told.startswith("Error: Read-only file system (")
     assert len(told.splitlines()) == 1
 
 
-def limited(recipe: Path, work: Path, max_bytes: int) -> subprocess.Popen[str]:
-    """The run, where no file may be larger than that: a limit that needs no right to mount."""
-    process = start_local(recipe, work)
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (max_bytes, resource.RLIM_INFINITY))
-    return process
-
-
 def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(
-    undisturbed: Undisturbed, tmp_path: Path
+    start_local: Start, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
+    """A disk that is too small for traces and large enough for all else; no right is needed."""
     recipe, work = recipe_file(tmp_path), tmp_path / "work"
-    size = min(len(trace) for trace in undisturbed.traces.values())
-    assert size > 20_000
-    ended(start_local(recipe, work))  # so that what is no trace is there already
-    for unit_id in undisturbed.traces:
-        (work / "units" / unit_id / "trace.parquet").unlink()
-    told = refused(limited(recipe, work, size - 1))
+    shutil.copytree(undisturbed.work, work)  # what is larger than a trace is there already
+    for trace in work.glob("units/*/trace.parquet"):
+        trace.unlink()
+    held = hold(work, "progress.json")
+    process = start_local(recipe, work)
+    wait_for(held, while_runs=process)
+    limit = min(len(trace) for trace in undisturbed.traces.values()) - 1
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    (work / "hold").unlink()
+    told = refused(process)
     assert "every unit failed; the first: no room to write its files: File too large" in told
     assert Ledger(work).records() == []
     ended(start_local(recipe, work))
@@ -148,13 +150,13 @@ def test_a_unit_goes_on_where_progress_and_snapshots_cannot_be_written(
 
 
 def test_killed_amid_a_unit_the_local_runner_goes_on_from_its_snapshot_with_the_same_trace(
-    undisturbed: Undisturbed, tmp_path: Path
+    start_local: Start, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     recipe = recipe_file(tmp_path, snapshot_minutes=0.0003)
     traces = []
     for work in (tmp_path / "untouched", tmp_path / "changed"):
         held = hold(work, "snapshot-0", times=5)
-        process = start_local(recipe, work)
+        process = start_local(recipe, work, "--seeds", 2)
         wait_for(held, while_runs=process)
         process.kill()
         process.communicate()
@@ -163,15 +165,15 @@ def test_killed_amid_a_unit_the_local_runner_goes_on_from_its_snapshot_with_the_
         if work.name == "changed":
             tamper_with(work / "units" / unit_id / "snapshot-0")
         (work / "hold").unlink()
-        ended(start_local(recipe, work))
+        ended(start_local(recipe, work, "--seeds", 2))
         traces.append(left_by(work))
-    assert traces[0] == undisturbed.traces
+    assert traces[0] == {i: undisturbed.traces[i] for i in traces[1]}
     differing = {i for i, trace in traces[1].items() if trace != undisturbed.traces[i]}
     assert differing == {unit_id}, "it was not the snapshot that it went on from"
 
 
 def test_killed_between_data_and_marker_the_local_runner_runs_the_unit_again(
-    undisturbed: Undisturbed, tmp_path: Path
+    start_local: Start, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     recipe, work = recipe_file(tmp_path), tmp_path / "work"
     held = hold(work, "unit.json")

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from dataprune.runs.ledger import Ledger
-from tests.runs.clusters import Cluster, ended, wait_for, wait_until_gone
+from tests.runs.clusters import Cluster
 from tests.runs.drive import unit_of
+from tests.runs.processes import ended, wait_for, wait_until_gone
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -49,63 +50,59 @@ def groups(cluster: Cluster) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-def test_every_process_writes_its_files_and_the_first_ones_result_is_recorded(
+def test_every_process_writes_its_files_and_gangs_that_do_not_fit_together_take_turns(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    each = gang(tmp_path)
-    printed = ended(cluster.drive(tmp_path, [each], workers=2))
+    units = [gang(tmp_path, number, seconds=0.2) for number in range(4)]
+    printed = ended(cluster.drive(tmp_path, units, workers=2))
     assert printed["failed"] == []
-    record = Ledger(tmp_path).finished(unit_of(*each).unit_id)
-    assert record is not None
-    assert (record.result["rank"], record.result["size"]) == (0, 2)
-    assert (record.run["workers"], record.run["attempt"]) == (2, 1)
-    assert record.files == {
-        f"part-{rank}.bin": hashlib.sha256(bytes([rank]) * 100).hexdigest() for rank in (0, 1)
-    }
-    names = [path.name for path in record.folder.iterdir()]
-    assert sorted(names) == ["part-0.bin", "part-1.bin", "unit.json"]
+    assert [starts(each) for each in units] == [["0", "1"]] * 4
+    records = Ledger(tmp_path).records()
+    assert len(records) == 4
+    for record in records:
+        assert (record.result["rank"], record.result["size"]) == (0, 2)
+        assert (record.run["workers"], record.run["attempt"]) == (2, 1)
+        assert record.files == {
+            f"part-{rank}.bin": hashlib.sha256(bytes([rank]) * 100).hexdigest() for rank in (0, 1)
+        }
+        assert sorted(path.name for path in record.folder.iterdir()) == [*record.files, "unit.json"]
+    times = sorted((record.result["began"], record.result["ended"]) for record in records)
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
 
 
-@pytest.mark.parametrize("rank", [0, 1])
 def test_an_error_in_one_process_ends_the_unit_with_that_very_error_once(
-    rank: int, cluster: Cluster, tmp_path: Path
+    cluster: Cluster, tmp_path: Path
 ) -> None:
-    each = gang(tmp_path, fails=rank)
-    printed = ended(cluster.drive(tmp_path, [each], workers=2))
-    (outcome,) = printed["failed"]
-    assert outcome["error"] == "this part cannot be done"
-    assert outcome["hint"] == "ask for another"
-    assert starts(each) == ["0", "1"]
-    unit_id = unit_of(*each).unit_id
-    failure = Ledger(tmp_path).failure(unit_id)
-    assert failure is not None
-    assert failure["error"] == "this part cannot be done"
-    assert [path.name for path in (tmp_path / "units" / unit_id).iterdir()] == ["failed.json"]
+    units = [gang(tmp_path, rank, fails=rank) for rank in (0, 1)]
+    printed = ended(cluster.drive(tmp_path, units, workers=2))
+    for each, outcome in zip(units, printed["failed"], strict=True):
+        assert outcome["error"] == "this part cannot be done"
+        assert outcome["hint"] == "ask for another"
+        assert starts(each) == ["0", "1"]
+        unit_id = unit_of(*each).unit_id
+        failure = Ledger(tmp_path).failure(unit_id)
+        assert failure is not None
+        assert failure["error"] == "this part cannot be done"
+        assert [path.name for path in (tmp_path / "units" / unit_id).iterdir()] == ["failed.json"]
     wait_until_gone(*cluster.workers(MEMBER))
 
 
-def test_a_gang_that_loses_a_process_is_run_again_as_a_whole(
+def test_a_gang_that_loses_a_process_is_run_again_as_a_whole_as_often_as_it_may(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    each = gang(tmp_path, dies=1, deaths=1)
-    printed = ended(cluster.drive(tmp_path, [each], workers=2))
-    assert printed["failed"] == []
-    assert starts(each) == ["0", "0", "1", "1"]
-    record = Ledger(tmp_path).finished(unit_of(*each).unit_id)
+    once, always = (gang(tmp_path, deaths, dies=1, deaths=deaths) for deaths in (1, 99))
+    printed = ended(cluster.drive(tmp_path, [once, always], workers=2, max_retries=1))
+    assert starts(once) == starts(always) == ["0", "0", "1", "1"]
+    record = Ledger(tmp_path).finished(unit_of(*once).unit_id)
     assert record is not None
     assert record.run["attempt"] == 2
     names = [path.name for path in record.folder.iterdir()]
     assert sorted(names) == ["part-0.bin", "part-1.bin", "unit.json"]
-
-
-def test_a_gang_that_is_lost_every_time_says_how_often(cluster: Cluster, tmp_path: Path) -> None:
-    each = gang(tmp_path, dies=1, deaths=99)
-    printed = ended(cluster.drive(tmp_path, [each], workers=2, max_retries=1))
     (outcome,) = printed["failed"]
+    assert outcome["unit_id"] == unit_of(*always).unit_id
     assert outcome["error"].startswith("worker lost 2 times: ")
     assert "\n" not in outcome["error"]
-    assert starts(each) == ["0", "0", "1", "1"]
-    left = [path.name for path in (tmp_path / "units" / unit_of(*each).unit_id).iterdir()]
+    left = [path.name for path in (tmp_path / "units" / outcome["unit_id"]).iterdir()]
     assert left == ["failed.json"]
 
 
@@ -146,17 +143,6 @@ def test_more_processes_than_there_is_room_for_are_refused_at_once(
         "hint": "lower run.workers, run.num_cpus or run.num_gpus in the recipe, or set "
         "run.autoscale if the cluster adds nodes",
     }
-
-
-def test_gangs_that_do_not_fit_together_run_one_after_the_other(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    units = [gang(tmp_path, number, seconds=0.2) for number in range(4)]
-    printed = ended(cluster.drive(tmp_path, units, workers=2))
-    assert len(printed["finished"]) == 4
-    times = sorted((r.result["began"], r.result["ended"]) for r in Ledger(tmp_path).records())
-    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
-    assert [starts(each) for each in units] == [["0", "1"]] * 4
 
 
 def test_ctrl_c_of_a_driver_with_gangs_leaves_no_process_and_no_room_taken(

@@ -12,7 +12,8 @@ import pytest
 from dataprune.runs.journal import read_journal
 from dataprune.runs.ledger import Ledger
 from dataprune.runs.place import LocalPlace
-from tests.runs.clusters import Cluster, Node, ended, wait_for
+from tests.runs.clusters import Cluster, Node
+from tests.runs.processes import ended, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
