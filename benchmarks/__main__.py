@@ -19,6 +19,7 @@ NAMES = (
     "agreement",
     "memorized",
     "trajectories",
+    "selection",
 )
 OUT = Path(__file__).parent / "results" / "cpu"
 

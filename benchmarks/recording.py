@@ -20,9 +20,10 @@ from dataprune.core.recipe_training import Augment, Optimizer
 from dataprune.probe.data import make_batches
 from dataprune.probe.data import statistics as channel_statistics
 from dataprune.probe.models import MODELS
-from dataprune.probe.observer import EvalObserver, StepObserver
+from dataprune.probe.observer import EvalObserver
 from dataprune.probe.signal_store import SignalStore
 from dataprune.probe.signals import SIGNALS, Sizes, recorded_anyway
+from dataprune.probe.step_observer import StepObserver
 from dataprune.probe.tasks import TASKS
 from dataprune.probe.train import (
     SCORE_BATCH,

@@ -19,6 +19,7 @@ from dataprune._version import __version__
 if TYPE_CHECKING:
     from dataprune.core.errors import DatapruneError
     from dataprune.core.recipe import Recipe, load_recipe
+    from dataprune.evaluation.of_scores import CellsResult, evaluate_cells
     from dataprune.evaluation.run import EvaluationResult
     from dataprune.flags.label_issue import LabelFlags, flag_labels
     from dataprune.flow import curate, evaluate, flag, load, prune, publish, score
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
     from dataprune.publishing.curated import CurateResult
     from dataprune.publishing.prune_result import PruneResult
     from dataprune.publishing.publisher import Published
+    from dataprune.releasing.result import RunResult
+    from dataprune.releasing.run import run
     from dataprune.scores._import import ImportResult, import_scores
     from dataprune.scores._result import ScoreResult
+    from dataprune.selection._what_if import WhatIf, what_if
     from dataprune.versions.load import LoadedVersion
 
 _HOMES = {
+    "CellsResult": "dataprune.evaluation.of_scores",
     "CurateResult": "dataprune.publishing.curated",
     "DatapruneError": "dataprune.core.errors",
     "EvaluationResult": "dataprune.evaluation.run",
@@ -44,9 +49,12 @@ _HOMES = {
     "Recipe": "dataprune.core.recipe",
     "Recorder": "dataprune.probe.recorder",
     "RecorderCallback": "dataprune.probe.trainer_callback",
+    "RunResult": "dataprune.releasing.result",
     "ScoreResult": "dataprune.scores._result",
+    "WhatIf": "dataprune.selection._what_if",
     "curate": "dataprune.flow",
     "evaluate": "dataprune.flow",
+    "evaluate_cells": "dataprune.evaluation.of_scores",
     "flag": "dataprune.flow",
     "flag_labels": "dataprune.flags.label_issue",
     "gradient_norms": "dataprune.probe.gradients",
@@ -55,10 +63,13 @@ _HOMES = {
     "load_recipe": "dataprune.core.recipe",
     "prune": "dataprune.flow",
     "publish": "dataprune.flow",
+    "run": "dataprune.releasing.run",
     "score": "dataprune.flow",
+    "what_if": "dataprune.selection._what_if",
 }
 
 __all__ = [
+    "CellsResult",
     "CurateResult",
     "DatapruneError",
     "EvaluationResult",
@@ -70,10 +81,13 @@ __all__ = [
     "Recipe",
     "Recorder",
     "RecorderCallback",
+    "RunResult",
     "ScoreResult",
+    "WhatIf",
     "__version__",
     "curate",
     "evaluate",
+    "evaluate_cells",
     "flag",
     "flag_labels",
     "gradient_norms",
@@ -82,7 +96,9 @@ __all__ = [
     "load_recipe",
     "prune",
     "publish",
+    "run",
     "score",
+    "what_if",
 ]
 
 

@@ -30,7 +30,7 @@ from dataprune.publishing.open import open_version
 from dataprune.publishing.prune_result import PruneResult
 from dataprune.scores._result import ScoreResult
 from dataprune.scores._score_traces import score_recorded
-from dataprune.selection._decide import check_strategy, make_choice
+from dataprune.selection._choice import check_steps, make_choice
 from dataprune.selection._decided import decide_from_scores
 from dataprune.sources import open_source
 from dataprune.sources._load import describe
@@ -99,7 +99,7 @@ def score(
     }
     if traces is not None:
         recipe = resolve_recipe(recipe, about)
-        check_strategy(recipe.prune.strategy, recipe.prune.params)
+        check_steps(recipe.prune)
         trains = {"seeds": seeds, "work": work, "runner": runner, "address": address}
         return score_recorded(recipe, Path(traces), at, out, no_effect=trains)
     from dataprune.probe.check import check_signals, check_trainable
@@ -120,7 +120,7 @@ def score(
     recipe = resolve_recipe(recipe, changes)
     flagging = find_flags(recipe.flags, recipe.task)
     wanted = find_scores(recipe.score_names, *(flag.beside for flag in flagging))
-    check_strategy(recipe.prune.strategy, recipe.prune.params)
+    check_steps(recipe.prune)
     opened = open_source(recipe.source)
     loaded = read_examples(recipe, opened, work=work)
     try:
@@ -214,7 +214,7 @@ def prune(
     tag: str,
     keep: float | None = None,
     by: str | None = None,
-    strategy: str | None = None,
+    strategy: str | Sequence[str] | None = None,
     params: dict[str, Any] | None = None,
     class_balance: str | None = None,
     min_per_class: int | None = None,
@@ -237,10 +237,10 @@ def prune(
     tag: "auto", or a tag with {n} in it, takes the next number, of the Hub's versions too if it is
         pushed; the same version built before keeps its tag.
     keep: a float in (0, 1] keeps `round(keep * n)` of all rows, an int exactly that many.
+    strategy: one, or several in order; params: NAME is of the last one, STEP.NAME of another.
     max_per_group: rows of one group of near-duplicates to keep at most.
     drop_likely: drop rows whose label is flagged likely wrong first; without keep, keep the others.
-    relabel: add a column `suggested_label`, which differs from the label in those rows; without
-        keep, keep all.
+    relabel: add `suggested_label`, which differs from the label in those; without keep, keep all.
     extra: further score or flag tables of the same source; `by` may name their columns.
     source: where the source lies now, if not where it was scored. Other defaults: the recipe's.
     order: "score" stores the rows best to keep first.

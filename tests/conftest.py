@@ -6,12 +6,15 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+if TYPE_CHECKING:
+    from tests.runs.object_store import ObjectStore
 
 # Read when ray is first imported: no token file in the developer's home, no usage reports.
 os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -149,3 +152,27 @@ def tiny(blobs_recipe: dict[str, Any], tmp_path: Path) -> Callable[..., Any]:
         return flow.score(parse_recipe(blobs_recipe, where="tests"), **wanted)
 
     return score
+
+
+@pytest.fixture(scope="session")
+def running_object_store() -> Iterator[ObjectStore]:
+    """A store on the loopback interface."""
+    from tests.runs.object_store import running_store
+
+    with running_store() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(
+    running_object_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ObjectStore]:
+    """The store, empty, this process's client pointed at it, and a fresh folder for mirrors."""
+    store = running_object_store
+    for key, value in store.environment.items():
+        monkeypatch.setenv(key, value)
+    store.objects.clear()
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    yield store
+    store.refusing.clear()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dataprune.cli import COMMANDS
+from dataprune.selection import STRATEGIES
 
 REPO = Path(__file__).resolve().parents[1]
 README = (REPO / "README.md").read_text()
@@ -74,9 +75,14 @@ def test_every_command_is_in_the_changelog_or_the_readme(name: str) -> None:
     assert f"`{name}`" in (REPO / "CHANGELOG.md").read_text() or f"dataprune {name}" in README
 
 
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_every_strategy_is_in_the_readme(name: str) -> None:
+    assert f"`{name}`" in README.split("## Strategies", 1)[1].split("\n## ", 1)[0]
+
+
 def test_every_recipe_and_script_of_pipelines_has_a_line() -> None:
     told = (REPO / "pipelines" / "README.md").read_text()
-    files = [*(REPO / "pipelines").glob("recipes/*"), *(REPO / "pipelines").glob("*.sh")]
+    files = [p for kind in ("recipes/*", "jobs/*", "*.sh") for p in (REPO / "pipelines").glob(kind)]
     for path in files:
         assert path.relative_to(REPO / "pipelines").as_posix() in told, path
 

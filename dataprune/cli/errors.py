@@ -1,6 +1,6 @@
 """Errors on the command line: one sentence to stderr and an exit code; --debug for the traceback.
 
-0 done, 1 error, 2 usage, 3 partial, 4 busy, 130 interrupted.
+0 done, 1 error, 2 usage, 3 partial or a candidate, 4 busy, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
     """Say why ROW of the source (counted from 0) is in NAME@TAG or not, with all its scores."""
     from dataprune.cli.output import emit_json, emit_table, talk
     from dataprune.publishing.open import open_version
-    from dataprune.selection._label_issues import REASON
     from dataprune.tables.decisions import RETRACTED
     from dataprune.versions.load import explain_row
 
@@ -37,8 +36,8 @@ def command(name: str, tag: str, row: int, store: str, *, as_json: bool) -> None
     if "reject_code" in told["scores"]:
         _explain_run(told, row)
         return
-    if told["reason"] == REASON:
-        click.echo(f"{who} was dropped, {REASON}, before the others competed")
+    if not told["competed"]:
+        click.echo(f"{who} was dropped, {told['reason']}, before the others competed")
     else:
         click.echo(f"{who} was {_verdict(told)}")
     if told["scores"].get("tier") in {"likely", "suspect"}:
@@ -83,8 +82,13 @@ def _span(reason: dict[str, Any]) -> str | None:
 
 
 def _verdict(told: dict[str, Any]) -> str:
+    from dataprune.tables.decisions import NOT_RANKED
+
     verdict = "kept" if told["keep"] else f"dropped, {told['reason']}"
     pool = "all rows" if told["class_balance"] == "none" else "its class"
+    if told["rank"] == NOT_RANKED:
+        value = f": {told['by']} = {told['value']:.4f}" if told["by"] else ""
+        return f"{verdict} among {pool} by {told['rule']}, without a place{value}"
     by = f", {told['by']} = {told['value']:.4f}" if told["by"] else ""
     return f"{verdict}: place {told['rank'] + 1} among {pool} in the order of {told['rule']}{by}"
 

@@ -36,10 +36,15 @@ def _params(
 )  # fmt: skip
 @click.option("--keep", metavar="FRACTION|COUNT", help="25000 is a count; 0.5 or 50% a fraction.")
 @click.option("--by", metavar="NAME", help="Score column, such as el2n or el2n@10.")
-@click.option("--strategy", metavar="NAME", help="How to choose; a wrong name lists them all.")
 @click.option(
-    "--param", "params", multiple=True, callback=_params, metavar="NAME=VALUE",
-    help="Parameter of the strategy; window: offset=500 skips the 500 easiest. Repeat.",
+    "--strategy", multiple=True, metavar="NAME",
+    help="How to choose; a wrong name lists them all. Repeat for steps in order, the last of which "
+    "fills the budget: duplicates, flagged, ccs.",
+)  # fmt: skip
+@click.option(
+    "--param", "params", multiple=True, callback=_params, metavar="[STEP.]NAME=VALUE",
+    help="Parameter of the last strategy, or of STEP; window: offset=500 skips the 500 easiest. "
+    "Repeat.",
 )  # fmt: skip
 @click.option(
     "--class-balance", type=click.Choice(["none", "proportional", "equal"]),
@@ -61,9 +66,9 @@ def _params(
     help="Add a column suggested_label, which differs in such rows. Without --keep, keep all.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of ties and random draws.")
-@click.option("--name", required=True, help="Name of the version.")
+@click.option("--name", help="Name of the version.")
 @click.option(
-    "--tag", required=True,
+    "--tag",
     help="v, a number, an optional slug: v1, v2-el2n-keep0.5. auto or v{n}-...: the next number.",
 )  # fmt: skip
 @store_option
@@ -80,13 +85,20 @@ def _params(
 )  # fmt: skip
 @private_option
 @click.option("--dry-run", is_flag=True, help="Decide and report; build nothing.")
+@click.option(
+    "--what-if", metavar="KEEP,KEEP,...",
+    help="Compare budgets, such as 0.1,0.3,0.5; in place of --keep, --name and --tag. Builds "
+    "nothing.",
+)  # fmt: skip
 @json_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     scores: str,
     extra: tuple[str, ...],
     keep: str | None,
     by: str | None,
-    strategy: str | None,
+    strategy: tuple[str, ...],
     params: dict[str, Any],
     class_balance: str | None,
     min_per_class: int | None,
@@ -94,13 +106,14 @@ def command(
     drop_likely: bool | None,  # noqa: FBT001 - click's
     relabel: bool | None,  # noqa: FBT001 - click's
     seed: int | None,
-    name: str,
-    tag: str,
+    name: str | None,
+    tag: str | None,
     store: str,
     source: str | None,
     order: str | None,
     push: str | None,
     private: bool | None,  # noqa: FBT001 - click's
+    what_if: str | None,
     *,
     view: bool,
     control: bool,
@@ -116,22 +129,30 @@ def command(
     from dataprune.cli.output import emit_json, talk, warn
     from dataprune.selection._quotas import parse_keep
 
+    decides: dict[str, Any] = {
+        "by": by,
+        "strategy": strategy or None,
+        "params": params or None,
+        "class_balance": class_balance,
+        "min_per_class": min_per_class,
+        "max_per_group": max_per_group,
+        "drop_likely": drop_likely,
+        "seed": seed,
+        "extra": extra,
+    }
+    if what_if is not None:
+        _compare(ctx, scores, what_if, decides, as_json=as_json)
+        return
+    if name is None or tag is None:
+        missing = " and ".join(o for o, v in (("--name", name), ("--tag", tag)) if v is None)
+        raise click.UsageError(f"{missing} of the version to build is missing", ctx)
     with talk(quiet=as_json):
         result = flow.prune(
             scores,
             name=name,
             tag=tag,
             keep=None if keep is None else parse_keep(keep),
-            by=by,
-            strategy=strategy,
-            params=params or None,
-            class_balance=class_balance,
-            min_per_class=min_per_class,
-            max_per_group=max_per_group,
-            drop_likely=drop_likely,
             relabel=relabel,
-            seed=seed,
-            extra=extra,
             source=source,
             store=store,
             view=view,
@@ -140,6 +161,7 @@ def command(
             push=push,
             private=private,
             dry_run=dry_run,
+            **decides,
         )
     warn(result.warnings)
     if as_json:
@@ -148,8 +170,26 @@ def command(
         _show(result, f"{name}@{result.tag}", dry_run=dry_run)
 
 
+def _compare(
+    ctx: click.Context, scores: str, budgets: str, decides: dict[str, Any], *, as_json: bool
+) -> None:
+    """What would be kept at several budgets."""
+    from dataprune.cli import _what_if
+    from dataprune.cli.output import emit_json
+    from dataprune.selection._quotas import parse_keep
+    from dataprune.selection._what_if import what_if
+
+    _what_if.check_no_effect(ctx)
+    found = what_if(scores, [parse_keep(text.strip()) for text in budgets.split(",")], **decides)
+    if as_json:
+        emit_json(_what_if.summary(found))
+    else:
+        _what_if.show(found)
+
+
 def _summary(result: Any) -> dict[str, Any]:
     return {
+        "steps": [vars(step) for step in result.choice.before],
         "strategy": result.choice.strategy,
         "by": result.by,
         "params": result.choice.params,
@@ -161,6 +201,7 @@ def _summary(result: Any) -> dict[str, Any]:
         "rows_out": result.rows_out,
         "classes": result.classes,
         "reasons": result.reasons,
+        "waterfall": [vars(stage) for stage in result.waterfall],
         "relabelled": result.relabelled,
         "warnings": result.warnings,
         "tag": result.tag,
@@ -186,10 +227,14 @@ def _show(result: Any, version: str, *, dry_run: bool) -> None:
     )  # fmt: skip
     by = f" by {result.by}" if result.by else ""
     balance = "" if result.choice.balance == "none" else f", {result.choice.balance} class quotas"
-    title = f"{version}: {result.choice.strategy}{by}{balance}"
+    steps = [*(step.strategy for step in result.choice.before), result.choice.strategy]
+    title = f"{version}: {', '.join(steps)}{by}{balance}"
     if result.choice.keep is None:
         title = f"{version}: every row that is left{balance}"
     emit_table(title, ["class", "source", "kept", "dropped", "kept share"], rows)
+    if len(result.waterfall) > 1:
+        stages = [list(vars(stage).values()) for stage in result.waterfall]
+        emit_table("Steps", ["step", "rows in", "dropped", "left"], stages)
     reasons = ", ".join(f"{reason} {count}" for reason, count in result.reasons.items())
     click.echo(f"reasons: {reasons}", err=True)
     if result.relabelled is not None:

@@ -55,8 +55,11 @@ class DiskArray:
 Array = npt.NDArray[Any] | DiskArray
 
 
-def pieces(array: Array, num_rows: int = _PIECE_ROWS) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """Every row in order: (first row, rows), `num_rows` at a time."""
-    for start in range(0, len(array), num_rows):
-        stop = min(start + num_rows, len(array))
+def pieces(
+    array: Array, num_rows: int = _PIECE_ROWS, within: range | None = None
+) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Every row in order, or those within a range: (first row, rows), `num_rows` at a time."""
+    within = range(len(array)) if within is None else within
+    for start in range(within.start, within.stop, num_rows):
+        stop = min(start + num_rows, within.stop)
         yield start, array.read(start, stop) if isinstance(array, DiskArray) else array[start:stop]

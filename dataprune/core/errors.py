@@ -6,6 +6,7 @@ DatapruneError                 exit 1
   SourceError                          data that cannot be read as asked
   AlignmentError                       scores and rows that do not belong together
   ProbeError                           a probe that failed, diverged or learned nothing
+    PeerLostError                      another worker of the same unit is gone: try the unit again
   TableError                           a file that is not the table it should be
   VersionError                         a version that cannot be built, found or trusted
     VersionExistsError                 the tag is taken by other content
@@ -67,6 +68,10 @@ class AlignmentError(DatapruneError):
 
 class ProbeError(DatapruneError):
     """A probe that failed, diverged, or has learned too little to be believed."""
+
+
+class PeerLostError(ProbeError):
+    """Another worker of the same unit is gone, or failed; it says itself why, if it can."""
 
 
 class TableError(DatapruneError):

@@ -9,6 +9,13 @@ from pydantic import Field, model_validator
 from dataprune.core.recipe_training import Strict
 
 
+class StepRecipe(Strict):
+    """One strategy of several, in order."""
+
+    strategy: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
 class PruneRecipe(Strict):
     """Defaults for turning these scores into a version."""
 
@@ -16,6 +23,11 @@ class PruneRecipe(Strict):
     by: str | None = Field(None, description="score column; default: the first score")
     strategy: str = "hardest"
     params: dict[str, Any] = Field(default_factory=dict)
+    steps: tuple[StepRecipe, ...] = Field(
+        (),
+        description="several strategies in order, in place of strategy and params: any number that "
+        "drop rows by themselves (duplicates, flagged, threshold), then one that fills the budget",
+    )
     class_balance: Literal["none", "proportional", "equal"] = "none"
     min_per_class: int = Field(0, ge=0, description="floor: rows kept of each class at least")
     max_per_group: int | None = Field(
@@ -37,6 +49,12 @@ class PruneRecipe(Strict):
         description="order of a version's rows; score: best to keep first, so that a smaller "
         "version's shards are the first of a larger one's",
     )
+
+    @model_validator(mode="after")
+    def _names_strategies_once(self) -> PruneRecipe:
+        if self.steps and {"strategy", "params"} & self.model_fields_set:
+            raise ValueError("steps and strategy say the same: leave strategy and params out")
+        return self
 
     @model_validator(mode="after")
     def _relabels_what_is_kept(self) -> PruneRecipe:

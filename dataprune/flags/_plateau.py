@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dataprune.runs.ledger import Record
-from dataprune.tables.trace import read_trace
+from dataprune.tables.trace import read_unit_trace
 
 SIGNAL = "correct"
 _SETTLED = 0.01
@@ -37,7 +37,7 @@ def train_plateau(records: Iterable[Record], checkpoints: Iterable[int]) -> dict
     for record in records:
         if SIGNAL not in record.identity["signals"]:
             return None
-        trace = read_trace(record.path("trace.parquet"), [SIGNAL], at)
+        trace = read_unit_trace(record, [SIGNAL], at)
         for epoch in at:
             mask = trace.in_sample_at(epoch)
             trained[epoch].append(float(trace.signals[epoch][SIGNAL][mask].mean()))

@@ -24,7 +24,7 @@ from dataprune.flags import Flag
 from dataprune.flags._told import share
 from dataprune.flags._units import StoredUnits
 from dataprune.tables.flags import FlagColumns
-from dataprune.tables.trace import read_trace
+from dataprune.tables.trace import read_unit_trace
 
 _HALF = 0.5
 _NONE_FLAGGED = (
@@ -91,7 +91,7 @@ def flag_memorized(stored: StoredUnits) -> MemorizedFlags:
     last = stored.recipe.checkpoints[-1]
     flips, answers, seen = [], [], []
     for record in stored.records.values():
-        trace = read_trace(record.path("trace.parquet"), _SIGNALS, [last])
+        trace = read_unit_trace(record, _SIGNALS, [last])
         flips.append(trace.signals[last]["mem_flip"] > 0)
         answers.append(trace.signals[last]["mem_relabel"].astype(np.int32))
         seen.append(trace.in_sample_at(last))

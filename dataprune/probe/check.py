@@ -245,10 +245,12 @@ def check_model(recipe: Recipe, loaded: Loaded) -> None:
 
     from dataprune.probe.models import find_model
     from dataprune.probe.tasks import TASKS
+    from dataprune.probe.team_norm import with_whole_batch_norms
     from dataprune.probe.text import check_model_params
 
     if recipe.task is None:
         raise UsageError("task is null, and a model needs labels to train on")
+    _check_workers(recipe, loaded)
     model, params = find_model(recipe.probe.model.chosen), recipe.probe.model.params
     check_model_params(model, params)
     if (model.encode is None) != (loaded.inputs is not None):
@@ -263,11 +265,31 @@ def check_model(recipe: Recipe, loaded: Loaded) -> None:
         network, inputs = _blank_run(recipe, loaded)
         with torch.inference_mode():
             found = tuple(network(inputs).shape)
+    if recipe.run.workers > 1:
+        with_whole_batch_norms(network)
     outputs = TASKS.get(recipe.task).num_outputs(loaded.labels, len(loaded.ref.class_names))
     if found != (2, outputs):
         raise UsageError(
             f"model {model.name} answers two rows with shape {list(found)}, not [2, {outputs}]",
             hint="its last layer must have num_outputs outputs",
+        )
+
+
+def _check_workers(recipe: Recipe, loaded: Loaded) -> None:
+    """Refuse several workers where none can meet, or some would have nothing to do."""
+    workers = recipe.run.workers
+    if workers == 1:
+        return
+    if recipe.run.runner == "local":
+        raise UsageError(
+            f"run.workers is {workers}, and the local runner has one process for a unit",
+            hint="choose the ray runner (--runner ray), or set run.workers to 1",
+        )
+    batch_size = min(recipe.probe.batch_size, len(loaded.labels) // 2)
+    if batch_size < workers:
+        raise UsageError(
+            f"{workers} workers cannot share out batches of {batch_size}",
+            hint="lower run.workers, or raise probe.batch_size",
         )
 
 

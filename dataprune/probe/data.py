@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,20 +20,32 @@ from dataprune.core.disk_array import Array, DiskArray, pieces
 from dataprune.core.protocols import Shared
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.order import Draws, draw_epoch
+from dataprune.probe.team import Team
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of the source, their inputs ready for a model, and their targets."""
+    """Rows of the source, their inputs ready for a model, and their targets.
+
+    of: rows of the whole batch, where a team trains on it together; None: these are all.
+    """
 
     rows: torch.Tensor
     inputs: torch.Tensor
     targets: torch.Tensor
+    of: int | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the whole batch."""
+        return 1.0 if self.of is None else len(self.rows) / self.of
 
 
 class Batches(Protocol):
     """Where a training loop gets its batches from."""
 
+    num_rows: int
+    batch_size: int  # of whole batches
     steps_per_epoch: int
     device: torch.device
     generator: torch.Generator  # draws order and augmentation, at the start of each epoch
@@ -41,11 +53,16 @@ class Batches(Protocol):
     def epoch(self, start: int = 0) -> Iterator[Batch]:
         """One pass in a fresh random order, augmented; the last partial batch is left out.
 
+        Of each batch a team's process gets its slice.
+
         start: batches at its beginning to leave out, though they are drawn all the same.
         """
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Every row once, in order, not augmented."""
+    def in_order(self, batch_size: int, within: range | None = None) -> Iterator[Batch]:
+        """Every row once, in order, not augmented; or those within a range only."""
+
+    def of(self, rows: torch.Tensor) -> Batches:
+        """The same, drawing epochs over other rows, int64, ascending, on the CPU."""
 
 
 def tensor_of(array: npt.NDArray[Any]) -> torch.Tensor:
@@ -92,6 +109,7 @@ class Epochs:
     prepare: Prepare
     probe: ProbeRecipe
     generator: torch.Generator
+    team: Team = field(default_factory=Team)
 
     @property
     def batch_size(self) -> int:
@@ -107,6 +125,11 @@ class Epochs:
         """One epoch's order and augmentation."""
         return draw_epoch(self.probe, self.rows, self.steps * self.batch_size, self.generator)
 
+    def slice_of(self, first: int) -> slice:
+        """The places in the epoch that this process takes of the batch at `first`."""
+        ours = self.team.slice_of(self.batch_size)
+        return slice(first + ours.start, first + ours.stop)
+
 
 class ResidentBatches:
     """The whole source on the device as one tensor.
@@ -117,23 +140,29 @@ class ResidentBatches:
     def __init__(self, inputs: torch.Tensor, epochs: Epochs) -> None:
         self.inputs, self.epochs, self.device = inputs, epochs, inputs.device
         self.targets, self.prepare = epochs.targets, epochs.prepare
+        self.num_rows, self.batch_size = len(inputs), epochs.batch_size
         self.steps_per_epoch, self.generator = epochs.steps, epochs.generator
 
     def epoch(self, start: int = 0) -> Iterator[Batch]:
         """One pass in a fresh random order, augmented, from batch `start` on."""
         draws, size = self.epochs.draw().to(self.inputs.device), self.epochs.batch_size
         for first in range(start * size, self.epochs.steps * size, size):
-            here = slice(first, first + size)
+            here = self.epochs.slice_of(first)
             rows = draws.rows[here]
             gathered = gather(self.inputs, rows, draws, here)
-            yield Batch(rows, self.prepare(gathered), self.targets[rows])
+            yield Batch(rows, self.prepare(gathered), self.targets[rows], size)
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Every row of the source once, in order, not augmented."""
-        for start in range(0, len(self.inputs), batch_size):
-            stop = min(start + batch_size, len(self.inputs))
+    def in_order(self, batch_size: int, within: range | None = None) -> Iterator[Batch]:
+        """Rows of the source once, in order, not augmented."""
+        within = range(self.num_rows) if within is None else within
+        for start in range(within.start, within.stop, batch_size):
+            stop = min(start + batch_size, within.stop)
             rows = torch.arange(start, stop, device=self.inputs.device)
             yield Batch(rows, self.prepare(self.inputs[start:stop]), self.targets[start:stop])
+
+    def of(self, rows: torch.Tensor) -> ResidentBatches:
+        """The same inputs, trained on other rows."""
+        return ResidentBatches(self.inputs, replace(self.epochs, rows=rows))
 
 
 class StreamedBatches:
@@ -149,6 +178,7 @@ class StreamedBatches:
             epochs.prepare,
             epochs.targets.device,
         )
+        self.num_rows, self.batch_size = len(inputs), epochs.batch_size
         self.steps_per_epoch, self.generator = epochs.steps, epochs.generator
 
     def epoch(self, start: int = 0) -> Iterator[Batch]:
@@ -167,19 +197,23 @@ class StreamedBatches:
             held = fresh if len(held) == 0 else torch.cat([held, fresh])
             full = (window.stop - first) // size * size
             for place in range(first, first + full, size):
-                here = slice(place, place + size)
-                at = torch.arange(place - first, here.stop - first)
+                here = self.epochs.slice_of(place)
+                at = torch.arange(here.start - first, here.stop - first)
                 gathered = gather(held, at, draws, here).to(self.device)
                 rows = on_device.rows[here]
-                yield Batch(rows, self.prepare(gathered), self.targets[rows])
+                yield Batch(rows, self.prepare(gathered), self.targets[rows], size)
             held, first = held[full:].clone(), first + full
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Every row of the source once, in order, not augmented."""
-        for start, values in pieces(self.inputs, batch_size):
+    def in_order(self, batch_size: int, within: range | None = None) -> Iterator[Batch]:
+        """Rows of the source once, in order, not augmented."""
+        for start, values in pieces(self.inputs, batch_size, within):
             rows = torch.arange(start, start + len(values), device=self.device)
             inputs = self.prepare(torch.from_numpy(values).to(self.device))
             yield Batch(rows, inputs, self.targets[start : start + len(values)])
+
+    def of(self, rows: torch.Tensor) -> StreamedBatches:
+        """The same inputs, trained on other rows."""
+        return StreamedBatches(self.inputs, replace(self.epochs, rows=rows))
 
     def _read(self, rows: torch.Tensor) -> torch.Tensor:
         """The inputs of some rows, in their order; each block they lie in is read once."""
@@ -221,11 +255,12 @@ def make_batches(
     probe: ProbeRecipe,
     generator: torch.Generator,
     device: torch.device,
+    team: Team | None = None,
 ) -> Batches:
     """Batches over shared arrays: streamed where the inputs are on disk, resident otherwise.
 
     split: "" for the source, "test_" for its test split.
-    rows: the rows to train on; None for all of them.
+    rows: the rows to train on; None for all of them. team: whose processes share each batch out.
     """
     inputs: Array = shared[f"{split}inputs"]
     targets = tensor_of(np.asarray(shared[f"{split}targets"])).to(device)
@@ -234,7 +269,7 @@ def make_batches(
         tensor_of(np.asarray(shared[name])).to(device) if name in shared else None
         for name in ("mean", "std")
     )
-    epochs = Epochs(targets, rows, Prepare(mean, std), probe, generator)
+    epochs = Epochs(targets, rows, Prepare(mean, std), probe, generator, team or Team())
     if isinstance(inputs, DiskArray):
         return StreamedBatches(inputs, epochs)
     return ResidentBatches(tensor_of(inputs).to(device), epochs)

@@ -49,6 +49,13 @@ def loss_curvature(
     return total / NUM_DIRECTIONS
 
 
+def skip_directions(inputs: torch.Tensor, num_rows: int, generator: torch.Generator) -> None:
+    """Leave the generator where `loss_curvature` of that many rows like these leaves it."""
+    numbers = NUM_DIRECTIONS * inputs[0].numel()
+    for _ in range(num_rows):
+        torch.randint(2, (numbers,), generator=generator)
+
+
 def _loss_gradients(model: nn.Module, inputs: torch.Tensor, loss: Loss) -> torch.Tensor:
     """Gradient of each example's loss by its input, flat, (B, D)."""
     with torch.enable_grad():

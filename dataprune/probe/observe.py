@@ -19,7 +19,7 @@ from dataprune.sources._load import Loaded
 from dataprune.tables.manifest import portable_recipe
 from dataprune.tables.run_examples import NAME as EXAMPLES
 from dataprune.tables.run_examples import write_run_examples
-from dataprune.tables.trace import Trace, read_trace
+from dataprune.tables.trace import Trace, read_unit_trace
 
 log = logging.getLogger("dataprune")
 
@@ -98,7 +98,7 @@ def observe(
     if not records:
         raise ProbeError(f"every unit failed; the first: {failed[0].error}", hint=failed[0].hint)
     traces = {
-        seed: read_trace(record.path("trace.parquet"), wanted, recipe.checkpoints)
+        seed: read_unit_trace(record, wanted, recipe.checkpoints)
         for seed, record in sorted(records.items())
     }
     return Observed(traces, records, failed, sorted(new), plan.reasons)

@@ -1,7 +1,8 @@
 """Observers: what a unit records of every row, in passes of its own or along with training.
 
-`EvalObserver` makes a clean pass with the model in eval mode; `StepObserver` takes the outputs of
-the training steps as they come. Only scalars are kept, never outputs per class.
+`EvalObserver` makes a clean pass with the model in eval mode; `StepObserver` (step_observer.py)
+takes the outputs of the training steps as they come. Only scalars are kept, never outputs per
+class.
 
 Shape suffixes: N rows, B batch, C outputs.
 """
@@ -20,23 +21,23 @@ from torch import nn
 
 from dataprune.core.fingerprint import derive_seed
 from dataprune.probe.data import Batch, Batches
-from dataprune.probe.input_gradients import label_gradients, loss_curvature
+from dataprune.probe.input_gradients import label_gradients, loss_curvature, skip_directions
 from dataprune.probe.last_layer import LastLayer
 from dataprune.probe.memorization import Basis
 from dataprune.probe.removal import OF_REMOVAL, Removal, remove_from_last_layer
 from dataprune.probe.removal_inside import remove_inside
-from dataprune.probe.signal_store import SignalStore
+from dataprune.probe.signal_store import Recorded, SignalStore, as_arrays, as_tensors
 from dataprune.probe.tasks import Observation, Task
+from dataprune.probe.team import Team
 from dataprune.probe.train import SCORE_BATCH
 
 # Outputs that are gathered before they are worked on: a small tensor costs as much as a large one.
-_GATHERED_NUMBERS = 2**15
+GATHERED_NUMBERS = 2**15
 OF_MODELS = frozenset({"grad_norm", "grad_norm_last"})
 OF_NUMBERS = frozenset({"input_norm", "input_curvature"})  # of inputs that are no token ids
 OF_LABEL_LOGITS = frozenset({"label_gradient_BD"})
 
 InSample = npt.NDArray[np.bool_] | dict[int, npt.NDArray[np.bool_]]
-Recorded = dict[int, dict[str, npt.NDArray[np.float32]]]
 
 
 class Observer(Protocol):
@@ -68,6 +69,8 @@ class EvalObserver:
     in_sample: bool (N,), the rows trained on. salt: what random draws come from.
     basis, layer: of what is removed for the signals of memorization; layer None: of the input of
         the last linear one. removals: what was, by epoch.
+    within: the rows that the store holds and this process observes, where a team shares them out;
+        default: all. What is removed is found by every process for itself, over all rows.
     """
 
     step = None
@@ -81,7 +84,11 @@ class EvalObserver:
         *salt: int | str,
         basis: Basis = "directions",
         layer: str | None = None,
+        within: range | None = None,
+        team: Team | None = None,
     ) -> None:
+        self.within = range(len(in_sample)) if within is None else within
+        self.team = team or Team()
         self.basis: Basis = basis
         self.layer = layer
         self.removals: dict[int, dict[str, Any]] = {}
@@ -112,11 +119,14 @@ class EvalObserver:
         if reads & OF_REMOVAL:
             removal = self._remove(model, batches)
             removed, self.removals[epoch] = removal.values, removal.told
-        for rows, seen in observations(model, self.task, batches, reads - OF_REMOVAL, *salt):
+        first, reads = self.within.start, reads - OF_REMOVAL
+        for rows, seen in observations(model, self.task, batches, reads, *salt, within=self.within):
             with torch.no_grad():
                 more = {quantity: values[rows] for quantity, values in removed.items()}
-                self.store.put(rows, dataclasses.replace(seen, **more), signals)
-        self.store.finish(torch.ones_like(self.in_sample), self.in_sample, signals)
+                held = slice(rows.start - first, rows.stop - first)
+                self.store.put(held, dataclasses.replace(seen, **more), signals)
+        ours = self._ours()
+        self.store.finish(torch.ones_like(ours), ours, signals, self.team.mean)
 
     def _remove(self, model: nn.Module, batches: Batches) -> Removal:
         rows, salt = self.in_sample, self.salt
@@ -124,51 +134,65 @@ class EvalObserver:
             return remove_from_last_layer(model, batches, rows, self.basis, *salt)
         return remove_inside(model, batches, rows, self.basis, self.layer, *salt)
 
+    def _ours(self) -> torch.Tensor:
+        """in_sample of the rows that this process observes."""
+        return self.in_sample[self.within.start : self.within.stop]
+
     def finish(self) -> tuple[InSample, Recorded]:
-        """The rows trained on, bool (N,), and the signals at each checkpoint."""
-        return self.in_sample.cpu().numpy(), self.recorded
+        """Of the rows observed: those trained on, and the signals at each checkpoint."""
+        return self._ours().cpu().numpy(), self.recorded
 
     def state(self) -> dict[str, Any]:
         """Signals, what was recorded of them, and what was removed."""
-        recorded = _as_tensors(self.recorded)
+        recorded = as_tensors(self.recorded)
         return {"store": self.store.state(), "recorded": recorded, "removals": self.removals}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.store.restore(state["store"])
-        self.recorded, self.removals = _as_arrays(state["recorded"]), state["removals"]
+        self.recorded, self.removals = as_arrays(state["recorded"]), state["removals"]
 
 
 def observations(
-    model: nn.Module, task: Task, batches: Batches, reads: Iterable[str], *salt: int | str
+    model: nn.Module,
+    task: Task,
+    batches: Batches,
+    reads: Iterable[str],
+    *salt: int | str,
+    within: range | None = None,
 ) -> Iterator[tuple[slice, Observation]]:
     """One clean pass over every row in order: rows and what `reads` needs of them.
 
-    salt: what the random directions of the curvature are drawn from.
+    salt: what the random directions of the curvature are drawn from. within: the rows to look at;
+    they see the same whatever it is.
     """
     model.eval()
     reads = set(reads)
+    within = range(batches.num_rows) if within is None else within
     if reads <= task.has:
-        yield from _seen_in_outputs(model, task, batches)
+        yield from _seen_in_outputs(model, task, batches, within)
         return
     generator = torch.Generator().manual_seed(derive_seed(*salt))
     with _looking(model, reads) as look_at:
-        for batch in batches.in_order(SCORE_BATCH[batches.device.type]):
+        for batch in batches.in_order(SCORE_BATCH[batches.device.type], within):
+            start = int(batch.rows[0])
+            if start == within.start and "input_curvature" in reads:
+                skip_directions(batch.inputs, start, generator)
             seen = look_at(task, batch.inputs, batch.targets, generator)
-            yield slice(int(batch.rows[0]), int(batch.rows[-1]) + 1), seen
+            yield slice(start, start + len(batch.rows)), seen
 
 
 def _seen_in_outputs(
-    model: nn.Module, task: Task, batches: Batches
+    model: nn.Module, task: Task, batches: Batches, within: range
 ) -> Iterator[tuple[slice, Observation]]:
     """A pass that reads outputs only: forwards in small batches, observed many rows at once."""
-    outputs, targets, start, count = [], [], 0, 0
-    for batch in batches.in_order(SCORE_BATCH[batches.device.type]):
+    outputs, targets, start, count = [], [], within.start, within.start
+    for batch in batches.in_order(SCORE_BATCH[batches.device.type], within):
         with torch.no_grad():
             outputs.append(model(batch.inputs))
         targets.append(batch.targets)
         count += len(batch.rows)
-        if (count - start) * outputs[0].shape[1] >= _GATHERED_NUMBERS:
+        if (count - start) * outputs[0].shape[1] >= GATHERED_NUMBERS:
             yield slice(start, count), _observed(task, outputs, targets)
             outputs, targets, start = [], [], count
     if outputs:
@@ -228,94 +252,3 @@ def _looking(
                 return dataclasses.replace(task.observe(outputs_BC, targets), **more)
 
         yield look_at
-
-
-class StepObserver:
-    """Takes the outputs of training steps: no pass of its own, nothing clean, nothing fresh.
-
-    A row comes once in an epoch.
-    """
-
-    def __init__(
-        self, store: SignalStore, task: Task, in_sample: torch.Tensor, checkpoints: Iterable[int]
-    ) -> None:
-        self.store, self.task, self.in_sample = store, task, in_sample
-        self.checkpoints = frozenset(checkpoints)
-        self.recorded: Recorded = {}
-        self._ever = torch.zeros_like(in_sample)  # in any epoch so far
-        self._shown_by: dict[int, npt.NDArray[np.bool_]] = {}
-        self._shown = torch.zeros_like(in_sample)  # in this epoch
-        self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-        self._count = 0
-
-    def step(self, batch: Batch, outputs_BC: torch.Tensor) -> None:
-        """Take one step's outputs."""
-        self._waiting.append((batch.rows, outputs_BC, batch.targets))
-        self._count += len(batch.rows)
-        if self._count * outputs_BC.shape[1] >= _GATHERED_NUMBERS:
-            self._work()
-
-    @torch.no_grad()
-    def _work(self) -> None:
-        rows, outputs_BC, targets = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
-        self.store.put(rows, self.task.observe(outputs_BC, targets), self.store.signals)
-        self._shown[rows] = True
-        self._waiting, self._count = [], 0
-
-    def at_start(self, model: nn.Module, batches: Batches) -> None:
-        """Nothing: steps show trained models only."""
-
-    def after_epoch(self, epoch: int, model: nn.Module, batches: Batches) -> None:
-        """Finish what the epoch's steps showed."""
-        if self._waiting:
-            self._work()
-        with torch.no_grad():
-            self.store.finish(self._shown, self.in_sample, self.store.signals)
-        self._ever |= self._shown
-        self._shown = torch.zeros_like(self._shown)
-        if epoch in self.checkpoints:
-            self.recorded[epoch] = self.store.snapshot()
-            self._shown_by[epoch] = self._ever.cpu().numpy().copy()
-
-    def finish(self) -> tuple[InSample, Recorded]:
-        """The rows that steps have shown by each checkpoint, bool (N,), and the signals at each."""
-        return self._shown_by, self.recorded
-
-    def state(self) -> dict[str, Any]:
-        """Signals, what was recorded of them, and the steps that were not worked on yet."""
-        shown_by = {epoch: torch.from_numpy(shown) for epoch, shown in self._shown_by.items()}
-        return {
-            "store": self.store.state(),
-            "recorded": _as_tensors(self.recorded),
-            "ever": self._ever,
-            "shown_by": shown_by,
-            "shown": self._shown,
-            # Joined: of a slice, torch would save all that it is a slice of.
-            "waiting": [torch.cat(parts) for parts in zip(*self._waiting, strict=True)],
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        device = self.in_sample.device
-        self.store.restore(state["store"])
-        self.recorded = _as_arrays(state["recorded"])
-        self._ever, self._shown = state["ever"].to(device), state["shown"].to(device)
-        self._shown_by = {epoch: shown.numpy() for epoch, shown in state["shown_by"].items()}
-        if state["waiting"]:
-            rows, outputs_BC, targets = (part.to(device) for part in state["waiting"])
-            self._waiting, self._count = [(rows, outputs_BC, targets)], len(rows)
-
-
-def _as_tensors(recorded: Recorded) -> dict[int, dict[str, torch.Tensor]]:
-    """As a snapshot can hold it."""
-    return {
-        epoch: {name: torch.from_numpy(values) for name, values in columns.items()}
-        for epoch, columns in recorded.items()
-    }
-
-
-def _as_arrays(recorded: dict[int, dict[str, torch.Tensor]]) -> Recorded:
-    return {
-        epoch: {name: values.numpy() for name, values in columns.items()}
-        for epoch, columns in recorded.items()
-    }

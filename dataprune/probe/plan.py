@@ -257,11 +257,12 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         "removal": recipe.scores.removal,
         "layer": recipe.scores.layer,
         "threads": recipe.run.num_cpus,
+        "workers": recipe.run.workers,
         "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
         "torch": importlib.metadata.version("torch"),
     }
     identity = {
-        **{key: value for key, value in spec.items() if key not in {"removal", "layer"}},
+        **{key: value for key, value in spec.items() if key not in {"removal", "layer", "workers"}},
         "probe": _identifying(recipe),
         "inputs": reading_of(recipe),
         "entrypoint": ENTRYPOINT,
@@ -271,7 +272,7 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         **(_identifying_removal(recipe) if _has_removal(signals) else {}),
         "dtype": "float32",
         "probe_version": PROBE_VERSION,
-        "world_size": 1,
+        "world_size": recipe.run.workers,
         "hash_version": HASH_VERSION,
         "trace_version": TRACE_VERSION,
     }

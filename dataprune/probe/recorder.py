@@ -33,7 +33,7 @@ from dataprune.probe.recorded_batch import (
     whole,
 )
 from dataprune.tables.examples import occurrences
-from dataprune.tables.trace import write_trace
+from dataprune.tables.trace import TRACE, write_trace
 
 if TYPE_CHECKING:
     from dataprune.probe.signal_store import SignalStore
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["train", "eval"]
 
-TRACE = "trace.parquet"
 LABEL = "label"  # the column of a trace that holds `label_codes`
 MODES = ("train", "eval")
 UNSEEN = -1

@@ -12,8 +12,26 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dataprune.probe.signals import Signal, Sizes
+from dataprune.probe.signals import Mean, Signal, Sizes, mean_of_all
 from dataprune.probe.tasks import Observation
+
+Recorded = dict[int, dict[str, npt.NDArray[np.float32]]]  # signals at each checkpoint
+
+
+def as_tensors(recorded: Recorded) -> dict[int, dict[str, torch.Tensor]]:
+    """What was recorded, as a snapshot can hold it."""
+    return {
+        epoch: {name: torch.from_numpy(values) for name, values in columns.items()}
+        for epoch, columns in recorded.items()
+    }
+
+
+def as_arrays(recorded: dict[int, dict[str, torch.Tensor]]) -> Recorded:
+    """What was recorded, from a snapshot."""
+    return {
+        epoch: {name: values.numpy() for name, values in columns.items()}
+        for epoch, columns in recorded.items()
+    }
 
 
 class SignalStore:
@@ -39,12 +57,20 @@ class SignalStore:
                 states[rows] = state_BS.float().to(states.device)
 
     def finish(
-        self, shown: torch.Tensor, in_sample: torch.Tensor, signals: Iterable[Signal]
+        self,
+        shown: torch.Tensor,
+        in_sample: torch.Tensor,
+        signals: Iterable[Signal],
+        mean: Mean = mean_of_all,
     ) -> None:
-        """End an epoch; shown and in_sample are bool (N,)."""
+        """End an epoch; shown and in_sample are bool (N,).
+
+        mean: over the values that all processes of a team hold.
+        """
         for signal in signals:
             if signal.finish is not None:
-                values_N, state_NS = signal.finish(self.states[signal.name], shown, in_sample)
+                states = self.states[signal.name]
+                values_N, state_NS = signal.finish(states, shown, in_sample, mean)
                 self.values[signal.name], self.states[signal.name] = values_N, state_NS
 
     def state(self) -> dict[str, Any]:

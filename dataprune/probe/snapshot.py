@@ -22,11 +22,14 @@ from torch import nn
 from dataprune._version import __version__
 from dataprune.core.fingerprint import fingerprint
 from dataprune.core.protocols import NoSnapshots, Snapshots
+from dataprune.probe.team import Team
 
 log = logging.getLogger("dataprune")
 
 # Raise it with any change to what a snapshot holds.
 FORMAT_VERSION = 1
+# Steps between two times that a team agrees whether one is due, which is a message to all.
+_ASKED_EVERY = 10
 
 
 class Stateful(Protocol):
@@ -55,6 +58,7 @@ class Keeper:
     """Keeps snapshots of one training run, and goes on from the last one.
 
     made_for: what must be the same for a snapshot to serve, JSON. beside: what else is saved.
+    team: whose processes keep a snapshot each, of the same step.
     """
 
     def __init__(
@@ -62,12 +66,15 @@ class Keeper:
         snapshots: Snapshots | None = None,
         made_for: dict[str, Any] | None = None,
         beside: Stateful | None = None,
+        team: Team | None = None,
     ) -> None:
-        self._snapshots = snapshots or NoSnapshots()
+        self._snapshots, self._team = snapshots or NoSnapshots(), team or Team()
         about = {"format": FORMAT_VERSION, "code": __version__, "for": made_for}
+        about |= {"rank": self._team.rank, "size": self._team.size}
         self._fingerprint = fingerprint(about)
         self._beside = beside
         self._found = self._read()
+        self._drop_unless_all_have_it()
 
     @property
     def resumes(self) -> bool:
@@ -111,7 +118,9 @@ class Keeper:
 
         order: state of the generator before the epoch under way was drawn.
         """
-        if self._snapshots.due():
+        if self._team.size > 1 and len(place.losses) % _ASKED_EVERY:
+            return
+        if self._team.agrees(self._snapshots.due()):
             whole = self._state(place, model, optimizer, order)
             self._snapshots.save(lambda path: torch.save(whole, path))
 
@@ -152,6 +161,14 @@ class Keeper:
             log.warning("training begins anew: snapshot %s is of another training", path)
             return None
         return found
+
+    def _drop_unless_all_have_it(self) -> None:
+        """A team goes on from one step: a process may have been lost before it kept that too."""
+        steps = self._team.everyones(None if self._found is None else self._found["step"])
+        if len(set(steps)) > 1:
+            told = ", ".join("none" if step is None else str(step) for step in steps)
+            log.warning("training begins anew: snapshots of the workers are of steps %s", told)
+            self._found = None
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from dataprune.core.recipe_training import Optimizer
 from dataprune.probe.data import Batch, Batches
 from dataprune.probe.snapshot import Keeper, Place
 from dataprune.probe.tasks import Task
+from dataprune.probe.team import Team
 
 # Rows of a pass that trains nothing. On a CPU what a layer gives should stay in the cache: a small
 # CNN scored 28x28 images at half the speed in batches of 512. A GPU wants its batches large.
@@ -85,11 +86,14 @@ def seeded_model(build: Callable[[], nn.Module], *salt: int | str) -> nn.Module:
 
 
 @contextlib.contextmanager
-def seeded_layers(device: torch.device, *salt: int | str) -> Iterator[None]:
-    """Seed the global generators, which dropout draws from; restored on the way out."""
+def seeded_layers(device: torch.device, *salt: int | str, rank: int = 0) -> Iterator[None]:
+    """Seed the global generators, which dropout draws from; restored on the way out.
+
+    rank: of a team, whose processes draw for different rows.
+    """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive_seed(*salt, "layers"))
+        torch.manual_seed(derive_seed(*salt, "layers", *([rank] if rank else [])))
         yield
 
 
@@ -121,11 +125,15 @@ def fit(
     after_epoch: Callable[[int, float], None],
     after_step: Callable[[Batch, torch.Tensor], None] | None = None,
     keeper: Keeper | None = None,
+    team: Team | None = None,
+    loss_of: Callable[[Batch, torch.Tensor], torch.Tensor] | None = None,
 ) -> None:
     """Train for `plan.stop_step` steps; call back with (epoch, mean training loss) at each pass.
 
     after_step: called with each batch and the outputs (B, C) that its step was taken on.
     keeper: keeps snapshots, and knows one to go on from.
+    team: whose processes train together, each on the slice of every batch that `batches` gives it.
+    loss_of: the mean loss of the rows of a batch, from its outputs; default: the task's own.
 
     Raises:
         ProbeError: a loss was not finite; the step is named.
@@ -137,7 +145,7 @@ def fit(
         weight_decay=plan.optimizer.weight_decay,
         nesterov=plan.optimizer.momentum > 0,
     )
-    keeper = keeper or Keeper()
+    keeper, team = keeper or Keeper(), team or Team()
     at = keeper.restore(model, optimizer, batches.generator)
     while at.step < plan.stop_step:
         order = batches.generator.get_state()
@@ -147,11 +155,15 @@ def fit(
                 group["lr"] = plan.optimizer.lr * plan.lr_factor(at.step)
             with _autocast(batch.inputs.device, plan.precision):
                 outputs_BC = model(batch.inputs)
-                loss = task.train_loss(outputs_BC, batch.targets)
+                if loss_of is None:
+                    loss = task.train_loss(outputs_BC, batch.targets) * batch.share
+                else:
+                    loss = loss_of(batch, outputs_BC) * batch.share
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            whole_loss = team.stepped(model, loss)
             optimizer.step()
-            at.losses.append(loss.detach())
+            at.losses.append(whole_loss)
             if after_step is not None:
                 after_step(batch, outputs_BC.detach())
             at.step += 1
@@ -185,34 +197,68 @@ def _raise_if_diverged(at: Place) -> float:
     return float(values.mean())
 
 
-@torch.inference_mode()
-def quality(model: nn.Module, task: Task, batches: Batches, rows: torch.Tensor | None) -> float:
+def quality(
+    model: nn.Module,
+    task: Task,
+    batches: Batches,
+    rows: torch.Tensor | None,
+    team: Team | None = None,
+) -> float:
     """The task's metric on clean inputs: accuracy, exact match, R2.
 
-    rows: bool mask (N,) of the rows to measure; None for all.
+    rows: bool mask (N,) of the rows to measure; None for all. team: whose processes share them out;
+    all get the same.
     """
+    parts, targets = quality_parts(model, task, batches, rows, team)
+    return task.summary(parts, targets) if len(parts) else math.nan
+
+
+@torch.inference_mode()
+def quality_parts(
+    model: nn.Module,
+    task: Task,
+    batches: Batches,
+    rows: torch.Tensor | None,
+    team: Team | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each measured row's part in the metric, (k,), and its target, in order; as `quality`."""
     model.eval()
+    team = team or Team()
     parts, measured = [], []
-    for batch, here in _masked(batches, rows):
+    for batch, here in _masked(batches, rows, scored_by(team, batches)):
         targets = batch.targets[here]
         parts.append(task.quality(model(batch.inputs[here]).float(), targets))
         measured.append(targets)
-    return task.summary(torch.cat(parts), torch.cat(measured)) if parts else math.nan
+    values, of_targets = team.joined(parts), team.joined(measured)
+    if values is None or of_targets is None:
+        return torch.empty(0), torch.empty(0)
+    return values, of_targets
 
 
 @torch.inference_mode()
-def outputs_of(model: nn.Module, batches: Batches, rows: torch.Tensor) -> torch.Tensor:
-    """Outputs on clean inputs, float64 (k, C), of the rows of a mask (N,), in order."""
+def outputs_of(
+    model: nn.Module, batches: Batches, rows: torch.Tensor, team: Team | None = None
+) -> torch.Tensor:
+    """Outputs on clean inputs, float64 (k, C), of the rows of a mask (N,), in order.
+
+    team: whose processes share the rows out; each gets those of its range, (0,) for none.
+    """
     model.eval()
-    parts = [model(batch.inputs[here]).double() for batch, here in _masked(batches, rows)]
-    return torch.cat(parts).cpu()
+    masked = _masked(batches, rows, scored_by(team or Team(), batches))
+    parts = [model(batch.inputs[here]).double() for batch, here in masked]
+    return torch.cat(parts).cpu() if parts else torch.zeros(0)
+
+
+def scored_by(team: Team, batches: Batches) -> range:
+    """The rows that this process scores, in whole batches of a scoring pass."""
+    return team.range_of(batches.num_rows, SCORE_BATCH[batches.device.type])
 
 
 def _masked(
-    batches: Batches, rows: torch.Tensor | None
+    batches: Batches, rows: torch.Tensor | None, within: range
 ) -> Iterator[tuple[Batch, torch.Tensor | slice]]:
     """Batches in order with their rows that are in the mask; batches without one are left out."""
-    for batch in batches.in_order(SCORE_BATCH[batches.device.type]):
+    for batch in batches.in_order(SCORE_BATCH[batches.device.type], within):
         if rows is None:
             yield batch, slice(None)
         elif bool((here := rows[batch.rows]).any()):

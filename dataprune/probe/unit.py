@@ -1,4 +1,4 @@
-"""The probe unit: train one seed, record its trace. What runs inside a worker."""
+"""The probe unit: train one seed, record its trace. What runs inside a worker, or in several."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from torch import nn
 
 from dataprune.core.protocols import Attempt, Shared
 from dataprune.core.recipe import ProbeRecipe
-from dataprune.probe.data import make_batches, tensor_of
+from dataprune.probe.data import Batches, make_batches, tensor_of
 from dataprune.probe.models import find_model
-from dataprune.probe.observer import EvalObserver, Observer, StepObserver
+from dataprune.probe.observer import EvalObserver, Observer
 from dataprune.probe.schedule import lr_factor
 from dataprune.probe.signal_store import SignalStore
 from dataprune.probe.signals import SIGNALS, Sizes
 from dataprune.probe.snapshot import Keeper
+from dataprune.probe.step_observer import StepObserver
 from dataprune.probe.tasks import TASKS, Task
+from dataprune.probe.team import Team, joined
 from dataprune.probe.text import build_params
 from dataprune.probe.train import (
     FitPlan,
     fit,
     pinned_arithmetic,
+    scored_by,
     seeded_generator,
     seeded_layers,
     seeded_model,
 )
 from dataprune.probe.watch import Watch
 from dataprune.tables.heldout import condense, write_heldout
-from dataprune.tables.trace import write_trace
+from dataprune.tables.trace import TRACE, write_trace, write_trace_shards
 
-TRACE = "trace.parquet"
 HELD_OUT = "heldout.parquet"
 
 
@@ -61,14 +63,18 @@ def build_model(
 
 
 def probe_unit(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
-    """Train one probe and write `trace.parquet`, and `heldout.parquet` when cross-fitting.
+    """Train one probe and write its trace, and `heldout.parquet` when cross-fitting.
 
-    spec: made in `plan`. shared: inputs, targets, mean and std (not for text), and test_inputs and
-    test_targets or folds. Returns the history of losses and held-out quality.
+    The trace is `trace.parquet`, or of several workers that observed a range of rows each, shards
+    (`tables/trace.py`). spec: made in `plan`. shared: inputs, targets, mean and std (not for text),
+    and test_inputs and test_targets or folds. Returns the history of losses and held-out quality.
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
-    with pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device:
-        return _train_and_record(spec, probe, shared, attempt, device)
+    with (
+        pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device,
+        joined(attempt.gang, spec["workers"], device) as team,
+    ):
+        return _train_and_record(spec, probe, shared, attempt, device, team)
 
 
 def _train_and_record(
@@ -77,19 +83,21 @@ def _train_and_record(
     shared: Shared,
     attempt: Attempt,
     device: torch.device,
+    team: Team,
 ) -> dict[str, Any]:
     salt = (spec["root_seed"], spec["seed"])
     task = TASKS.get(spec["task"])
     in_sample = _in_sample(spec, shared)
     generator = seeded_generator(*salt)
     rows = tensor_of(np.flatnonzero(in_sample))
-    batches = make_batches(shared, "", rows, probe, generator, device)
+    batches = make_batches(shared, "", rows, probe, generator, device, team)
     test = None
     if "test_inputs" in shared:
         test = make_batches(shared, "test_", None, probe, generator, device)
     model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
+    model = team.prepared(model)
     held_out = tensor_of(~in_sample).to(device)
-    observer = _observer(spec, task, shared, ~held_out)
+    observer = _observer(spec, task, batches, num_pixels(shared["inputs"].shape), ~held_out, team)
     watch = Watch(
         observer,
         task,
@@ -99,18 +107,20 @@ def _train_and_record(
         heldout_from=probe.last_epoch - spec["heldout_last"] + 1,
         epochs=probe.last_epoch,
         report=attempt.report,
+        team=team,
     )
     steps = batches.steps_per_epoch
     factor = lr_factor(probe.schedule, probe.schedule_epochs * steps)
     plan = FitPlan(probe.optimizer, factor, probe.last_epoch * steps, probe.precision)
-    keeper = Keeper(attempt.snapshots, spec, watch)
-    attempt.report({"epoch": 0, "epochs": probe.last_epoch})
-    with seeded_layers(device, *salt):
+    keeper = Keeper(attempt.snapshots, spec, watch, team)
+    if team.leads:
+        attempt.report({"epoch": 0, "epochs": probe.last_epoch})
+    with seeded_layers(device, *salt, rank=team.rank):
         if not keeper.resumes:
             watch.at_start(model)
         after_epoch = functools.partial(watch.after_epoch, model)
-        fit(model, task, batches, plan, after_epoch, observer.step, keeper)
-    write_trace(attempt.folder / TRACE, *observer.finish(), {"mode": spec["mode"]})
+        fit(model, task, batches, plan, after_epoch, observer.step, keeper, team)
+    _write_trace(attempt.folder, spec["mode"], observer, len(held_out), team)
     if watch.num_outputs_taken:
         _write_heldout(attempt.folder / HELD_OUT, spec, shared, in_sample, watch)
     removals = observer.removals if isinstance(observer, EvalObserver) else {}
@@ -123,12 +133,24 @@ def _train_and_record(
     }
 
 
+def _write_trace(folder: Path, mode: str, observer: Observer, num_rows: int, team: Team) -> None:
+    """One file, or the shards of the rows that this process observed, where each observed some."""
+    in_sample, signals = observer.finish()
+    if isinstance(observer, EvalObserver) and team.size > 1:
+        assert not isinstance(in_sample, dict)
+        write_trace_shards(folder, observer.within, num_rows, in_sample, signals, {"mode": mode})
+    elif team.leads:
+        write_trace(folder / TRACE, in_sample, signals, {"mode": mode})
+
+
 def _write_heldout(
     path: Path, spec: dict[str, Any], shared: Shared, in_sample: npt.NDArray[np.bool_], watch: Watch
 ) -> None:
     is_classes = watch.task.name == "classification"
     rivals = np.asarray(shared["targets"])[~in_sample] if is_classes else None
     values = watch.heldout_outputs()
+    if not watch.team.leads:
+        return
     if "target_std" in shared:  # regression: back to the labels' own units
         values = values * np.asarray(shared["target_std"]) + np.asarray(shared["target_mean"])
     table = condense(np.flatnonzero(~in_sample), values, rivals)
@@ -136,16 +158,31 @@ def _write_heldout(
 
 
 def _observer(
-    spec: dict[str, Any], task: Task, shared: Shared, in_sample: torch.Tensor
+    spec: dict[str, Any],
+    task: Task,
+    batches: Batches,
+    pixels: int,
+    in_sample: torch.Tensor,
+    team: Team,
 ) -> Observer:
-    sizes = Sizes(spec["num_outputs"], spec["window"], num_pixels(shared["inputs"].shape))
     signals = [SIGNALS.get(name) for name in spec["signals"]]
-    store = SignalStore(signals, len(in_sample), sizes, in_sample.device)
+    sizes = Sizes(spec["num_outputs"], spec["window"], pixels)
     if spec["mode"] == "train":
-        return StepObserver(store, task, in_sample, spec["checkpoints"])
-    salt = (spec["root_seed"], spec["seed"])
-    of_removal = {"basis": spec.get("removal", "directions"), "layer": spec.get("layer")}
-    return EvalObserver(store, task, in_sample, spec["checkpoints"], *salt, **of_removal)
+        rows_held = len(in_sample) if team.leads else 0
+        store = SignalStore(signals, rows_held, sizes, in_sample.device)
+        return StepObserver(store, task, in_sample, spec["checkpoints"], team)
+    within = scored_by(team, batches)
+    return EvalObserver(
+        SignalStore(signals, len(within), sizes, in_sample.device),
+        task,
+        in_sample,
+        spec["checkpoints"],
+        *(spec["root_seed"], spec["seed"]),
+        basis=spec.get("removal", "directions"),
+        layer=spec.get("layer"),
+        within=within,
+        team=team,
+    )
 
 
 def _in_sample(spec: dict[str, Any], shared: Shared) -> npt.NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from dataprune.core.protocols import Report
 from dataprune.probe.data import Batches
 from dataprune.probe.observer import Observer
 from dataprune.probe.tasks import Task
+from dataprune.probe.team import Team
 from dataprune.probe.train import outputs_of, quality
 
 
@@ -26,7 +27,8 @@ class Watch:
 
     batches: of the source. test: of its test split; None: quality is of the rows held out.
     held_out: bool (N,), the rows of the source that are not trained on; their outputs after the
-        epochs from `heldout_from` on are added up. epochs: how many there will be.
+        epochs from `heldout_from` on are added up. epochs: how many there will be. team: whose
+        processes share scoring passes out.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class Watch:
         heldout_from: int,
         epochs: int,
         report: Report,
+        team: Team | None = None,
     ) -> None:
+        self.team = team or Team()
         self.observer, self.task, self.batches, self.test = observer, task, batches, test
         self.held_out, self.heldout_from = held_out, heldout_from
         self.epochs, self.report = epochs, report
@@ -57,18 +61,21 @@ class Watch:
         """Take down what the epoch brought, and tell it."""
         self.observer.after_epoch(epoch, model, self.batches)
         if epoch >= self.heldout_from:
-            outputs = outputs_of(model, self.batches, self.held_out)
+            outputs = outputs_of(model, self.batches, self.held_out, self.team)
             self._outputs = outputs if self.num_outputs_taken == 0 else self._outputs + outputs
             self.num_outputs_taken += 1
         rows = None if self.test else self.held_out
-        measured = quality(model, self.task, self.test or self.batches, rows)
+        measured = quality(model, self.task, self.test or self.batches, rows, self.team)
         self.history.append({"epoch": epoch, "train_loss": train_loss, "heldout": measured})
         left_s = self._seconds / epoch * (self.epochs - epoch)
-        self.report({**self.history[-1], "epochs": self.epochs, "left_s": round(left_s, 1)})
+        if self.team.leads:
+            self.report({**self.history[-1], "epochs": self.epochs, "left_s": round(left_s, 1)})
 
     def heldout_outputs(self) -> npt.NDArray[np.float64]:
-        """Mean outputs of the rows held out, (k, C)."""
-        return (self._outputs / self.num_outputs_taken).numpy()
+        """Mean outputs of the rows held out, (k, C); every process of a team must ask."""
+        outputs = self.team.joined([self._outputs] if len(self._outputs) else [])
+        assert outputs is not None
+        return (outputs / self.num_outputs_taken).numpy()
 
     @property
     def _seconds(self) -> float:

@@ -22,6 +22,12 @@ from dataprune.publishing.card_of_runs import (
     meaning,
     source_share,
 )
+from dataprune.publishing.card_of_strategies import (
+    meanings_of,
+    plugin_of,
+    steps_before,
+    waterfall_table,
+)
 from dataprune.publishing.front_matter import front_matter, render_yaml
 from dataprune.publishing.markdown import (
     bullets,
@@ -34,31 +40,13 @@ from dataprune.publishing.markdown import (
     without_places,
 )
 from dataprune.publishing.reproduce import reproducing
-from dataprune.selection import STRATEGIES
 from dataprune.tables.join import LABEL_ISSUE
 from dataprune.tables.manifest import ALL_LEFT, Manifest
+from dataprune.tables.scores import CARRIED
+from dataprune.versions.build import recorded_choice
 from dataprune.versions.relabel import COLUMN
 
 _MOST_CLASSES = 50
-_STRATEGIES = {
-    "hardest": "kept the rows with the highest {by}",
-    "easiest": "kept the rows with the lowest {by}",
-    "window": "left out the rows with the lowest {by} and kept the next ones",
-    "random": "kept a random sample",
-}
-_REASONS = {
-    "kept": "In this version.",
-    "kept_for_floor": "In this version, because its class had too few rows otherwise.",
-    "displaced_by_floor": "Would have been kept; gave its place to a row of a class with too few.",
-    "label_issue": "Its label is likely wrong, so that it did not compete.",
-    "group_is_full": "As many rows as allowed of its group of near-duplicates came before it.",
-    "too_easy": "Its score was too low for the budget.",
-    "too_hard": "Its score was too high for the budget.",
-    "not_drawn": "The random draw did not choose it.",
-    "below_window": "Its score was below the window: among the easiest.",
-    "above_window": "Its score was above the window: among the hardest.",
-    "retracted": "Taken out afterwards, with its content hash and scores.",
-}
 _BALANCES = {
     "none": "none, all classes competed in one pool",
     "proportional": "proportional, each class kept its share",
@@ -97,13 +85,11 @@ class Card:
     @property
     def by(self) -> str | None:
         """The score column that decided; None for a strategy that reads no score."""
-        strategy = self.manifest.selection.strategy
-        known = strategy in STRATEGIES.names()
-        return self.manifest.selection.by if not known or _reads_score(strategy) else None
-
-
-def _reads_score(strategy: str) -> bool:
-    return STRATEGIES.get(strategy).needs_score
+        selection = self.manifest.selection
+        names = [*(step.strategy for step in selection.steps), selection.strategy]
+        if any(plugin_of(name) is None for name in names):
+            return selection.by
+        return selection.by if recorded_choice(selection).reads_score else None
 
 
 def render_card(card: Card) -> str:
@@ -128,7 +114,8 @@ def render_card(card: Card) -> str:
 def _intro(card: Card) -> list[str]:
     manifest, selection = card.manifest, card.manifest.selection
     source = manifest.source
-    how = _STRATEGIES.get(selection.strategy, "chose the rows by {by}")
+    plugin = plugin_of(selection.strategy)
+    how = plugin.says if plugin is not None else "chose the rows by {by}"
     chosen = how.format(by=code(card.by or "no score"))
     chosen = f"chosen with dataprune: the strategy {code(selection.strategy)} {chosen}"
     settings = f"Budget: {code(selection.keep)}. Seed: {selection.seed}."
@@ -144,7 +131,9 @@ def _intro(card: Card) -> list[str]:
     )
     what = source_share(manifest) if has_runs(card) else what
     parts = [f"# {escaped(manifest.name)}@{manifest.version}", f"{what}, {chosen}. {settings}"]
-    if selection.drop_likely or selection.relabel:
+    if selection.steps:
+        parts.append(steps_before(selection))
+    if recorded_choice(selection).drops_label_issues or selection.relabel:
         parts.append(_of_flags(card))
     if manifest.control_of:
         of = f"{escaped(manifest.name)}@{manifest.control_of}"
@@ -289,6 +278,8 @@ def _agreement(reliability: dict[str, Any]) -> str:
 
 def _measured(meta: dict[str, Any]) -> list[str]:
     facts = []
+    if kept := sum(entry["rows"] for entry in meta.get(CARRIED, [])):
+        facts.append(f"{kept:,} rows keep their scores of earlier revisions of the source.")
     if meta.get("timing"):
         values = ", ".join(f"{t['value']:.3f} at epoch {t['epoch']}" for t in meta["timing"])
         facts.append(f"Held-out {escaped(meta['timing'][0]['metric'])} of the probe: {values}.")
@@ -300,15 +291,18 @@ def _measured(meta: dict[str, Any]) -> list[str]:
 
 def _dropping(card: Card) -> list[str]:
     manifest = card.manifest
+    meanings = meanings_of(manifest.selection)
     reasons = [
         [
             code(reason),
             f"{rows:,}",
-            _REASONS.get(reason) or meaning(reason) or "A reason of the strategy's own.",
+            meanings.get(reason) or meaning(reason) or "A reason of the strategy's own.",
         ]
         for reason, rows in manifest.reasons.items()
     ]
     parts = ["## What was dropped", table(["reason", "rows", "meaning"], "lrl", reasons)]
+    if manifest.waterfall:
+        parts.insert(1, waterfall_table(manifest))
     names = manifest.source.class_names
     if has_runs(card):
         return parts

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprune.core.recipe import Recipe
-from dataprune.selection._decide import Choice
+from dataprune.selection._choice import Choice
 from dataprune.selection._decided import decide_from_scores
 from dataprune.tables.ledger import KEEP, REJECT, UNDECIDED
 from dataprune.tables.manifest import Manifest, SourceRef

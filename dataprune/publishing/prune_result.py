@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataprune.selection._decide import Choice
+from dataprune.selection._choice import Choice
 from dataprune.selection._decided import Decided
+from dataprune.selection._steps import Stage
 from dataprune.tables.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 class PruneResult:
     """What `prune` decided and made.
 
-    choice, by: the strategy with its budget, and the score column, if the strategy reads one.
+    choice, by: the strategies with their budget, and the score column, if one of them reads it.
     classes: per class, rows in the source, kept and dropped. reasons: rows per reason.
+    waterfall: what each step dropped, in order.
     relabelled: kept rows whose suggested label is not their own; None where none are suggested.
     tag: of the version, once a template has become a number.
     manifest: None on a dry run. created: False if the same version was there already.
@@ -34,6 +36,7 @@ class PruneResult:
     classes: dict[str, dict[str, int]]
     reasons: dict[str, int]
     relabelled: int | None
+    waterfall: list[Stage]
     warnings: list[str]
     tag: str
     manifest: Manifest | None = None
@@ -53,6 +56,7 @@ class PruneResult:
             classes=decided.classes,
             reasons=decided.reasons,
             relabelled=decided.relabelled,
+            waterfall=decided.waterfall,
             warnings=decided.warnings,
             tag=tag,
         )

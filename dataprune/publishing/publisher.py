@@ -169,8 +169,8 @@ def card_of(version: LoadedVersion, repo: str, licence: str | None = None) -> st
 def _said_at_building(version: LoadedVersion) -> list[str]:
     """What `prune` warned of when the version was made: it follows from what is stored."""
     chosen = version.manifest.selection
-    reads = chosen.strategy in STRATEGIES.names() and STRATEGIES.get(chosen.strategy).needs_score
-    by, choice = chosen.by if reads else None, recorded_choice(chosen)
+    choice = recorded_choice(chosen)
+    by = chosen.by if chosen.strategy in STRATEGIES.names() and choice.last.reads_score else None
     return warnings_of(version.decisions_table, version.scores, choice, by)
 
 

@@ -18,8 +18,10 @@ from dataprune.publishing.markdown import (
     portable,
     table,
 )
+from dataprune.selection._choice import labels_of
 from dataprune.tables.join import LABEL_ISSUE
-from dataprune.tables.manifest import ALL_LEFT, FileEntry
+from dataprune.tables.manifest import ALL_LEFT, FileEntry, SelectionEntry
+from dataprune.tables.scores import CARRIED
 
 if TYPE_CHECKING:
     from dataprune.publishing.card import Card
@@ -78,6 +80,8 @@ def _commands(card: Card) -> str:
     score = "dataprune score recipe.yaml --out scores.parquet"
     if spec.get("status") == "imported":
         score = "# bring in the other tool's scores: dataprune scores import --help"
+    elif card.scores_meta.get(CARRIED):
+        score = "# scores.parquet is this version's own: rows of before keep the scores of then"
     elif spec.get("model") == "external":
         score = "# score the traces of your own training: dataprune score --help, --traces"
     if manifest.parents:
@@ -91,9 +95,7 @@ def _commands(card: Card) -> str:
     for name in ("drop_likely", "relabel"):
         flags += _switch(name, on=getattr(selection, name), usual=asked.get(name, False))
     flags += ["--by", card.by] if card.by else []
-    flags += ["--strategy", selection.strategy]
-    for name, value in selection.params.items():
-        flags += ["--param", f"{name}={json.dumps(value)}"]
+    flags += _strategies(selection)
     flags += ["--seed", str(selection.seed), "--class-balance", selection.class_balance]
     if selection.min_per_class or asked.get("min_per_class"):
         flags += ["--min-per-class", str(selection.min_per_class)]
@@ -110,6 +112,19 @@ def _commands(card: Card) -> str:
             return f"# as the card of {version} says, with --control added"
         return commands(card, flags)
     return f"{score}\ndataprune prune scores.parquet {shlex.join(flags)}"
+
+
+def _strategies(selection: SelectionEntry) -> list[str]:
+    """The options that name the steps in order, with the parameters of each."""
+    steps = [(step.strategy, step.params) for step in selection.steps]
+    if not steps or selection.keep != ALL_LEFT:
+        steps.append((selection.strategy, selection.params))
+    flags = [word for name, _ in steps for word in ("--strategy", name)]
+    for label, (_, params) in zip(labels_of([name for name, _ in steps]), steps, strict=True):
+        step = "" if len(steps) == 1 else f"{label}."
+        for name, value in params.items():
+            flags += ["--param", f"{step}{name}={json.dumps(value)}"]
+    return flags
 
 
 def _switch(name: str, *, on: bool, usual: bool) -> list[str]:

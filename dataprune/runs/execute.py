@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataprune.core.errors import DatapruneError
+from dataprune.core.errors import DatapruneError, PeerLostError
 from dataprune.core.protocols import Attempt, Gang, Outcome, Report, Shared, Unit, UnitFunction
 from dataprune.runs.ledger import Ledger
 from dataprune.runs.place import LocalPlace, Place
@@ -146,7 +146,7 @@ def execute(
 class Failure:
     """What went wrong in one process of a unit; pickles whatever the exception was.
 
-    known: it is an error of ours, written for people.
+    known: it is an error of ours, written for people. lost_a_peer: the cause is in another process.
     """
 
     error: str
@@ -154,13 +154,15 @@ class Failure:
     traceback: str
     seconds: float = 0
     known: bool = False
+    lost_a_peer: bool = False
 
     @classmethod
     def of(cls, exc: Exception, ledger: Ledger, seconds: float = 0) -> Failure:
         """An exception, told in one sentence."""
         trace = "".join(traceback.format_exception(exc))
         if isinstance(exc, DatapruneError):
-            return cls(exc.message, exc.hint, trace, seconds, known=True)
+            lost_a_peer = isinstance(exc, PeerLostError)
+            return cls(exc.message, exc.hint, trace, seconds, True, lost_a_peer)
         if isinstance(exc, OSError) and exc.errno in _FULL:
             where = exc.filename or ledger.place.url
             message = f"no room to write its files: {os.strerror(exc.errno)} ({where})"

@@ -39,7 +39,7 @@ def run_job(
                 "the run folder must be on storage that every node shares",
             )
             failed.append(outcome if outcome.error else lost)
-        if len(failed) < len(job.units):  # where all failed, the error that follows tells the first
+        if records or job.before:  # where there is nothing, the error that follows tells the first
             _tell(failed)
     return records, failed
 

@@ -40,8 +40,8 @@ class Lease:
     token: names this holder. run_id: the same in short, for logs.
     """
 
-    def __init__(self, place: Place, life_s: float, host: str) -> None:
-        self.place, self.life_s, self.host = place, life_s, host
+    def __init__(self, place: Place, life_s: float, host: str, of: str) -> None:
+        self.place, self.life_s, self.host, self.name = place, life_s, host, f"{of}{NAME}"
         self.token = secrets.token_hex(16)
         self.run_id = self.token[:8]
         self.lost: str | None = None
@@ -71,7 +71,7 @@ class Lease:
             "expires": now + self.life_s,
             "life_s": self.life_s,
         }
-        self.place.write(NAME, json.dumps(about).encode(), durable=False)
+        self.place.write(self.name, json.dumps(about).encode(), durable=False)
 
     def start(self) -> None:
         """Begin to renew."""
@@ -82,14 +82,14 @@ class Lease:
         self._done.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self.lost is None and _token(read_lease(self.place)) == self.token:
-            self.place.remove(NAME)
+        if self.lost is None and _token(read_lease(self.place, self.name)) == self.token:
+            self.place.remove(self.name)
 
     def _renew_while_held(self) -> None:
         renewed = time.monotonic()
         while not self._done.wait(self.life_s / _RENEWALS):
             try:
-                holder = read_lease(self.place)
+                holder = read_lease(self.place, self.name)
                 if holder is not None and holder["token"] != self.token:
                     self.lost = f"{told(holder)} took it over"
                     return
@@ -101,9 +101,9 @@ class Lease:
                     return
 
 
-def read_lease(place: Place) -> dict[str, Any] | None:
+def read_lease(place: Place, name: str = NAME) -> dict[str, Any] | None:
     """Who holds the folder, or held it when he was killed; None for nobody."""
-    data = place.read(NAME)
+    data = place.read(name)
     if data is None:
         return None
     try:
@@ -131,12 +131,13 @@ def hold(
     wait_s: float = 0,
     life_s: float = LEASE_S,
     host: str | None = None,
+    of: str = "",
 ) -> Iterator[Lease]:
     """Hold a work folder until the block ends.
 
     what: for the error. wait_s: how long to wait for another holder to end.
     life_s: seconds after which a holder that is not heard of may be taken for dead.
-    host: this machine's name.
+    host: this machine's name. of: tells the folder's leases apart, where it has several.
 
     Raises:
         BusyError: another process holds it, and did not end in time.
@@ -144,7 +145,7 @@ def hold(
     deadline = time.monotonic() + wait_s
     said = False
     with contextlib.ExitStack() as locks:
-        while isinstance(lease := _take(place, life_s, host or platform.node(), locks), str):
+        while isinstance(lease := _take(place, life_s, host or platform.node(), of, locks), str):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise BusyError(
@@ -163,23 +164,25 @@ def hold(
             lease.give_back()
 
 
-def _take(place: Place, life_s: float, host: str, locks: contextlib.ExitStack) -> Lease | str:
+def _take(
+    place: Place, life_s: float, host: str, of: str, locks: contextlib.ExitStack
+) -> Lease | str:
     """Take the folder, or tell who has it. locks: gets the lock file, if there is one to hold."""
     is_local = isinstance(place, LocalPlace)
     with contextlib.ExitStack() as ours:
-        if isinstance(place, LocalPlace) and not _lock(place, ours):
-            holder = read_lease(place)
+        if isinstance(place, LocalPlace) and not _lock(place, of, ours):
+            holder = read_lease(place, f"{of}{NAME}")
             return told(holder) if holder else "another dataprune process"
-        holder = read_lease(place)
+        holder = read_lease(place, f"{of}{NAME}")
         # The kernel gave us its lock, so whoever wrote this on this machine has died.
         died_here = is_local and holder is not None and holder["host"] == host
-        if holder is not None and not died_here and not _has_died(place, holder):
+        if holder is not None and not died_here and not _has_died(place, holder, f"{of}{NAME}"):
             return told(holder)
-        lease = Lease(place, life_s, host)
+        lease = Lease(place, life_s, host, of)
         lease.write()
         if not is_local or (holder is not None and not died_here):
             time.sleep(_SETTLE_S)
-            winner = read_lease(place)
+            winner = read_lease(place, lease.name)
             if winner is None or winner["token"] != lease.token:
                 return told(winner) if winner else "another dataprune process"
         if holder is not None:
@@ -188,19 +191,19 @@ def _take(place: Place, life_s: float, host: str, locks: contextlib.ExitStack) -
         return lease
 
 
-def _has_died(place: Place, holder: dict[str, Any]) -> bool:
+def _has_died(place: Place, holder: dict[str, Any], name: str) -> bool:
     """Whether a lease has run out, by its holder's clock and, should ours be ahead, by ours."""
     if time.time() < holder["expires"]:
         return False
     time.sleep(holder["life_s"] / _RENEWALS)
-    now = read_lease(place)
+    now = read_lease(place, name)
     return now is None or (now["token"], now["renewed"]) == (holder["token"], holder["renewed"])
 
 
-def _lock(place: LocalPlace, ours: contextlib.ExitStack) -> bool:
+def _lock(place: LocalPlace, of: str, ours: contextlib.ExitStack) -> bool:
     """Take the kernel's lock, which it drops when this process dies."""
     place.folder.mkdir(parents=True, exist_ok=True)
-    handle = ours.enter_context((place.folder / LOCK).open("a+"))
+    handle = ours.enter_context((place.folder / f"{of}{LOCK}").open("a+"))
     for _ in range(_LOCK_TRIES):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

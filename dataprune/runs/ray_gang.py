@@ -12,6 +12,7 @@ import socket
 import time
 from typing import Any
 
+from dataprune.core.errors import PeerLostError
 from dataprune.core.protocols import Gang, Outcome, Resources, Shared, Unit
 from dataprune.runs.execute import LOST_HINT, Contribution, Failure, contribute, failed
 from dataprune.runs.ledger import Ledger
@@ -72,7 +73,7 @@ def run_gang(
                 parts = _try_once(ray, args, snapshot_s, resources, claim)
             except ray.exceptions.RayTaskError:  # not of a loss: a member could not be called
                 raise
-            except ray.exceptions.RayError as exc:
+            except (ray.exceptions.RayError, PeerLostError) as exc:
                 if tries_left:
                     time.sleep(_RETRY_S)
                     continue
@@ -173,14 +174,23 @@ def _gathered(ray: Any, members: list[Any], refs: list[Any]) -> list[Contributio
 
 
 def _cause(ray: Any, members: list[Any], left: list[Any], first: Failure) -> Failure:
-    """The failure that the others come from; a member that was lost is an exception.
+    """The failure that the others come from; where a member was lost, that is an exception.
 
     A member that dies or fails breaks its connections, so another may well fail of that before
     we hear of the cause.
+
+    Raises:
+        PeerLostError: all live, and all that is told is that connections broke.
     """
     ray.get([member.is_alive.remote() for member in members], timeout=_ANSWER_S)
-    failures = [first]
-    if left:
-        done, _ = ray.wait(left, num_returns=len(left), timeout=_OTHERS_S)
-        failures += [part for part in ray.get(done) if isinstance(part, Failure)]
-    return next((failure for failure in failures if failure.known), first)
+    causes = [] if first.lost_a_peer else [first]
+    deadline = time.monotonic() + (_OTHERS_S if causes else _ANSWER_S)
+    while left and (left_s := deadline - time.monotonic()) > 0:
+        done, left = ray.wait(left, timeout=left_s)
+        parts = [part for part in ray.get(done) if isinstance(part, Failure)]
+        causes += [part for part in parts if not part.lost_a_peer]
+        if causes:
+            deadline = min(deadline, time.monotonic() + _OTHERS_S)
+    if not causes:
+        raise PeerLostError(first.error, hint=first.hint)
+    return next((failure for failure in causes if failure.known), causes[0])

@@ -43,7 +43,10 @@ class RemotePlace:
                 hint=f"pip install {package}" if scheme in _PACKAGES else f"install {package}",
             ) from exc
         except ValueError as exc:
-            raise DatapruneError(f"{url} is no place for a work folder: {exc}") from exc
+            raise DatapruneError(
+                f"{url} is no place for a work folder: {exc}",
+                hint="give a path, or a URL such as s3://bucket/folder or gs://bucket/folder",
+            ) from exc
         name = "".join(c if c.isalnum() else "-" for c in self.url.rsplit("/", maxsplit=1)[-1])
         digest = hashlib.sha256(self.url.encode()).hexdigest()[:12]
         self.folder = MIRRORS / f"{name[:40]}-{digest}"

@@ -11,7 +11,7 @@ from dataprune.core.recipe import Recipe
 from dataprune.runs.ledger import Record
 from dataprune.scores import SCORES, Values
 from dataprune.scores._aggregate import in_sample_of, over_seeds, per_seed_values
-from dataprune.tables.trace import read_trace
+from dataprune.tables.trace import read_unit_trace
 
 
 def in_sample_scores(
@@ -30,7 +30,7 @@ def in_sample_scores(
         score = SCORES.get(name)
         if all(set(score.signals) <= set(r.identity["signals"]) for r in records.values()):
             traces = {
-                seed: read_trace(record.path("trace.parquet"), score.signals, [last])
+                seed: read_unit_trace(record, score.signals, [last])
                 for seed, record in records.items()
             }
             values = per_seed_values(score, traces, last, root_seed=recipe.seed, labels=labels)

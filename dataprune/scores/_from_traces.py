@@ -6,9 +6,7 @@ those of our own units lie beside a unit.json that names the source.
 
 from __future__ import annotations
 
-import itertools
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,60 +16,25 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from dataprune.core.errors import AlignmentError, UsageError
-from dataprune.core.files import sha256_file
-from dataprune.core.fingerprint import fingerprint
 from dataprune.core.recipe import Recipe
 from dataprune.probe.examples import read_rows
 from dataprune.probe.observe import Observed
 from dataprune.probe.recorded_batch import Ints, label_codes
-from dataprune.probe.recorder import LABEL, TRACE, UNSEEN
-from dataprune.runs.ledger import Ledger
+from dataprune.probe.recorder import LABEL, UNSEEN
 from dataprune.runs.place import LocalPlace
 from dataprune.scores import Score
 from dataprune.scores._aggregate import compute_scores
 from dataprune.scores._check import find_scores
-from dataprune.scores._removals import spec_of_removal
+from dataprune.scores._recordings import Recording, find_recordings
 from dataprune.scores._table import table_meta, table_path
 from dataprune.sources._load import Loaded
-from dataprune.tables import trace as trace_table
 from dataprune.tables.manifest import SourceRef
-from dataprune.tables.parquet import read_table
 from dataprune.tables.scores import write_scores
 from dataprune.tables.trace import Trace, read_trace
 
 NO_GATE = "recorded traces hold no held-out accuracy: the timing gate was not applied"
 
 log = logging.getLogger("dataprune")
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One trace file, before its signals are read.
-
-    seed: as it was recorded, else the first that is free; None until then.
-    about: what must be the same in all: task, mode, and what was trained.
-    source: fingerprint of the source, for our own units; None for a Recorder's trace.
-    kind: of our own units, what seeds of one run have in common.
-    window: epochs in a window, if windows were recorded.
-    removal: of our own units, what specs of scores mem_* tell.
-    whole: of a Recorder's, the checkpoints before which every row was shown, held out or not.
-    """
-
-    path: Path
-    seed: int | None
-    about: dict[str, Any]
-    source: str | None
-    checkpoints: tuple[int, ...]
-    signals: tuple[str, ...]
-    kind: str | None = None
-    window: int | None = None
-    whole: tuple[int, ...] = ()
-    removal: dict[str, Any] | None = None
-
-    @property
-    def is_own(self) -> bool:
-        """Whether a unit of ours wrote it."""
-        return self.source is not None
 
 
 @dataclass(frozen=True)
@@ -114,7 +77,7 @@ def score_traces(
     _check_scores(found, wanted, at)
     warnings = _check_labels(found, loaded)
     path = out or table_path(LocalPlace(folder), loaded, wanted)
-    traces = {_number(r): read_trace(r.path, signals, at) for r in found}
+    traces = {_number(r): read_trace(r.files, signals, at) for r in found}
     for score in wanted:
         if score.over != "in_sample" and all(trace.in_sample.all() for trace in traces.values()):
             raise UsageError(
@@ -131,7 +94,7 @@ def score_traces(
     # The recipe's epochs are its own probe's: what was scored stands in the specs.
     stored = _with_at(recipe, None)
     meta = table_meta(stored, loaded, Observed(traces, {}, [], [], []), columns, [])
-    meta["unit_ids"] = [sha256_file(r.path) for r in sorted(found, key=_number)]
+    meta["unit_ids"] = [r.sha256 for r in sorted(found, key=_number)]
     write_scores(path, loaded.examples, columns.values, meta)
     return FromTraces(path, meta, scored, loaded.ref, [NO_GATE], warnings)
 
@@ -144,99 +107,6 @@ def _number(recording: Recording) -> int:
 def _with_at(recipe: Recipe, at: tuple[int, ...] | None) -> Recipe:
     """The recipe with these checkpoints, which its own probe need not reach."""
     return recipe.model_copy(update={"scores": recipe.scores.model_copy(update={"at": at})})
-
-
-def find_recordings(folder: Path) -> list[Recording]:
-    """Every trace under a folder, in the order of paths (10 after 2); attempts are left out.
-
-    Raises:
-        UsageError: there is none, or two of the same seed.
-        TableError: a trace that is damaged.
-    """
-    paths = sorted(
-        (
-            path
-            for path in folder.rglob(TRACE)
-            if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ),
-        key=_natural,
-    )
-    if not paths:
-        raise UsageError(
-            f"there is no {TRACE} under {folder}",
-            hint="give the folder that dataprune.Recorder wrote into, or the one above",
-        )
-    found = [_read_recording(path) for path in paths]
-    taken = {recording.seed for recording in found}
-    free = (seed for seed in itertools.count() if seed not in taken)
-    found = [r if r.seed is not None else replace(r, seed=next(free)) for r in found]
-    _check_one_training(found)
-    by_seed: dict[int | None, Recording] = {}
-    for recording in found:
-        other = by_seed.setdefault(recording.seed, recording)
-        if other is not recording:
-            raise UsageError(
-                f"{other.path} and {recording.path} are both of seed {recording.seed}",
-                hint="leave one of them out, or record them with different seeds (or none)",
-            )
-    return found
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """A key by which seed2 comes before seed10."""
-    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", str(path))]
-
-
-def _read_recording(path: Path) -> Recording:
-    table, meta = read_table(
-        path,
-        format_name=trace_table.FORMAT,
-        format_version=trace_table.FORMAT_VERSION,
-        columns=["checkpoint"],
-    )
-    checkpoints = tuple(int(c) for c in np.unique(table.column("checkpoint").to_numpy()))
-    names = pq.read_schema(path).names[len(trace_table.SCHEMA) :]
-    signals = tuple(name for name in names if name != LABEL)
-    if LABEL in names and {"task", "mode", "seed"} <= meta.keys():
-        about = {"task": meta["task"], "mode": meta["mode"], "model": "external"}
-        window, whole = meta.get("window"), tuple(meta.get("whole", ()))
-        return Recording(
-            path, meta["seed"], about, None, checkpoints, signals, window=window, whole=whole
-        )
-    record = Ledger(path.parents[2]).finished(path.parent.name) if len(path.parents) > 2 else None
-    if record is None:
-        raise AlignmentError(
-            f"{path} holds no labels and no unit.json that is whole stands beside it, so nothing "
-            "says which rows it is of",
-            hint="give a folder that dataprune.Recorder wrote into, or a whole run folder",
-        )
-    identity = record.identity
-    about = {
-        "task": identity["task"],
-        "mode": identity["mode"],
-        "model": identity["probe"]["model"]["name"],
-        "schedule_epochs": identity["probe"]["schedule_epochs"],
-        "trained_in": identity["probe"]["precision"],
-    }
-    own = {"seed", "fold", "repeat", "signals", "checkpoints", "window"}
-    kind = fingerprint({key: value for key, value in identity.items() if key not in own})
-    basis = identity.get("removal")
-    removal = None if basis is None else spec_of_removal(basis, identity.get("layer"))
-    return Recording(
-        path, identity["seed"], about, identity["source"], checkpoints, signals, kind,
-        identity.get("window"), removal=removal,
-    )  # fmt: skip
-
-
-def _check_one_training(found: list[Recording]) -> None:
-    """Units of ours are seeds of one run, whatever folders they lie in."""
-    for recording in found[1:]:
-        if recording.kind != found[0].kind:
-            raise UsageError(
-                f"{found[0].path} and {recording.path} are of probes that were trained otherwise: "
-                "recipe, root seed, folds or software differ",
-                hint="scores are a mean over seeds of one training: score them apart",
-            )
 
 
 def _check_alike(found: list[Recording], recipe: Recipe) -> None:
@@ -294,7 +164,8 @@ def _signals(found: list[Recording], wanted: Sequence[Score]) -> list[str]:
 
 def _check_rows(recording: Recording, loaded: Loaded) -> None:
     """As many rows as the source has; our own units also say which source it was."""
-    rows = pq.read_metadata(recording.path).num_rows // len(recording.checkpoints)
+    rows = sum(pq.read_metadata(path).num_rows for path in recording.files)
+    rows //= len(recording.checkpoints)
     if rows != len(loaded.labels):
         raise AlignmentError(
             f"{recording.path} has {rows} rows, and source {loaded.ref.uri} has "

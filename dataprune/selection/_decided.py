@@ -5,23 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
-from dataprune.selection import STRATEGIES
-from dataprune.selection._decide import (
-    Choice,
-    decide,
-    default_column,
-    warnings_for,
-    warnings_of_ties,
+from dataprune.selection._choice import Choice, recipe_steps
+from dataprune.selection._columns import (
+    column_of,
+    columns_read,
+    competing,
+    is_easier,
+    other_word,
 )
-from dataprune.selection._label_issues import check_flagged, relabelled, warnings_of_flags
+from dataprune.selection._columns import (
+    higher_is as higher_is_of,
+)
+from dataprune.selection._decide import decide
+from dataprune.selection._label_issues import relabelled, warnings_of_flags
+from dataprune.selection._steps import Stage, waterfall
+from dataprune.selection._stream import decide_in_parts, streams
+from dataprune.selection._warnings import warnings_for, warnings_of_ties
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.join import LABEL_ISSUE
-from dataprune.tables.ledger import is_ledger, kept_rows
+from dataprune.tables.ledger import is_ledger
 from dataprune.tables.manifest import RowOrder
 from dataprune.tables.scores import ScoreTable
 
@@ -30,7 +35,8 @@ from dataprune.tables.scores import ScoreTable
 class Decided:
     """Decisions for every row of a score table.
 
-    table: of decisions. column: the score beside them. by: that column, if the strategy reads it.
+    table: of decisions. column: the score beside them. by: that column, if a strategy reads it.
+    waterfall: what each step dropped, in order.
     classes: per class, rows in the source, kept and dropped. reasons: rows per reason.
     relabelled: kept rows whose suggested label is not their own; None where none are suggested.
     """
@@ -41,6 +47,7 @@ class Decided:
     classes: dict[str, dict[str, int]]
     reasons: dict[str, int]
     relabelled: int | None
+    waterfall: list[Stage]
     warnings: list[str]
 
     @property
@@ -59,43 +66,42 @@ def decide_from_scores(
     Raises:
         UsageError: no such column, flags that are not there, or as `decide`.
     """
-    for name in ("drop_likely", "relabel"):
-        if getattr(choice, name):
-            check_flagged(table, name)
-    needs_score = STRATEGIES.get(choice.strategy).needs_score
-    if by is not None and not needs_score:
-        raise UsageError(f"strategy {choice.strategy} uses no score, and --by names {by}")
-    column = by or default_column(table, recipe)
+    column = column_of(table, recipe, choice, by)
     class_names = table.meta["source"]["class_names"]
-    values = table.values(column, among=_competing(table))
-    decisions = decide(table.table, values, class_names, choice)
-    if needs_score and _higher_is(table, column) == "easier":
-        decisions = _named_the_other_way(decisions)
-    warnings = warnings_of(decisions, table, choice, column if needs_score else None)
+    if streams(table, choice, order):
+        decisions = decide_in_parts(table, choice, column)
+    else:
+        decisions = _decided_at_once(table, choice, column)
+    warnings = warnings_of(decisions, table, choice, column if choice.last.reads_score else None)
     warnings += _without_effect(table, recipe, choice, by, order)
     if table.origin(column)["status"] == "partial":
         warnings.append("the score table is partial: some units failed; score again to complete it")
     return Decided(
         table=decisions,
         column=column,
-        by=column if needs_score else None,
+        by=column if choice.reads_score else None,
         classes=count_by_class(decisions, class_names),
         reasons=count_reasons(decisions),
         relabelled=int(relabelled(table.table, decisions).sum()) if choice.relabel else None,
+        waterfall=waterfall(decisions, choice),
         warnings=warnings,
     )
 
 
-def _higher_is(table: ScoreTable, column: str) -> str:
-    word: str = table.meta["scores"].get(column, {}).get("higher_is", "harder")
-    return word
+def _decided_at_once(table: ScoreTable, choice: Choice, column: str) -> pa.Table:
+    values = table.values(column, among=competing(table))
+    easier, columns = is_easier(table, column), columns_read(table, choice)
+    class_names = table.meta["source"]["class_names"]
+    decisions = decide(table.table, values, class_names, choice, easier=easier, columns=columns)
+    if choice.last.reads_score and easier:
+        return _named_the_other_way(decisions)
+    return decisions
 
 
 def _named_the_other_way(decisions: pa.Table) -> pa.Table:
-    """Decisions by a score that is higher for easier rows: what was too high was too easy."""
-    words = {"too_hard": "too_easy", "too_easy": "too_hard"}
+    """Decisions with the reasons of a score that is higher for easier rows."""
     at = decisions.schema.get_field_index("reason")
-    reasons = [words.get(word, word) for word in decisions.column("reason").to_pylist()]
+    reasons = [other_word(word) for word in decisions.column("reason").to_pylist()]
     return decisions.set_column(at, decisions.schema.field(at), pa.array(reasons, pa.string()))
 
 
@@ -117,24 +123,24 @@ def _wrong_way(choice: Choice, by: str, higher_is: str) -> list[str]:
     return [f"{told}; the other way round is --strategy {other}"]
 
 
-def _competing(table: ScoreTable) -> npt.NDArray[np.bool_] | None:
-    """Of a ledger, the rows that compete, bool (n,); None for all."""
-    return kept_rows(table.table) if is_ledger(table.meta) else None
-
-
 def _without_effect(
     table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None, order: RowOrder
 ) -> list[str]:
     """What was asked for and changes nothing: flags that nobody reads, a choice among all rows."""
     found = []
-    reads_flags = choice.drop_likely or choice.relabel or by == LABEL_ISSUE
+    reads_flags = choice.drops_label_issues or choice.relabel or by == LABEL_ISSUE
+    reads_flags |= LABEL_ISSUE in columns_read(table, choice)
     if LABEL_ISSUE in table.origins and not reads_flags and recipe.prune.by != LABEL_ISSUE:
         found.append("flags change nothing without --drop-likely, --relabel or --by label_issue")
     if choice.keep is None:
         usual = recipe.prune
         asked = {
-            "--by": by is not None and order == "source",
-            "--strategy": choice.strategy != usual.strategy and order == "source",
+            "--by": by is not None
+            and order == "source"
+            and not any(step.reads_score for step in choice.before),
+            "--strategy": not choice.before
+            and choice.strategy != recipe_steps(usual)[-1].strategy
+            and order == "source",
             "--class-balance": choice.balance != usual.class_balance and order == "source",
             "--min-per-class": choice.min_per_class != usual.min_per_class,
         }
@@ -148,17 +154,18 @@ def warnings_of(
 ) -> list[str]:
     """What to know of decisions: it follows from what a version stores.
 
-    by: the column that the strategy read, if it read one.
+    by: the column that the ranker read, if it read one.
     """
     class_names = table.meta["source"]["class_names"]
-    found = warnings_for(decisions, choice, class_names)
+    higher_is = higher_is_of(table, by) if by is not None else "harder"
+    hard_is_low = higher_is == "easier" and not is_ledger(table.meta)  # whose runs train nothing
+    found = warnings_for(decisions, choice, class_names, easier=hard_is_low)
     if by is not None:
-        higher_is = _higher_is(table, by)
         found += _wrong_way(choice, by, higher_is)
         found += _of_removals(table, by)
         found += warnings_of_ties(
-            decisions, table.values(by, among=_competing(table)), by, higher_is, choice.strategy
+            decisions, table.values(by, among=competing(table)), by, higher_is, choice.last
         )
-    if choice.drop_likely or choice.relabel:
+    if choice.drops_label_issues or choice.relabel:
         found += warnings_of_flags(decisions, table, relabels=choice.relabel)
     return found

@@ -62,13 +62,24 @@ def class_quotas(
     """
     check_floor(budget, sizes, floor, class_names)
     weights = sizes if mode == "proportional" else (sizes > 0).astype(np.int64)
+    return weighted_quotas(budget, weights, sizes, floor)
+
+
+def weighted_quotas(budget: int, weights: Counts, sizes: Counts, floor: int = 0) -> Counts:
+    """Rows to keep of each class, in proportion to whole weights; sums to `budget` exactly.
+
+    A class that cannot take its share is kept whole, and the rest is shared on by the weights of
+    the others, by their sizes where none has a weight. budget is at most the sum of sizes, and
+    budget times the sum of weights below 2 ** 63.
+    """
     lower = np.where(sizes > 0, floor, 0)
     quotas = np.zeros_like(sizes)
     fixed = np.zeros(len(sizes), dtype=np.bool_)
     while True:  # pin classes that hit a bound, share the rest again: a class is pinned only once
         open_classes = ~fixed
+        shares = weights if weights[open_classes].any() else sizes
         quotas[open_classes] = _largest_remainder(
-            budget - int(quotas[fixed].sum()), weights[open_classes]
+            budget - int(quotas[fixed].sum()), shares[open_classes]
         )
         over, under = quotas > sizes, quotas < lower
         excess = int((quotas - sizes)[over].sum())

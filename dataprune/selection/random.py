@@ -12,4 +12,12 @@ def _order(pool: Pool) -> Order:
     return Order(places, np.full(len(places), "not_drawn"))
 
 
-STRATEGY = Strategy("random", _order, needs_score=False)
+STRATEGY = Strategy(
+    "random",
+    _order,
+    needs_score=False,
+    draws=True,
+    sorts="ties",
+    says="kept a random sample",
+    meanings={"not_drawn": "The random draw did not choose it."},
+)

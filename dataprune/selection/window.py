@@ -37,4 +37,12 @@ def _order(pool: Pool, *, offset: object) -> Order:
     return Order(places, dropped)
 
 
-STRATEGY = Strategy("window", _order)
+STRATEGY = Strategy(
+    "window",
+    _order,
+    says="left out the rows with the lowest {by} and kept the next ones",
+    meanings={
+        "below_window": "Its score was below the window: among the easiest.",
+        "above_window": "Its score was above the window: among the hardest.",
+    },
+)

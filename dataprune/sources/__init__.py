@@ -83,7 +83,7 @@ def open_source(recipe: SourceRecipe) -> Source:
         UsageError: no format takes the uri, or DATAPRUNE_DATA is needed and not set.
         SourceError: the data is not there, not readable, or has no rows.
     """
-    expanded = recipe.model_copy(update={"uri": _expand(recipe.uri)})
+    expanded = recipe.model_copy(update={"uri": expand(recipe.uri)})
     return _format_of(expanded).open(expanded)
 
 
@@ -108,7 +108,12 @@ def _format_of(recipe: SourceRecipe) -> SourceFormat:
     )
 
 
-def _expand(uri: str) -> str:
+def expand(uri: str) -> str:
+    """A uri with $DATAPRUNE_DATA put in.
+
+    Raises:
+        UsageError: it is needed and not set.
+    """
     if f"${DATA_VARIABLE}" not in uri:
         return uri
     folder = os.environ.get(DATA_VARIABLE)

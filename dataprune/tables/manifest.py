@@ -76,6 +76,22 @@ class ScoresEntry(Strict):
     reliability: dict[str, Any]
 
 
+class StepEntry(Strict):
+    """A strategy that dropped rows before the one that filled the budget."""
+
+    strategy: str
+    params: dict[str, Any]
+
+
+class WaterfallEntry(Strict):
+    """What one step dropped of the rows that came to it."""
+
+    step: str
+    rows_in: int = Field(ge=0)
+    dropped: int = Field(ge=0)
+    left: int = Field(ge=0)
+
+
 class SelectionEntry(Strict):
     """How scores became decisions."""
 
@@ -91,6 +107,9 @@ class SelectionEntry(Strict):
     rows_in: int
     rows_out: int
     kept_rows_sha256: str = _Sha256
+    steps: list[StepEntry] = Field(
+        [], description="strategies that dropped rows before this one, in order"
+    )
     drop_likely: bool = Field(False, description="rows flagged likely were dropped first")
     relabel: bool = Field(False, description="the version has suggested labels, too")
     flags_sha256: str | None = Field(
@@ -104,21 +123,32 @@ class SelectionEntry(Strict):
     )
 
     @property
+    def steps_in_words(self) -> str:
+        """The steps before the strategy, with their parameters."""
+        told = [(step.strategy, step.params) for step in self.steps]
+        return ", ".join(
+            f"{name} {json.dumps(params)}" if params else name for name, params in told
+        )
+
+    @property
     def in_words(self) -> str:
         """What was kept by which rule, in a few words."""
         by = f" by {self.by}" if self.by and self.strategy != "random" else ""
-        kept = "all others" if self.drop_likely else "all"
-        said = [kept if self.keep == "all" else f"{self.strategy}{by}"]
+        kept = "all others" if self.drop_likely or self.steps else "all"
+        said = [step.strategy for step in self.steps]
+        said += [kept if self.keep == "all" else f"{self.strategy}{by}"]
         said += ["no likely label issues"] * self.drop_likely + ["relabelled"] * self.relabel
         return ", ".join(said)
 
     @model_serializer(mode="wrap")
     def _as_before_it_had_flags(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what flags play no part in, so that versions without them keep their identity."""
+        """Without what plays no part, so that versions made before there was any stay the same."""
         told: dict[str, Any] = dump(self)
-        if not (self.drop_likely or self.relabel):
+        if not (self.drop_likely or self.relabel or self.flags_sha256):
             for name in _OF_FLAGS:
                 told.pop(name, None)
+        if not self.steps:
+            told.pop("steps", None)
         return told
 
 
@@ -175,6 +205,9 @@ class Manifest(Strict):
     selection: SelectionEntry
     classes: dict[str, ClassCounts]
     reasons: dict[str, int]
+    waterfall: list[WaterfallEntry] = Field(
+        [], description="what each step dropped, in order, where there are several"
+    )
     result: ResultEntry
     decisions: FileEntry
     control_of: str | None = Field(None, description="tag this version is the control of")
@@ -199,7 +232,21 @@ class Manifest(Strict):
             rows.append(sum(file.rows or 0 for file in split.files))
         if len(set(rows)) > 1:
             raise ValueError(f"split, selection and files disagree on the rows: {rows}")
+        left = self.selection.rows_in
+        for stage in self.waterfall:
+            if stage.rows_in != left or stage.rows_in - stage.dropped != stage.left:
+                raise ValueError(f"the waterfall does not reconcile at {stage.step}")
+            left = stage.left
+        if self.waterfall and left != self.selection.rows_out:
+            raise ValueError(f"the waterfall leaves {left} rows, and {rows[0]} are kept")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_it_had_steps(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = dump(self)
+        if not self.waterfall:
+            told.pop("waterfall", None)
+        return told
 
     @property
     def files(self) -> list[FileEntry]:
@@ -287,11 +334,14 @@ def render_manifest(manifest: Manifest) -> str:
 
 
 def portable_recipe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe without where it ran: the part that can change a result."""
-    data: dict[str, Any] = recipe.model_dump(mode="json")
+    """A recipe without where it ran and when it is tagged: the part that can change a result."""
+    data: dict[str, Any] = recipe.model_dump(mode="json", exclude={"release"})
     # Sums over several workers are rounded otherwise; one is what there was before there were more.
     counts = ("num_cpus", "num_gpus", *(["workers"] if recipe.run.workers > 1 else []))
     data["run"] = {key: data["run"][key] for key in counts}
-    if data["curate"] is None:  # as before there was such a section
-        del data["curate"]
+    for section in ("curate", "evaluate"):  # as before there was such a section
+        if data[section] is None:
+            del data[section]
+    if not data["prune"]["steps"]:  # as before there were several
+        del data["prune"]["steps"]
     return data

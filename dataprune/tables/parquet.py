@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from dataprune.core.files import atomic_path
 from dataprune.core.fingerprint import canonical_json
 
 METADATA_KEY = b"dataprune"
+ROW_GROUP_ROWS = 1 << 20
 
 
 def write_table(
@@ -23,19 +26,47 @@ def write_table(
 
     meta: must hold `format` and `format_version`; ends up under the schema key `dataprune`.
     """
-    assert {"format", "format_version"} <= meta.keys(), "a table must say what it is"
-    described = table.replace_schema_metadata({METADATA_KEY: canonical_json(meta).encode()})
-    delta = {f.name: "DELTA_BINARY_PACKED" for f in table.schema if f.name in {"row", "rank"}}
-    dictionary = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    described = table.replace_schema_metadata(_described(meta))
     with atomic_path(path) as temporary:
         pq.write_table(
             described,
             temporary,
-            compression="zstd",
-            use_dictionary=dictionary,
-            column_encoding=delta,
-            row_group_size=row_group_rows or 1 << 20,
+            row_group_size=row_group_rows or ROW_GROUP_ROWS,
+            **_encoding(table.schema),
         )
+
+
+@contextlib.contextmanager
+def table_writer(
+    path: Path, schema: pa.Schema, meta: dict[str, Any]
+) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a table in parts, each a row group; the same bytes as whole if all but the last are.
+
+    Parts have `ROW_GROUP_ROWS` rows, the last one what is left. A failure leaves no file.
+    """
+    described = schema.with_metadata(_described(meta))
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, described, **_encoding(schema)) as writer,
+    ):
+        yield lambda part: writer.write_table(
+            part.replace_schema_metadata(described.metadata), row_group_size=ROW_GROUP_ROWS
+        )
+
+
+def _described(meta: dict[str, Any]) -> dict[bytes, bytes]:
+    assert {"format", "format_version"} <= meta.keys(), "a table must say what it is"
+    return {METADATA_KEY: canonical_json(meta).encode()}
+
+
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    return {
+        "compression": "zstd",
+        "use_dictionary": [f.name for f in schema if pa.types.is_string(f.type)],
+        "column_encoding": {
+            f.name: "DELTA_BINARY_PACKED" for f in schema if f.name in {"row", "rank"}
+        },
+    }
 
 
 def read_table(
@@ -46,6 +77,27 @@ def read_table(
     Raises:
         TableError: no such file, not Parquet, damaged, or not a table of this format and version.
     """
+    with _opened(path, format_name, format_version) as (file, meta):
+        missing = [c for c in columns or () if c not in file.schema_arrow.names]
+        if missing:
+            raise TableError(f"{path} has no column {missing[0]}")
+        return file.read(columns=columns), meta
+
+
+def read_meta(path: Path, *, format_name: str, format_version: int) -> dict[str, Any]:
+    """The metadata of one of our tables, without its rows.
+
+    Raises:
+        TableError: as `read_table`.
+    """
+    with _opened(path, format_name, format_version) as (_, meta):
+        return meta
+
+
+@contextlib.contextmanager
+def _opened(
+    path: Path, format_name: str, format_version: int
+) -> Iterator[tuple[pq.ParquetFile, dict[str, Any]]]:
     what = format_name.removeprefix("dataprune.")
     if not path.is_file():
         raise TableError(f"there is no {what} file at {path}")
@@ -66,10 +118,7 @@ def read_table(
                     f"{format_version}",
                     hint="use the dataprune version that wrote it",
                 )
-            missing = [c for c in columns or () if c not in file.schema_arrow.names]
-            if missing:
-                raise TableError(f"{path} has no column {missing[0]}")
-            return file.read(columns=columns), meta
+            yield file, meta
     except (pa.ArrowException, OSError, ValueError) as exc:
         problem = " ".join(str(exc).split())[:200]
         raise TableError(f"{path} cannot be read as Parquet: {problem}") from exc

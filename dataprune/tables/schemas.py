@@ -27,6 +27,7 @@ from dataprune.tables import (
 )
 from dataprune.tables.lock import LockFile
 from dataprune.tables.manifest import Manifest
+from dataprune.tables.release import ReleaseFile
 from dataprune.tables.yanked import YankedFile
 
 _FOLDER = Path(__file__).resolve().parents[2] / "schemas"
@@ -39,6 +40,7 @@ def render() -> dict[str, str]:
         "recipe.v1.json": _json_schema(Recipe),
         "manifest.v1.json": _json_schema(Manifest),
         "lock.v1.json": _json_schema(LockFile),
+        "release.v1.json": _json_schema(ReleaseFile),
         "yanked.v1.json": _json_schema(YankedFile),
         "scores.v1.json": _columns(
             scores.FORMAT,
@@ -64,6 +66,9 @@ def render() -> dict[str, str]:
                 "removals": "with scores mem_*, per epoch: what was removed of which layer (null: "
                 "the input of the last linear one), a mean over seeds, the localizability index, "
                 "and whether it is above 0 in most",
+                "carried": "where rows keep scores of earlier revisions of the source: [{source: "
+                "its fingerprint, unit_ids, rows}], newest first; the rest of the metadata speaks "
+                "of the table's own units",
             },
         ),
         "trace.v1.json": _columns(
@@ -72,7 +77,12 @@ def render() -> dict[str, str]:
             trace.SCHEMA,
             trace.DESCRIPTIONS,
             "a row per (checkpoint, example), one row group per checkpoint",
-            {"mode": "eval: a clean pass at the end of the epoch; train: the training steps"},
+            {
+                "mode": "eval: a clean pass at the end of the epoch; train: the training steps",
+                "shard": "only in trace-e<checkpoint>-r<first>.parquet, of a unit of several "
+                "workers: the rows first to stop - 1 at one checkpoint, with num_rows and "
+                "checkpoints of the whole trace",
+            },
         ),
         "heldout.v1.json": _columns(
             heldout.FORMAT,

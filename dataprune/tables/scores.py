@@ -19,6 +19,7 @@ from dataprune.tables.parquet import check_target, read_table, write_table
 
 FORMAT = "dataprune.scores"
 FORMAT_VERSION = 1
+CARRIED = "carried"
 DESCRIPTIONS = {
     **examples.DESCRIPTIONS,
     "group": examples.GROUP_DESCRIPTION,
@@ -29,6 +30,8 @@ DESCRIPTIONS = {
     "NAME_se": "float32: standard error, of a score that is a difference; it has no NAME_std",
     "FLAG": "float32: a flag's number in 0..1, such as label_issue; with it is_FLAG (bool) and the "
     "other columns of its table of flags",
+    CARRIED: "int64: whose units scored the row: 0 the table's own, k those of the k-th entry of "
+    "the metadata's carried; only where scores of an earlier revision were carried over",
 }
 
 

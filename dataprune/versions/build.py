@@ -16,7 +16,9 @@ from dataprune._version import __version__
 from dataprune.core.errors import VersionExistsError
 from dataprune.core.files import sha256_file, write_text
 from dataprune.core.fingerprint import fingerprint
-from dataprune.selection._decide import TIE_BREAK, Choice, decide
+from dataprune.selection._choice import Choice, Step
+from dataprune.selection._decide import TIE_BREAK, decide
+from dataprune.selection._steps import waterfall
 from dataprune.sources import Source
 from dataprune.sources._columns import features_of
 from dataprune.sources._places import absolute, is_url
@@ -35,6 +37,8 @@ from dataprune.tables.manifest import (
     SelectionEntry,
     SourceRef,
     SplitEntry,
+    StepEntry,
+    WaterfallEntry,
     check_name,
     check_tag,
     render_manifest,
@@ -176,7 +180,8 @@ def _identity(draft: Draft) -> dict[str, Any]:
 def _selection(draft: Draft) -> SelectionEntry:
     keep = draft.decisions.column("keep").to_numpy(zero_copy_only=False)
     choice = draft.choice
-    flags = draft.scores.meta["flags"][LABEL_ISSUE] if choice.drop_likely or choice.relabel else {}
+    uses_flags = choice.drops_label_issues or choice.relabel
+    flags = draft.scores.meta["flags"][LABEL_ISSUE] if uses_flags else {}
     suggested = suggested_sha256(draft.scores.table, draft.decisions) if choice.relabel else None
     return SelectionEntry(
         strategy=choice.strategy,
@@ -191,6 +196,7 @@ def _selection(draft: Draft) -> SelectionEntry:
         rows_in=len(keep),
         rows_out=int(keep.sum()),
         kept_rows_sha256=kept_rows_sha256(keep),
+        steps=[StepEntry(strategy=s.strategy, params=s.params) for s in choice.before],
         drop_likely=choice.drop_likely,
         relabel=choice.relabel,
         flags_sha256=flags.get("sha256"),
@@ -210,6 +216,7 @@ def recorded_choice(selection: SelectionEntry) -> Choice:
         seed=selection.seed,
         drop_likely=selection.drop_likely,
         relabel=selection.relabel,
+        before=tuple(Step(step.strategy, step.params) for step in selection.steps),
     )
 
 
@@ -228,6 +235,8 @@ def _difference(existing: Manifest, identity: dict[str, Any]) -> str:
     if existing.result.order != identity.get("order", "source"):
         return f"order {existing.result.order}, this has {identity.get('order', 'source')}"
     before, wanted = existing.selection, SelectionEntry.model_validate(identity["selection"])
+    if before.steps != wanted.steps:
+        return f"steps {before.steps_in_words or None}, this has {wanted.steps_in_words or None}"
     for key in _CHOSEN:
         was, now = getattr(before, key), getattr(wanted, key)
         if was != now:
@@ -267,6 +276,7 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
         selection=selection,
         classes={name: ClassCounts(**c) for name, c in counts.items()},
         reasons=count_reasons(draft.decisions),
+        waterfall=_waterfall(draft),
         result=ResultEntry(
             features=features_of(source.schema) or None,
             splits={draft.ref.split: SplitEntry(rows=selection.rows_out, files=files)},
@@ -281,6 +291,13 @@ def _fill(folder: Path, draft: Draft, identity: dict[str, Any]) -> Manifest:
             packages={p: importlib.metadata.version(p) for p in ("numpy", "pyarrow")},
         ),
     )
+
+
+def _waterfall(draft: Draft) -> list[WaterfallEntry]:
+    """What each step dropped, of a version that several made; of one it is in the reasons."""
+    if not draft.choice.before:
+        return []
+    return [WaterfallEntry(**vars(stage)) for stage in waterfall(draft.decisions, draft.choice)]
 
 
 def _located(draft: Draft) -> SourceRef:

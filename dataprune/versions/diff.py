@@ -46,6 +46,8 @@ def diff_versions(old: LoadedVersion, new: LoadedVersion) -> dict[str, Any]:
     before, after = old.manifest.selection, new.manifest.selection
     pairs = {field: [getattr(before, field), getattr(after, field)] for field in _FIELDS}
     settings = {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
+    if before.steps != after.steps:
+        settings["steps"] = [s.steps_in_words or None for s in (before, after)]
     digests = [s.suggested_sha256 for s in (before, after)]
     if None not in digests and digests[0] != digests[1]:
         settings["suggested_sha256"] = digests

@@ -328,6 +328,7 @@ def explain_row(loaded: LoadedVersion, row: int) -> dict[str, Any]:
     selection = loaded.manifest.selection
     needs_score = STRATEGIES.get(selection.strategy).needs_score
     told["by"] = selection.by if needs_score else None
+    told["competed"] = told["rule"] == selection.strategy
     told["class_balance"] = selection.class_balance
     told["scores"] = {k: v for k, v in values.items() if k not in told and k != GROUP.name}
     if values.get("tier") is not None and LABEL_ISSUE in loaded.scores.meta.get("flags", {}):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataprune.core.errors import AlignmentError, UsageError, VersionError
-from dataprune.selection._decide import Choice
+from dataprune.selection._choice import Choice
 from dataprune.selection._label_issues import is_likely
 from dataprune.sources import Source
 from dataprune.sources._columns import features_of

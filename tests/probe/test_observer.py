@@ -41,16 +41,16 @@ def stepped(
     tmp_path: Path,
 ) -> Stepped:
     """A unit in mode train with checkpoints 1 and 4: what each step showed, and its trace."""
-    from dataprune.probe import observer
+    from dataprune.probe import step_observer
 
     kept: list[tuple[Any, Any, Any]] = []
-    step = observer.StepObserver.step
+    step = step_observer.StepObserver.step
 
     def spy(self: Any, batch: Any, outputs_BC: torch.Tensor) -> None:
         kept.append((batch.rows.clone(), outputs_BC.clone(), batch.targets.clone()))
         step(self, batch, outputs_BC)
 
-    monkeypatch.setattr(observer.StepObserver, "step", spy)
+    monkeypatch.setattr(step_observer.StepObserver, "step", spy)
     recipe = make_recipe(scores__mode="train", scores__at=[1, 4])
     unit = plan_units(recipe, tested_loaded, CHEAP, []).units[0]
     probe_unit(
@@ -126,7 +126,7 @@ def test_steps_are_recorded_alike_however_many_are_gathered_before_they_are_work
 ) -> None:
     recipe = make_recipe(scores__mode="train", scores__at=[4])
     at_once = read_trace(run_unit(recipe, features_loaded, CHEAP), CHEAP).signals[4]
-    monkeypatch.setattr("dataprune.probe.observer._GATHERED_NUMBERS", 1)
+    monkeypatch.setattr("dataprune.probe.step_observer.GATHERED_NUMBERS", 1)
     one_by_one = read_trace(run_unit(recipe, features_loaded, CHEAP), CHEAP).signals[4]
     for name in CHEAP:
         assert at_once[name] == pytest.approx(one_by_one[name], rel=1e-5, abs=1e-7), name

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprune.core.errors import UsageError
-from dataprune.selection._decide import Choice, decide
+from dataprune.selection._choice import Choice
+from dataprune.selection._decide import decide
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.examples import examples_table
 

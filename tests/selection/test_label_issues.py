@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from dataprune.core.errors import RecipeError, UsageError
 from dataprune.core.recipe import parse_recipe
 from dataprune.core.recipe_prune import PruneRecipe
-from dataprune.selection._decide import Choice, decide, make_choice
+from dataprune.selection._choice import Choice, make_choice
+from dataprune.selection._decide import decide
 from dataprune.selection._decided import decide_from_scores
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.examples import examples_table

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprune.core.errors import UsageError
-from dataprune.selection import STRATEGIES
-from dataprune.selection._decide import Choice, decide
+from dataprune.selection import STRATEGIES, Column, _decide
+from dataprune.selection._choice import Choice
 from dataprune.selection._quotas import class_quotas
 from dataprune.tables.examples import examples_table
 
@@ -20,13 +20,19 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 
 # Parameters to try of every strategy; one that is not here fails the tests below.
 CASES: dict[str, list[dict[str, Any]]] = {
+    "beta": [{}],
+    "ccs": [{"beta": 0}, {"beta": 0.25, "bins": 3}],
+    "drop": [{}],
     "easiest": [{}],
+    "gumbel": [{"temperature": 2.0}],
     "hardest": [{}],
     "random": [{}],
     "window": [{"offset": 0}, {"offset": 2}, {"offset": 0.25}],
 }
+# These fill no budget: see test_steps.py.
+FILTERS = ["duplicates", "flagged", "threshold"]
 # Those whose kept set only grows with the budget, with any parameters above.
-MONOTONE = ("easiest", "hardest", "random")
+MONOTONE = {"easiest": {}, "gumbel": {"temperature": 1.0}, "hardest": {}, "random": {}}
 NAMES = ["a", "b", "c", "d"]
 BALANCES = ["none", "proportional", "equal"]
 
@@ -35,13 +41,15 @@ def every_strategy() -> list[Any]:
     return [
         pytest.param(name, params, id=f"{name}-{i}")
         for name in STRATEGIES.names()
+        if name not in FILTERS
         for i, params in enumerate(CASES.get(name, [{}]))
     ]
 
 
 def test_every_registered_strategy_has_a_case_here_and_is_named_like_its_file() -> None:
-    assert STRATEGIES.names() == sorted(CASES)
-    assert all(STRATEGIES.get(name).name == name for name in CASES)
+    assert STRATEGIES.names() == sorted([*CASES, *FILTERS])
+    assert all(STRATEGIES.get(name).name == name for name in STRATEGIES.names())
+    assert [n for n in STRATEGIES.names() if STRATEGIES.get(n).order is None] == FILTERS
 
 
 def examples_of(labels: Any) -> pa.Table:
@@ -52,6 +60,14 @@ def examples_of(labels: Any) -> pa.Table:
 def kept_rows(table: pa.Table) -> set[int]:
     mask = table.column("keep").to_numpy(zero_copy_only=False)
     return set(table.column("row").to_numpy()[mask].tolist())
+
+
+def decide(examples: pa.Table, scores: Values, names: list[str], choice: Choice) -> pa.Table:
+    """Decisions, with a score that others read beside, and none below 0 where none may be."""
+    if choice.strategy in {"beta", "drop"}:
+        scores = np.abs(scores)
+    columns = {"confidence": Column(-1 / (1 + np.exp(-np.abs(scores))))}
+    return _decide.decide(examples, scores, names, choice, columns=columns)
 
 
 def keep(strategy: str, scores: Any, budget: int, *, seed: int = 0, **params: Any) -> set[int]:
@@ -67,12 +83,12 @@ pools = st.lists(st.tuples(st.one_of(tied_scores, any_scores), st.integers(0, 3)
 
 
 def does_not_fit(params: dict[str, Any], balance: str, budget: int, labels: Any) -> bool:
-    """Whether some pool has too few rows for a window's offset and its quota together."""
+    """Whether some pool has too few rows for what a strategy leaves out and its quota together."""
     sizes, quotas = np.array([len(labels)]), np.array([budget])
     if balance != "none":
         sizes = np.bincount(labels)
         quotas = class_quotas(balance, budget, sizes, 0, NAMES)
-    offset = params.get("offset", 0)
+    offset = params.get("offset") or params.get("beta") or 0
     return any(
         (offset if isinstance(offset, int) else round(offset * size)) + quota > size
         for size, quota in zip(sizes.tolist(), quotas.tolist(), strict=True)
@@ -82,7 +98,7 @@ def does_not_fit(params: dict[str, Any], balance: str, budget: int, labels: Any)
 
 @pytest.mark.parametrize("balance", BALANCES)
 @pytest.mark.parametrize(("strategy", "params"), every_strategy())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(pool=pools, data=st.data())
 def test_decisions_are_exact_whole_and_blind_to_row_order(
     strategy: str, params: dict[str, Any], balance: str, pool: list[Any], data: st.DataObject
@@ -95,14 +111,16 @@ def test_decisions_are_exact_whole_and_blind_to_row_order(
     try:
         table = decide(examples, scores, NAMES, choice)
     except UsageError:
-        assert does_not_fit(params, balance, budget, labels)
+        own_quotas = STRATEGIES.get(strategy).own_quotas and balance != "none"
+        assert own_quotas or does_not_fit(params, balance, budget, labels)
         return
     assert not does_not_fit(params, balance, budget, labels)
     mask = table.column("keep").to_numpy(zero_copy_only=False)
     assert mask.sum() == budget
     assert table.column("row").to_pylist() == list(range(len(pool)))
     assert set(table.column("rule").to_pylist()) == {strategy}
-    assert np.array_equal(table.column("value").to_numpy(), scores.astype(np.float32))
+    shown = np.abs(scores) if strategy in {"beta", "drop"} else scores
+    assert np.array_equal(table.column("value").to_numpy(), shown.astype(np.float32))
     for reason, kept in zip(table.column("reason").to_pylist(), mask, strict=True):
         assert reason
         assert (reason == "kept") == kept
@@ -118,7 +136,7 @@ def test_decisions_are_exact_whole_and_blind_to_row_order(
 
 
 @pytest.mark.parametrize(("strategy", "params"), every_strategy())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(pool=pools, floor=st.integers(0, 6), data=st.data())
 def test_a_floor_is_held_for_every_class_in_every_balance_or_is_a_usage_error(
     strategy: str, params: dict[str, Any], pool: list[Any], floor: int, data: st.DataObject
@@ -126,7 +144,8 @@ def test_a_floor_is_held_for_every_class_in_every_balance_or_is_a_usage_error(
     scores = np.asarray([score for score, _ in pool])
     labels = np.asarray([label for _, label in pool])
     budget = data.draw(st.integers(1, len(pool)), label="budget")
-    balance = data.draw(st.sampled_from(BALANCES), label="balance")
+    own_quotas = STRATEGIES.get(strategy).own_quotas
+    balance = data.draw(st.sampled_from(["none"] if own_quotas else BALANCES), label="balance")
     sizes = np.bincount(labels)
     present = sizes[sizes > 0]
     possible = (present >= floor).all() and floor * len(present) <= budget
@@ -134,7 +153,7 @@ def test_a_floor_is_held_for_every_class_in_every_balance_or_is_a_usage_error(
     try:
         table = decide(examples_of(labels), scores, NAMES, choice)
     except UsageError:
-        assert not possible or params.get("offset")
+        assert not possible or params.get("offset") or params.get("beta")
         return
     assert possible
     mask = table.column("keep").to_numpy(zero_copy_only=False)
@@ -154,7 +173,8 @@ def test_keeping_more_never_drops_a_row_that_was_kept(strategy: str, pool: list[
     for balance in ("none", "equal"):
         before: set[int] = set()
         for budget in range(1, len(pool) + 1):
-            now = kept_rows(decide(examples, scores, NAMES, Choice(strategy, budget, {}, balance)))
+            choice = Choice(strategy, budget, MONOTONE[strategy], balance)
+            now = kept_rows(decide(examples, scores, NAMES, choice))
             assert before < now
             before = now
 
@@ -176,8 +196,7 @@ def test_ties_are_broken_by_the_seed_and_not_by_the_rows_place(
 def test_a_rows_tie_break_does_not_depend_on_which_other_rows_there_are(
     strategy: str, params: dict[str, Any]
 ) -> None:
-    if strategy == "window":
-        params = {"offset": 0}
+    params = {**params, **{name: 0 for name in ("offset", "beta") if name in params}}
     examples = examples_of(np.zeros(60))
     choice = Choice(strategy, 1.0, params)
     whole = decide(examples, np.ones(60), NAMES, choice).column("rank").to_numpy()

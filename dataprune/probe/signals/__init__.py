@@ -19,7 +19,10 @@ from dataprune.core.registry import Registry
 from dataprune.probe.tasks import Observation, Task
 from dataprune.tables.trace import NO_WINDOW
 
-Finish = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Mean = Callable[[torch.Tensor], torch.Tensor]
+Finish = Callable[
+    [torch.Tensor, torch.Tensor, torch.Tensor, Mean], tuple[torch.Tensor, torch.Tensor]
+]
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ class Signal:
     reads: the quantities of the observation that it reads; a probe without one of them cannot have
         the signal.
     when: after scored epochs only, after every epoch, or once before training.
-    finish: for what depends on the whole epoch: (state_NS, shown (N,), in_sample (N,)) -> (values
-        (N,), new state_NS), after all rows of the epoch were observed.
+    finish: for what depends on the whole epoch: (state_NS, shown (N,), in_sample (N,), mean) ->
+        (values (N,), new state_NS), after all rows of the epoch were observed. Where a team shares
+        the rows out, N are this process's, and `mean` is over the values of all processes.
     """
 
     name: str
@@ -71,6 +75,11 @@ class Signal:
     when: Literal["checkpoint", "epoch", "init"] = "checkpoint"
     state: State = State()
     finish: Finish | None = None
+
+
+def mean_of_all(values: torch.Tensor) -> torch.Tensor:
+    """The mean in float64, where one process holds all rows."""
+    return values.double().mean()
 
 
 def stateless(

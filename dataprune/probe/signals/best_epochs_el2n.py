@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from dataprune.probe.signals import Signal, State, row_norms
+from dataprune.probe.signals import Mean, Signal, State, row_norms
 from dataprune.probe.tasks import Observation
 
 
@@ -18,12 +18,12 @@ def _observe(seen: Observation, state_BS: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 def _finish(
-    state_NS: torch.Tensor, shown: torch.Tensor, in_sample: torch.Tensor
+    state_NS: torch.Tensor, shown: torch.Tensor, in_sample: torch.Tensor, mean: Mean
 ) -> tuple[torch.Tensor, torch.Tensor]:
     el2n, correct = state_NS[:, 0], state_NS[:, 1]
     # Stored one higher, so that a place never taken is below every accuracy.
     accuracy_NJ, el2n_NJ = (part.clone() for part in state_NS[:, 2:].chunk(2, dim=1))
-    accuracy = correct[shown & in_sample].double().mean().to(state_NS) + 1
+    accuracy = mean(correct[shown & in_sample]).to(state_NS) + 1
     lowest, place = accuracy_NJ.min(dim=1, keepdim=True)
     better = shown[:, None] & (accuracy > lowest)
     accuracy_NJ.scatter_(1, place, torch.where(better, accuracy, lowest))
