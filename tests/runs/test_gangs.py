@@ -16,6 +16,7 @@ import pytest
 
 from dataprune.runs.ledger import Ledger
 from tests.runs.clusters import Cluster
+from tests.runs.conftest import hold, recipe_file
 from tests.runs.drive import unit_of
 from tests.runs.processes import ended, wait_for, wait_until_gone
 
@@ -132,6 +133,28 @@ def test_a_gang_that_loses_a_node_goes_on_where_there_is_room(
     cluster.nodes.append(cluster.add())
     assert printed["failed"] == []
     assert starts(each) == [*"0011"]
+
+
+def test_training_by_two_that_loses_one_ends_with_the_same_table(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    recipe = recipe_file(tmp_path, workers=2)
+    undisturbed, work = tmp_path / "undisturbed", tmp_path / "work"
+    ended(cluster.score(recipe, undisturbed, "--seeds", 2))
+    held = hold(work, "progress.json", times=2)  # which only the first of a gang writes
+    process = cluster.score(recipe, work, "--seeds", 2)
+    wait_for(held, while_runs=process)
+    ((first, unit_id),) = held().items()
+    (second,) = set(cluster.workers(MEMBER)) - {first}
+    os.kill(second, signal.SIGKILL)
+    (work / "hold").unlink()
+    assert ended(process)["status"] == "complete"
+    records = {record.unit_id: record for record in Ledger(work).records()}
+    assert records[unit_id].run["attempt"] == 2
+    expected = {record.unit_id: record.files for record in Ledger(undisturbed).records()}
+    assert {record.unit_id: record.files for record in records.values()} == expected
+    table = (undisturbed / "scores.parquet").read_bytes()
+    assert (work / "scores.parquet").read_bytes() == table
 
 
 def test_more_processes_than_there_is_room_for_are_refused_at_once(
