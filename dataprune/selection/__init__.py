@@ -53,6 +53,7 @@ class Pool:
     easier: whether higher scores are of easier rows; else of harder ones.
     columns: further scores, by the names that parameters of `Strategy.reads` have as values.
     labels: int64 (n,), the class of each row; None where rows are of no one class.
+    features: float32 (n, D), finite; None where no strategy asks for them.
     """
 
     scores: Values
@@ -61,6 +62,7 @@ class Pool:
     easier: bool = False
     columns: Mapping[str, Column] = field(default_factory=dict)
     labels: Rows | None = None
+    features: npt.NDArray[np.float32] | None = None
 
     def score(self, name: str | None) -> Column:
         """A score that a parameter names; None is the one decided by."""
@@ -107,6 +109,7 @@ class Strategy:
     needs_score: whether it reads the score that is decided by.
     reads: names of parameters whose value is the name of a score column.
     draws: whether chance decides among rows of unequal scores, too.
+    needs_features: whether it reads the rows' features.
     own_quotas: whether it shares its budget among the classes itself.
     says: what it did, for people; {by} stands for the score. meanings: of its reasons.
     """
@@ -117,6 +120,7 @@ class Strategy:
     drop: Callable[..., Dropped] | None = None
     reads: tuple[str, ...] = ()
     draws: bool = False
+    needs_features: bool = False
     own_quotas: bool = False
     says: str = "chose the rows by {by}"
     meanings: Mapping[str, str] = field(default_factory=dict)
