@@ -13,6 +13,7 @@ NAMES = (
     "ray_runner",
     "streaming",
     "similarity",
+    "geometry",
     "hub",
     "flags",
     "label_issues",

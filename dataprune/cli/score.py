@@ -34,6 +34,9 @@ def _epochs(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     "--flag", "flags", multiple=True, metavar="NAME",
     help="Flag to add, by cross-fitting: label_issue (wrong labels), memorized. Repeat.",
 )  # fmt: skip
+@click.option(
+    "--features", is_flag=True, help="Record features of the rows too: for kcenter, d2 and others."
+)
 @click.option("--at", callback=_epochs, metavar="EPOCH,...", help="Epochs to score at.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of probe seeds.")
 @click.option("--work", type=click.Path(file_okay=False), help="Run folder; keeps finished units.")
@@ -61,6 +64,7 @@ def command(
     runner: str | None,
     address: str | None,
     *,
+    features: bool,
     as_json: bool,
 ) -> int:
     """Train multi-seed probes on RECIPE's source and score every example.
@@ -85,6 +89,7 @@ def command(
             task=task,
             scores=scores or None,
             flags=flags or None,
+            features=features or None,
             at=at,
             seeds=seeds,
             work=work,

@@ -243,6 +243,7 @@ def check_model(recipe: Recipe, loaded: Loaded) -> None:
     """
     import torch
 
+    from dataprune.probe.features import check_features
     from dataprune.probe.models import find_model
     from dataprune.probe.tasks import TASKS
     from dataprune.probe.team_norm import with_whole_batch_norms
@@ -263,6 +264,8 @@ def check_model(recipe: Recipe, loaded: Loaded) -> None:
         )
     with _as_usage_error(model.name, params):
         network, inputs = _blank_run(recipe, loaded)
+        if recipe.scores.features:
+            check_features(model.name, network, inputs)
         with torch.inference_mode():
             found = tuple(network(inputs).shape)
     if recipe.run.workers > 1:

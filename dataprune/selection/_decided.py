@@ -18,6 +18,7 @@ from dataprune.selection._label_issues import check_flagged, relabelled, warning
 from dataprune.selection._steps import Stage, waterfall
 from dataprune.selection._warnings import warnings_for, warnings_of_ties
 from dataprune.tables.decisions import count_by_class, count_reasons
+from dataprune.tables.features import Features
 from dataprune.tables.join import LABEL_ISSUE
 from dataprune.tables.ledger import is_ledger, kept_rows
 from dataprune.tables.manifest import RowOrder
@@ -50,11 +51,18 @@ class Decided:
 
 
 def decide_from_scores(
-    table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None, *, order: RowOrder = "source"
+    table: ScoreTable,
+    recipe: Recipe,
+    choice: Choice,
+    by: str | None,
+    *,
+    order: RowOrder = "source",
+    features: Features | None = None,
 ) -> Decided:
     """Decide by a column of a score table, the recipe's where none is named.
 
     order: that the rows will be stored in; it decides nothing, and makes some choices matter.
+    features: of its rows, if a step reads them.
 
     Raises:
         UsageError: no such column, flags that are not there, or as `decide`.
@@ -70,7 +78,13 @@ def decide_from_scores(
     values = table.values(column, among=_competing(table))
     easier = _higher_is(table, column) == "easier"
     decisions = decide(
-        table.table, values, class_names, choice, easier=easier, columns=columns_read(table, choice)
+        table.table,
+        values,
+        class_names,
+        choice,
+        easier=easier,
+        columns=columns_read(table, choice),
+        features=None if features is None else features.values,
     )
     if choice.last.reads_score and easier:
         decisions = _named_the_other_way(decisions)
