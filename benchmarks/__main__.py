@@ -20,6 +20,7 @@ NAMES = (
     "agreement",
     "memorized",
     "trajectories",
+    "selection",
 )
 OUT = Path(__file__).parent / "results" / "cpu"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dataprune.cli import COMMANDS
+from dataprune.selection import STRATEGIES
 
 REPO = Path(__file__).resolve().parents[1]
 README = (REPO / "README.md").read_text()
@@ -72,6 +73,11 @@ def test_the_file_tree_of_the_readme_names_what_is_there() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_in_the_changelog_or_the_readme(name: str) -> None:
     assert f"`{name}`" in (REPO / "CHANGELOG.md").read_text() or f"dataprune {name}" in README
+
+
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_every_strategy_is_in_the_readme(name: str) -> None:
+    assert f"`{name}`" in README.split("## Strategies", 1)[1].split("\n## ", 1)[0]
 
 
 def test_every_recipe_and_script_of_pipelines_has_a_line() -> None:

@@ -82,8 +82,13 @@ def _span(reason: dict[str, Any]) -> str | None:
 
 
 def _verdict(told: dict[str, Any]) -> str:
+    from dataprune.tables.decisions import NOT_RANKED
+
     verdict = "kept" if told["keep"] else f"dropped, {told['reason']}"
     pool = "all rows" if told["class_balance"] == "none" else "its class"
+    if told["rank"] == NOT_RANKED:
+        value = f": {told['by']} = {told['value']:.4f}" if told["by"] else ""
+        return f"{verdict} among {pool} by {told['rule']}, without a place{value}"
     by = f", {told['by']} = {told['value']:.4f}" if told["by"] else ""
     return f"{verdict}: place {told['rank'] + 1} among {pool} in the order of {told['rule']}{by}"
 

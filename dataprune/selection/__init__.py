@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +112,9 @@ class Strategy:
     draws: whether chance decides among rows of unequal scores, too.
     needs_features: whether it reads the rows' features.
     own_quotas: whether it shares its budget among the classes itself.
+    sorts: of a ranker whose order is that of one column alone, which end of the score comes first,
+        or the tie-break; selection can stream then. row_local: of a filter that looks at each row
+        alone; it can stream, too.
     says: what it did, for people; {by} stands for the score. meanings: of its reasons.
     """
 
@@ -122,6 +126,8 @@ class Strategy:
     draws: bool = False
     needs_features: bool = False
     own_quotas: bool = False
+    sorts: Literal["high", "low", "ties"] | None = None
+    row_local: bool = False
     says: str = "chose the rows by {by}"
     meanings: Mapping[str, str] = field(default_factory=dict)
 

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprune.core.errors import UsageError, nearest
+from dataprune.core.errors import UsageError
 from dataprune.core.fingerprint import mix64
-from dataprune.core.recipe import Recipe
 from dataprune.selection import Column, Order, Pool, Rows, Strategy
 from dataprune.selection._choice import Choice, check_strategy
 from dataprune.selection._excluded import Excluded, excluded_rows
@@ -20,27 +19,9 @@ from dataprune.selection._quotas import budget_rows, check_floor, class_quotas
 from dataprune.selection._steps import part_of, without_dropped
 from dataprune.tables import decisions
 from dataprune.tables.examples import GROUP, NO_CLASSES, occurrences, with_label_type
-from dataprune.tables.ledger import is_ledger
-from dataprune.tables.scores import ScoreTable
 
 TIE_BREAK = "splitmix64 of the row, seeded"
 Part = tuple[Rows, npt.NDArray[np.bool_], Any, Any]
-
-
-def default_column(table: ScoreTable, recipe: Recipe) -> str:
-    """The column that a recipe decides by, else its first score.
-
-    Raises:
-        UsageError: the recipe names a column that the table lacks.
-    """
-    first = table.columns[0] if is_ledger(table.meta) else recipe.score_names[0]
-    column = recipe.prune.by or first
-    if column not in table.columns:
-        raise UsageError(
-            f"recipe {recipe.name} decides by {column}, and the score table has no such column",
-            hint=f"choose with --by; {nearest(column, table.columns)}",
-        )
-    return column
 
 
 def decide(
@@ -67,13 +48,13 @@ def decide(
         UsageError: the budget, quotas, floors or parameters cannot be met.
     """
     strategy = check_strategy(choice.strategy, choice.params)
-    labels, names = _strata(examples, class_names, choice, strategy)
+    labels, names = strata(examples, class_names, choice, strategy)
     ties = mix64(examples.column("row").to_numpy(), "ties", strategy.name, choice.seed)
     of_class = None if names == [NO_CLASSES] else labels
     everything = Pool(scores, ties, len(labels), easier, columns or {}, of_class, features)
     out = excluded_rows(examples, ties, drop_likely=choice.drop_likely)
     left, out = without_dropped(examples, everything, choice, out)
-    budget = _budget(choice, len(labels), len(left), out.why)
+    budget = check_budget(choice, len(labels), len(left), out.why)
     allowed = _within_groups(strategy, examples, replace(everything, budget=budget), left, choice)
     if choice.keep is None:
         budget = len(allowed)
@@ -120,7 +101,7 @@ def _pool_names(names: list[str], choice: Choice) -> list[str]:
     return [NO_CLASSES] if choice.balance == "none" else names
 
 
-def _strata(
+def strata(
     examples: pa.Table, class_names: list[str], choice: Choice, strategy: Strategy
 ) -> tuple[Rows, list[str]]:
     """What quotas and floors are counted by: classes; one stratum where rows are of no one class.
@@ -149,7 +130,7 @@ def _strata(
     return np.zeros(len(examples), dtype=np.int64), [NO_CLASSES]
 
 
-def _budget(choice: Choice, num_rows: int, num_left: int, why: str) -> int:
+def check_budget(choice: Choice, num_rows: int, num_left: int, why: str) -> int:
     """How many rows to keep; not more than are left when some are dropped first.
 
     A share is one of all rows. why: what those are that are dropped.

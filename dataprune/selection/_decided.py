@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
-from dataprune.selection import Column
-from dataprune.selection._choice import Choice, Step, recipe_steps
-from dataprune.selection._decide import decide, default_column
-from dataprune.selection._label_issues import check_flagged, relabelled, warnings_of_flags
+from dataprune.selection._choice import Choice, recipe_steps
+from dataprune.selection._columns import (
+    column_of,
+    columns_read,
+    competing,
+    is_easier,
+    other_word,
+)
+from dataprune.selection._columns import (
+    higher_is as higher_is_of,
+)
+from dataprune.selection._decide import decide
+from dataprune.selection._label_issues import relabelled, warnings_of_flags
 from dataprune.selection._steps import Stage, waterfall
+from dataprune.selection._stream import decide_in_parts, streams
 from dataprune.selection._warnings import warnings_for, warnings_of_ties
 from dataprune.tables.decisions import count_by_class, count_reasons
 from dataprune.tables.features import Features
 from dataprune.tables.join import LABEL_ISSUE
-from dataprune.tables.ledger import is_ledger, kept_rows
+from dataprune.tables.ledger import is_ledger
 from dataprune.tables.manifest import RowOrder
 from dataprune.tables.scores import ScoreTable
 
@@ -67,27 +74,12 @@ def decide_from_scores(
     Raises:
         UsageError: no such column, flags that are not there, or as `decide`.
     """
-    for name in ("drop_likely", "relabel"):
-        if getattr(choice, name):
-            check_flagged(table, name)
-    if by is not None and not choice.reads_score:
-        names = " and ".join(step.strategy for step in (*choice.before, choice.last))
-        raise UsageError(f"strategy {names} uses no score, and --by names {by}")
-    column = by or default_column(table, recipe)
+    column = column_of(table, recipe, choice, by)
     class_names = table.meta["source"]["class_names"]
-    values = table.values(column, among=_competing(table))
-    easier = _higher_is(table, column) == "easier"
-    decisions = decide(
-        table.table,
-        values,
-        class_names,
-        choice,
-        easier=easier,
-        columns=columns_read(table, choice),
-        features=None if features is None else features.values,
-    )
-    if choice.last.reads_score and easier:
-        decisions = _named_the_other_way(decisions)
+    if streams(table, choice, order):
+        decisions = decide_in_parts(table, choice, column)
+    else:
+        decisions = _decided_at_once(table, choice, column, features)
     warnings = warnings_of(decisions, table, choice, column if choice.last.reads_score else None)
     warnings += _without_effect(table, recipe, choice, by, order)
     if table.origin(column)["status"] == "partial":
@@ -104,43 +96,25 @@ def decide_from_scores(
     )
 
 
-def columns_read(table: ScoreTable, choice: Choice) -> dict[str, Column]:
-    """The scores that parameters of strategies name, beside the one decided by.
-
-    Raises:
-        UsageError: there is no such score.
-    """
-    names = [name for step in (*choice.before, choice.last) for name in _names(step)]
-    return {
-        name: Column(
-            table.values(name, among=_competing(table)), _higher_is(table, name) == "easier"
-        )
-        for name in names
-    }
-
-
-def _names(step: Step) -> list[str]:
-    """Score columns that a step's parameters name, or their defaults."""
-    plugin, found = step.plugin, []
-    usual = inspect.signature(plugin.function).parameters
-    for parameter in plugin.reads:
-        name = step.params.get(parameter, usual[parameter].default)
-        if name is not None and not isinstance(name, str):
-            raise UsageError(f"{parameter} is {name!r}", hint="give the name of a score")
-        found += [name] if name else []
-    return found
-
-
-def _higher_is(table: ScoreTable, column: str) -> str:
-    word: str = table.meta["scores"].get(column, {}).get("higher_is", "harder")
-    return word
+def _decided_at_once(
+    table: ScoreTable, choice: Choice, column: str, features: Features | None
+) -> pa.Table:
+    values = table.values(column, among=competing(table))
+    easier, columns = is_easier(table, column), columns_read(table, choice)
+    class_names = table.meta["source"]["class_names"]
+    vectors = None if features is None else features.values
+    decisions = decide(
+        table.table, values, class_names, choice, easier=easier, columns=columns, features=vectors
+    )
+    if choice.last.reads_score and easier:
+        return _named_the_other_way(decisions)
+    return decisions
 
 
 def _named_the_other_way(decisions: pa.Table) -> pa.Table:
-    """Decisions by a score that is higher for easier rows: what was too high was too easy."""
-    words = {"too_hard": "too_easy", "too_easy": "too_hard"}
+    """Decisions with the reasons of a score that is higher for easier rows."""
     at = decisions.schema.get_field_index("reason")
-    reasons = [words.get(word, word) for word in decisions.column("reason").to_pylist()]
+    reasons = [other_word(word) for word in decisions.column("reason").to_pylist()]
     return decisions.set_column(at, decisions.schema.field(at), pa.array(reasons, pa.string()))
 
 
@@ -160,11 +134,6 @@ def _wrong_way(choice: Choice, by: str, higher_is: str) -> list[str]:
         return []
     told = f"{by} is higher for easier rows: {choice.strategy} by it keeps the {other} ones"
     return [f"{told}; the other way round is --strategy {other}"]
-
-
-def _competing(table: ScoreTable) -> npt.NDArray[np.bool_] | None:
-    """Of a ledger, the rows that compete, bool (n,); None for all."""
-    return kept_rows(table.table) if is_ledger(table.meta) else None
 
 
 def _without_effect(
@@ -201,14 +170,14 @@ def warnings_of(
     by: the column that the ranker read, if it read one.
     """
     class_names = table.meta["source"]["class_names"]
-    higher_is = _higher_is(table, by) if by is not None else "harder"
+    higher_is = higher_is_of(table, by) if by is not None else "harder"
     hard_is_low = higher_is == "easier" and not is_ledger(table.meta)  # whose runs train nothing
     found = warnings_for(decisions, choice, class_names, easier=hard_is_low)
     if by is not None:
         found += _wrong_way(choice, by, higher_is)
         found += _of_removals(table, by)
         found += warnings_of_ties(
-            decisions, table.values(by, among=_competing(table)), by, higher_is, choice.last
+            decisions, table.values(by, among=competing(table)), by, higher_is, choice.last
         )
     if choice.drops_label_issues or choice.relabel:
         found += warnings_of_flags(decisions, table, relabels=choice.relabel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,7 @@ def without_dropped(
     pool: all rows. out: rows that were dropped before any filter.
     """
     left = np.setdiff1d(np.arange(len(table)), out.rows)
-    for label, step in zip(_labels(choice), choice.before, strict=False):
+    for label, step in zip(labels_in(choice), choice.before, strict=False):
         plugin = check_strategy(step.strategy, step.params)
         assert plugin.drop is not None, "make_choice lets filters alone come first"
         seen = Left(table.take(pa.array(left)), part_of(pool, left))
@@ -65,35 +66,44 @@ def without_dropped(
 
 
 def waterfall(decisions: pa.Table, choice: Choice) -> list[Stage]:
-    """What each step dropped, in order; it follows from the decisions' reasons and rules.
+    """What each step dropped, in order; it follows from the decisions' reasons and rules."""
+    dropped = decisions.filter(pc.invert(decisions.column("keep")))
+    pairs = pa.table([dropped.column("rule"), dropped.column("reason")], names=["rule", "reason"])
+    found = pairs.group_by(["rule", "reason"]).aggregate([([], "count_all")]).to_pylist()
+    counts = {(each["rule"], each["reason"]): each["count_all"] for each in found}
+    return waterfall_of(counts, len(decisions), choice)
+
+
+def waterfall_of(
+    dropped: Mapping[tuple[str, str], int], num_rows: int, choice: Choice
+) -> list[Stage]:
+    """The same from counts of dropped rows by rule and reason.
 
     A step that was given and dropped nothing has its line; what was not asked for has none.
     """
-    dropped = decisions.filter(pc.invert(decisions.column("keep")))
-    pairs = pa.table([dropped.column("rule"), dropped.column("reason")], names=["rule", "reason"])
     counts: dict[str, int] = dict.fromkeys(_names(choice), 0)
     stages: list[tuple[str, int]] = []
-    for found in pairs.group_by(["rule", "reason"]).aggregate([([], "count_all")]).to_pylist():
-        full = found["rule"] == choice.strategy and found["reason"] == "group_is_full"
-        name = "max_per_group" if full else found["rule"]
+    for (rule, reason), count in dropped.items():
+        full = rule == choice.strategy and reason == "group_is_full"
+        name = "max_per_group" if full else rule
         if name not in counts:  # of a ledger: the stage of the curation that rejected it
-            stages.append((name, found["count_all"]))
+            stages.append((name, count))
         else:
-            counts[name] += found["count_all"]
-    rows_in, lines = len(decisions), []
+            counts[name] += count
+    rows_in, lines = num_rows, []
     for name, count in [*sorted(stages), *counts.items()]:
         lines.append(Stage(name, rows_in, count, rows_in - count))
         rows_in -= count
     return lines
 
 
-def _labels(choice: Choice) -> list[str]:
+def labels_in(choice: Choice) -> list[str]:
     """What each step is called, the ranker last."""
     return labels_of([*(step.strategy for step in choice.before), choice.strategy])
 
 
 def _names(choice: Choice) -> list[str]:
-    *before, last = _labels(choice)
+    *before, last = labels_in(choice)
     names: list[Any] = [RULE] * choice.drop_likely
     names += [*before, *["max_per_group"] * (choice.max_per_group is not None), last]
     return names

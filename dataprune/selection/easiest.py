@@ -12,4 +12,4 @@ def _order(pool: Pool) -> Order:
     return Order(places, np.full(len(places), "too_hard"))
 
 
-STRATEGY = Strategy("easiest", _order, says="kept the rows with the lowest {by}")
+STRATEGY = Strategy("easiest", _order, sorts="low", says="kept the rows with the lowest {by}")

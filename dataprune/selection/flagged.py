@@ -60,6 +60,7 @@ STRATEGY = Strategy(
     "flagged",
     drop=_drop,
     needs_score=False,
+    row_local=True,
     says="left out the rows that a flag speaks against",
     meanings={
         LABEL_ISSUE: "Its label is likely wrong, so that it did not compete.",

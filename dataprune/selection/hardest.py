@@ -12,4 +12,4 @@ def _order(pool: Pool) -> Order:
     return Order(places, np.full(len(places), "too_easy"))
 
 
-STRATEGY = Strategy("hardest", _order, says="kept the rows with the highest {by}")
+STRATEGY = Strategy("hardest", _order, sorts="high", says="kept the rows with the highest {by}")

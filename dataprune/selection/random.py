@@ -17,6 +17,7 @@ STRATEGY = Strategy(
     _order,
     needs_score=False,
     draws=True,
+    sorts="ties",
     says="kept a random sample",
     meanings={"not_drawn": "The random draw did not choose it."},
 )

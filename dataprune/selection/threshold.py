@@ -49,6 +49,7 @@ STRATEGY = Strategy(
     "threshold",
     drop=_drop,
     reads=("by",),
+    row_local=True,
     says="left out the rows beyond a limit",
     meanings={
         "below_threshold": "Its score was below the limit that was set.",

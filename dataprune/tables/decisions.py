@@ -15,6 +15,7 @@ from dataprune.tables.parquet import read_table, write_table
 
 FORMAT = "dataprune.decisions"
 FORMAT_VERSION = 1
+NOT_RANKED = -1  # the rank of rows that were retracted, or decided in parts
 RETRACTED = "retracted"  # the reason of rows that were taken out of a version afterwards
 SCHEMA = pa.schema(
     [
@@ -31,7 +32,8 @@ DESCRIPTIONS = {
     "keep": "whether the example is in the version",
     "reason": "code: why it was kept or dropped",
     "rule": "the rule that decided: the strategy, or the step before it that dropped the row",
-    "rank": "place in the strategy's order, 0 is kept first",
+    "rank": "place in the strategy's order, 0 is kept first; -1 of rows that were retracted, or "
+    "decided in parts",
     "value": "the score it was decided by",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from dataprune.core.files import atomic_path
 from dataprune.core.fingerprint import canonical_json
 
 METADATA_KEY = b"dataprune"
+ROW_GROUP_ROWS = 1 << 20
 
 
 def write_table(
@@ -25,19 +26,47 @@ def write_table(
 
     meta: must hold `format` and `format_version`; ends up under the schema key `dataprune`.
     """
-    assert {"format", "format_version"} <= meta.keys(), "a table must say what it is"
-    described = table.replace_schema_metadata({METADATA_KEY: canonical_json(meta).encode()})
-    delta = {f.name: "DELTA_BINARY_PACKED" for f in table.schema if f.name in {"row", "rank"}}
-    dictionary = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    described = table.replace_schema_metadata(_described(meta))
     with atomic_path(path) as temporary:
         pq.write_table(
             described,
             temporary,
-            compression="zstd",
-            use_dictionary=dictionary,
-            column_encoding=delta,
-            row_group_size=row_group_rows or 1 << 20,
+            row_group_size=row_group_rows or ROW_GROUP_ROWS,
+            **_encoding(table.schema),
         )
+
+
+@contextlib.contextmanager
+def table_writer(
+    path: Path, schema: pa.Schema, meta: dict[str, Any]
+) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a table in parts, each a row group; the same bytes as whole if all but the last are.
+
+    Parts have `ROW_GROUP_ROWS` rows, the last one what is left. A failure leaves no file.
+    """
+    described = schema.with_metadata(_described(meta))
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, described, **_encoding(schema)) as writer,
+    ):
+        yield lambda part: writer.write_table(
+            part.replace_schema_metadata(described.metadata), row_group_size=ROW_GROUP_ROWS
+        )
+
+
+def _described(meta: dict[str, Any]) -> dict[bytes, bytes]:
+    assert {"format", "format_version"} <= meta.keys(), "a table must say what it is"
+    return {METADATA_KEY: canonical_json(meta).encode()}
+
+
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    return {
+        "compression": "zstd",
+        "use_dictionary": [f.name for f in schema if pa.types.is_string(f.type)],
+        "column_encoding": {
+            f.name: "DELTA_BINARY_PACKED" for f in schema if f.name in {"row", "rank"}
+        },
+    }
 
 
 def read_table(

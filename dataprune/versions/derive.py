@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprune.core.errors import UsageError
-from dataprune.tables.decisions import RETRACTED
+from dataprune.tables.decisions import NOT_RANKED, RETRACTED
 from dataprune.tables.examples import GROUP, SCHEMA
 from dataprune.tables.manifest import Manifest, ParentRef, render_manifest
 from dataprune.tables.scores import ScoreTable
@@ -152,10 +152,11 @@ def _closed_up(decisions: pa.Table, *, in_classes: bool) -> pa.Table:
     in_classes: whether rows were ranked among those of their class.
     """
     at = decisions.schema.get_field_index("rank")
-    left = decisions.column("reason").to_numpy(zero_copy_only=False) != RETRACTED
-    pools = decisions.column("label").to_numpy() if in_classes else np.zeros(len(left), np.int64)
-    rank = np.full(len(left), -1, dtype=np.int64)
     before = decisions.column("rank").to_numpy()
+    left = decisions.column("reason").to_numpy(zero_copy_only=False) != RETRACTED
+    left &= before != NOT_RANKED  # of a selection in parts
+    pools = decisions.column("label").to_numpy() if in_classes else np.zeros(len(left), np.int64)
+    rank = np.full(len(left), NOT_RANKED, dtype=np.int64)
     for pool in np.unique(pools):
         rows = np.flatnonzero(left & (pools == pool))
         rank[rows[np.argsort(before[rows], kind="stable")]] = np.arange(len(rows))

@@ -15,12 +15,14 @@ import pytest
 from dataprune import flow
 from dataprune.core.recipe import SourceRecipe
 from dataprune.publishing.card import render_card
+from dataprune.selection import _stream
 from dataprune.sources import open_source
 from dataprune.sources._load import load_rows
 from dataprune.tables.examples import GROUP
 from dataprune.tables.flags import FlagTable, label_columns
-from dataprune.tables.manifest import read_manifest
+from dataprune.tables.manifest import ParentRef, read_manifest
 from dataprune.tables.scores import write_scores
+from dataprune.versions.derive import without_rows
 from tests.publishing.cards import card_of
 from tests.tables.flagged import RULE, flag_columns
 
@@ -190,6 +192,22 @@ def test_a_column_that_no_filter_reads_is_said_to_choose_nothing(prune: Any) -> 
     assert "--by chooses nothing" in prune("--strategy", "duplicates", "--by", "el2n").err
     told = prune("--strategy", "threshold", "--param", "above=0.5", "--by", "el2n", tag="v2")
     assert "chooses nothing" not in told.err
+
+
+def test_a_version_of_a_selection_in_parts_is_whole_but_for_ranks(
+    prune: Any, cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_stream, "IN_PARTS_ABOVE", 10)
+    how = ["--strategy", "flagged", "--strategy", "hardest", "--keep", "0.5"]
+    assert prune(*how, "--json").json["rows_out"] == 45
+    store = ["--store", tmp_path / "s"]
+    assert cli("versions", "verify", "d", "v1", *store).code == 0
+    told = cli("explain", "d", "v1", 89, *store).out
+    assert "kept among all rows by hardest, without a place: el2n = 0.9889" in told
+    loaded = flow.load("d", "v1", store=tmp_path / "s")
+    parent = ParentRef(version="v1", manifest_sha256="0" * 64, relation="retracted")
+    left = without_rows(loaded, "v2", parent, np.asarray([3, 89]))
+    assert set(left.decisions.column("rank").to_pylist()) == {-1}
 
 
 def test_what_if_compares_budgets_with_steps_and_builds_nothing(

@@ -200,6 +200,27 @@ def test_keeping_the_hardest_below_40_percent_is_warned_of() -> None:
     assert warned(Choice("easiest", 0.2, {}, "proportional")) == []
 
 
+def test_where_low_scores_are_hard_the_easiest_by_them_are_warned_of() -> None:
+    for strategy, easier, warned in (
+        ("easiest", True, True),
+        ("hardest", True, False),
+        ("easiest", False, False),
+    ):
+        choice = Choice(strategy, 0.2, {}, "proportional")
+        said = warnings_for(decided(choice), choice, CLASSES, easier=easier)
+        assert any(f"{strategy} keeps 20%" in warning for warning in said) == warned
+
+
+def test_a_class_that_keeps_far_less_than_its_share_is_warned_of() -> None:
+    values = np.concatenate([np.arange(60) + 100, [1000.0] * 2, np.arange(28), np.arange(10) + 900])
+    choice = Choice("hardest", 0.5, {})
+    (warning,) = warnings_for(decided(choice, values=values), choice, CLASSES)
+    assert "1 class keeps less than a fifth of the share" in warning
+    assert "dog 2 of 30" in warning
+    balanced = Choice("hardest", 0.5, {}, "proportional")
+    assert warnings_for(decided(balanced, values=values), balanced, CLASSES) == []
+
+
 def test_classes_of_which_nothing_is_kept_are_warned_of_by_name() -> None:
     values = np.concatenate([np.arange(60) + 200, np.arange(30), np.arange(10)])
     choice = Choice("hardest", 0.5, {})

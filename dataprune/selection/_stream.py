@@ -1,0 +1,413 @@
+"""Selection of more rows than fit in memory: from a score table on disk to decisions on disk.
+
+The same rows are kept for the same reasons as by `decide`; `rank` alone is left out, -1, since it
+would take a sort of all. A ranker that sorts by one score or by the tie-break streams (`hardest`,
+`easiest`, `random`), with quotas, floors and filters that look at a row alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dataprune.core.errors import UsageError
+from dataprune.core.fingerprint import UInt64, mix64
+from dataprune.core.recipe import Recipe
+from dataprune.selection import STRATEGIES, Column, Pool, Rows
+from dataprune.selection._choice import Choice, check_strategy
+from dataprune.selection._columns import column_of, is_easier, named_scores, other_word
+from dataprune.selection._cuts import MOST_GATHERED, Cuts, Mask, Part, Scan, find_cuts
+from dataprune.selection._decide import check_budget, strata
+from dataprune.selection._excluded import Excluded, excluded_rows
+from dataprune.selection._quotas import check_floor, class_quotas
+from dataprune.selection._steps import Stage, waterfall_of, without_dropped
+from dataprune.tables import decisions
+from dataprune.tables.decisions import NOT_RANKED
+from dataprune.tables.examples import NO_CLASSES, class_counts, with_label_type
+from dataprune.tables.ledger import is_ledger
+from dataprune.tables.manifest import RowOrder
+from dataprune.tables.parquet import table_writer
+from dataprune.tables.score_scan import HeldScores, Scores, check_rows, finite, scan_scores
+from dataprune.tables.scores import ScoreTable
+
+_SIGN = np.uint32(1 << 31)
+_WORD_BITS, _GRID_BITS = 32, 20
+Counts = Counter[tuple[str, str, bool]]  # rows by rule, reason and keep
+
+
+IN_PARTS_ABOVE = 10_000_000  # rows: fewer are decided at once, with their ranks
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What was decided. counts: rows by rule, reason and whether they are kept."""
+
+    column: str
+    by: str | None
+    rows_in: int
+    rows_out: int
+    classes: dict[str, dict[str, int]]
+    reasons: dict[str, int]
+    waterfall: list[Stage]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything that a pass needs. bounds: lowest and highest score, where they are known."""
+
+    scan: Scores
+    choice: Choice
+    column: str
+    easier: bool
+    names: list[str]
+    has_classes: bool
+    bounds: tuple[float, float] | None
+
+    @property
+    def sorts(self) -> str:
+        plugin = STRATEGIES.get(self.choice.strategy)
+        assert plugin.sorts is not None
+        return plugin.sorts
+
+    @property
+    def width(self) -> int:
+        """Bits of a word."""
+        return _WORD_BITS + (0 if self.bounds is None else _GRID_BITS)
+
+    @property
+    def filters(self) -> bool:
+        return bool(self.choice.before) or self.choice.drop_likely
+
+    def ties(self, rows: Rows) -> UInt64:
+        return mix64(rows, "ties", self.choice.strategy, self.choice.seed)
+
+
+def stream_decisions(
+    scores: Path,
+    out: Path,
+    recipe: Recipe,
+    choice: Choice,
+    by: str | None = None,
+    *,
+    meta: dict[str, Any] | None = None,
+    most: int = MOST_GATHERED,
+) -> Streamed:
+    """Decide for every row of a score table, part by part, and write the decisions.
+
+    Neither the scores nor the decisions are ever held as a whole.
+
+    most: rows that are sorted in memory at once.
+
+    Raises:
+        UsageError: a strategy or option that cannot stream, or as `decide`.
+        TableError: the table is damaged, or a score is no number.
+    """
+    check_streams(choice)
+    scan = scan_scores(scores)
+    column = column_of(scan.head, recipe, choice, by)
+    scan.head.values(column)  # that there is such a score
+    counts: Counts = Counter()
+    class_names = scan.head.meta["source"]["class_names"]
+    classes = np.zeros((2, max(1, len(class_names))), dtype=np.int64)
+    schema = with_label_type(decisions.SCHEMA, scan.head.table.schema.field("label").type)
+    head = {"format": decisions.FORMAT, "format_version": decisions.FORMAT_VERSION}
+    with table_writer(out, schema, {**head, **(meta or {})}) as write:
+        for part, told in _decided_parts(scan, choice, column, most):
+            counts.update(told)
+            keep = part.column("keep").to_numpy(zero_copy_only=False)
+            for i, rows in enumerate((None, keep)):
+                classes[i] += class_counts(part, len(class_names), rows)
+            write(part)
+    source, out_of = classes.tolist()
+    return Streamed(
+        column=column,
+        by=column if choice.reads_score else None,
+        rows_in=scan.num_rows,
+        rows_out=sum(n for (_, _, keep), n in counts.items() if keep),
+        classes={
+            name: {"source": n, "kept": k, "dropped": n - k}
+            for name, n, k in zip(class_names or [NO_CLASSES], source, out_of, strict=True)
+        },
+        reasons=dict(sorted(_summed((why, n) for (_, why, _), n in counts.items()).items())),
+        waterfall=waterfall_of(
+            {(rule, why): n for (rule, why, keep), n in counts.items() if not keep},
+            scan.num_rows,
+            choice,
+        ),
+    )
+
+
+def streams(table: ScoreTable, choice: Choice, order: RowOrder) -> bool:
+    """Whether a table in memory is decided in parts: it is large, and nothing needs its ranks."""
+    large = len(table.table) > IN_PARTS_ABOVE and not is_ledger(table.meta)
+    return large and order == "source" and not _needs_all_rows(choice)
+
+
+def decide_in_parts(
+    table: ScoreTable, choice: Choice, column: str, *, most: int = MOST_GATHERED
+) -> pa.Table:
+    """Decisions for a table in memory as `decide` makes them, without ranks and without a sort.
+
+    Raises:
+        UsageError, TableError: as `stream_decisions`.
+    """
+    parts = _decided_parts(HeldScores(table), choice, column, most)
+    return pa.concat_tables([part for part, _ in parts])
+
+
+def _decided_parts(
+    scan: Scores, choice: Choice, column: str, most: int
+) -> Iterator[tuple[pa.Table, Counts]]:
+    """Decisions part by part, and how many there are by rule, reason and keep."""
+    plan = _planned(scan, choice, column)
+    kept = _kept_by(plan, most)
+    schema = with_label_type(decisions.SCHEMA, scan.head.table.schema.field("label").type)
+    for start, part in _numbered(scan.parts()):
+        check_rows(part, start, what="the score table")
+        yield _decided(plan, part, start, kept, schema)
+
+
+def _needs_all_rows(choice: Choice) -> list[str]:
+    """What of a choice cannot be decided in parts."""
+    strategy = check_strategy(choice.strategy, choice.params)
+    wrong = [choice.strategy] if strategy.sorts is None else []
+    wrong += [step.strategy for step in choice.before if not step.plugin.row_local]
+    return wrong + ["max_per_group"] * (choice.max_per_group is not None)
+
+
+def check_streams(choice: Choice) -> None:
+    """Refuse what cannot be decided in parts.
+
+    Raises:
+        UsageError: says what can.
+    """
+    if wrong := _needs_all_rows(choice):
+        names = [n for n in STRATEGIES.names() if STRATEGIES.get(n).sorts is not None]
+        filters = [n for n in STRATEGIES.names() if STRATEGIES.get(n).row_local]
+        raise UsageError(
+            f"{wrong[0]} needs all rows at once, and these are read in parts",
+            hint=f"in parts go {', '.join(names)}, with the filters {' and '.join(filters)}, "
+            "quotas and floors",
+        )
+
+
+def _planned(scan: Scores, choice: Choice, column: str) -> _Plan:
+    class_names = scan.head.meta["source"]["class_names"]
+    strategy = STRATEGIES.get(choice.strategy)
+    _, names = strata(scan.head.table, class_names, choice, strategy)
+    has_classes = pa.types.is_integer(scan.head.table.schema.field("label").type)
+    easier = is_easier(scan.head, column)
+    bounds = None if strategy.sorts == "ties" else scan.bounds(column)
+    return _Plan(scan, choice, column, easier, names, has_classes, bounds)
+
+
+def _words(plan: _Plan, values: npt.NDArray[np.float32]) -> UInt64:
+    """Scores as whole numbers, uint64 (n,): lower comes first, and equal scores are equal.
+
+    Leading is the place on an even grid between the bounds, so that the first digits tell scores
+    apart whatever their magnitudes; the bits of the float, which sort as it does, tell the rest.
+    """
+    high = plan.sorts == "high"
+    bits = (values + np.float32(0)).view(np.uint32)  # -0 and 0 are one score
+    rising = np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    words = (~rising if high else rising).astype(np.uint64)
+    if plan.bounds is None:
+        return words
+    lowest, highest = plan.bounds
+    cells = (1 << _GRID_BITS) - 1
+    wide = values.astype(np.float64)
+    apart = highest - wide if high else wide - lowest
+    grid = apart * (cells / (highest - lowest)) if highest > lowest else np.zeros_like(apart)
+    words |= np.clip(grid, 0, cells).astype(np.uint64) << np.uint64(_WORD_BITS)
+    return words
+
+
+def _numbered(parts: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
+    start = 0
+    for part in parts:
+        yield start, part
+        start += len(part)
+
+
+def _labels(plan: _Plan, part: pa.Table) -> Rows:
+    if not plan.has_classes:
+        return np.zeros(len(part), dtype=np.int64)
+    labels: Rows = part.column("label").to_numpy().astype(np.int64)
+    return labels
+
+
+def _left(plan: _Plan, part: pa.Table, start: int) -> tuple[Part, Excluded | None]:
+    """The rows of a part that compete, and those that filters drop; pools are the classes."""
+    rows = np.arange(start, start + len(part))
+    values = finite(part, plan.column, start)
+    labels = _labels(plan, part)
+    out = None
+    if plan.filters:
+        ties = plan.ties(rows)
+        names = [name for step in plan.choice.before for name in named_scores(step)]
+        columns = {
+            name: Column(
+                finite(part, name, start).astype(np.float64), is_easier(plan.scan.head, name)
+            )
+            for name in names
+        }
+        of_class = labels if plan.has_classes else None
+        pool = Pool(values.astype(np.float64), ties, len(rows), plan.easier, columns, of_class)
+        out = excluded_rows(part, ties, drop_likely=plan.choice.drop_likely)
+        left, out = without_dropped(part, pool, plan.choice, out)
+        rows, values, labels = rows[left], values[left], labels[left]
+    words = plan.ties(rows) >> np.uint64(32) if plan.sorts == "ties" else _words(plan, values)
+    return Part(labels, words, rows), out
+
+
+def _competing(plan: _Plan) -> Iterator[Part]:
+    """A pass over all rows that compete, by class."""
+    columns = None if plan.filters else [plan.column, "label"]
+    for start, part in _numbered(plan.scan.parts(columns)):
+        yield _left(plan, part, start)[0]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Which rows are kept: the best of each pool, and those that a floor puts before them.
+
+    of_floor: the best of each class; best: of the rest, or of all where there is no floor; plain:
+    what would be the best without a floor.
+    """
+
+    best: Cuts
+    by_class: bool
+    of_floor: Cuts | None = None
+    plain: Cuts | None = None
+
+
+def _kept_by(plan: _Plan, most: int) -> _Kept:
+    choice, names = plan.choice, plan.names
+    why = "rows that are flagged or filtered"
+
+    def budget_of(sizes: Rows) -> int:
+        return check_budget(choice, plan.scan.num_rows, int(sizes.sum()), why)
+
+    def scan(num_pools: int, among: Cuts | None = None) -> Scan:
+        def parts() -> Iterator[Part]:
+            for part in _competing(plan):
+                kept = part if among is None else part.where(~among.within(part, plan.ties))
+                yield kept if num_pools > 1 else _in_one(kept)
+
+        return Scan(parts, num_pools, plan.width, plan.ties)
+
+    if choice.balance != "none":
+
+        def quotas(sizes: Rows) -> Rows:
+            if choice.quotas is not None:
+                return np.asarray(choice.quotas, dtype=np.int64)
+            budget = budget_of(sizes)
+            return class_quotas(choice.balance, budget, sizes, choice.min_per_class, names)
+
+        return _Kept(find_cuts(scan(len(names)), quotas, most=most)[0], by_class=len(names) > 1)
+    everything = lambda sizes: np.asarray([budget_of(sizes)])  # noqa: E731 - the one quota
+    plain, _ = find_cuts(scan(1), everything, most=most)
+    if not choice.min_per_class:
+        return _Kept(plain, by_class=False)
+
+    def floors(sizes: Rows) -> Rows:
+        check_floor(int(plain.quotas[0]), sizes, choice.min_per_class, names)
+        return np.where(sizes > 0, choice.min_per_class, 0)
+
+    of_floor, _ = find_cuts(scan(len(names)), floors, most=most)
+    rest = plain.quotas - of_floor.quotas.sum()
+    best, _ = find_cuts(scan(1, of_floor), lambda _: rest, most=most)
+    return _Kept(best, by_class=False, of_floor=of_floor, plain=plain)
+
+
+def _in_one(part: Part) -> Part:
+    return Part(np.zeros(len(part.rows), dtype=np.int64), part.words, part.rows)
+
+
+def _decided(
+    plan: _Plan, part: pa.Table, start: int, kept: _Kept, schema: pa.Schema
+) -> tuple[pa.Table, Counts]:
+    """Decisions for the rows of a part, and how many there are by rule, reason and keep."""
+    left, out = _left(plan, part, start)
+    one = left if kept.by_class else _in_one(left)
+    keep_left = kept.best.within(one, plan.ties)
+    words = ["kept", _why_dropped(plan), "kept_for_floor", "displaced_by_floor"]
+    code = np.where(keep_left, 0, 1)
+    if kept.of_floor is not None and kept.plain is not None:
+        by_floor = kept.of_floor.within(left if len(plan.names) > 1 else one, plan.ties)
+        keep_left |= by_floor
+        within = kept.plain.within(one, plan.ties)
+        code = np.select([keep_left & ~within, keep_left, within], [2, 0, 3], 1)
+    places = left.rows - start
+    keep = np.zeros(len(part), dtype=np.bool_)
+    reason, rule = np.zeros(len(part), dtype=np.int32), np.zeros(len(part), dtype=np.int32)
+    keep[places], reason[places] = keep_left, code
+    rules = [plan.choice.strategy]
+    if out is not None:
+        reason[out.rows] = _coded(out.reasons, words)
+        rule[out.rows] = _coded(out.rules, rules)
+    columns = [part.column(name) for name in decisions.SCHEMA.names[:4]]
+    added = [
+        pa.array(keep),
+        _spelled(reason, words),
+        _spelled(rule, rules),
+        pa.array(np.full(len(part), NOT_RANKED, dtype=np.int64)),
+        pa.array(finite(part, plan.column, start)),
+    ]
+    return pa.table([*columns, *added], schema=schema), _counted(rule, rules, reason, words, keep)
+
+
+def _spelled(codes: npt.NDArray[np.int32], words: list[str]) -> pa.Array:
+    """Codes as the words that they stand for."""
+    if len(words) == 1:
+        return pa.repeat(words[0], len(codes))
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(words)).cast(pa.string())
+
+
+def _counted(
+    rule: npt.NDArray[np.int32],
+    rules: list[str],
+    reason: npt.NDArray[np.int32],
+    words: list[str],
+    keep: Mask,
+) -> Counts:
+    codes = (rule * len(words) + reason) * 2 + keep
+    counts = np.bincount(codes, minlength=2 * len(rules) * len(words)).tolist()
+    return Counter(
+        {
+            (rules[i // 2 // len(words)], words[i // 2 % len(words)], bool(i % 2)): count
+            for i, count in enumerate(counts)
+            if count
+        }
+    )
+
+
+def _why_dropped(plan: _Plan) -> str:
+    """The one reason that a ranker of this kind has, as it names it for a pool of one row."""
+    order = STRATEGIES.get(plan.choice.strategy).order
+    assert order is not None
+    pool = Pool(np.zeros(1), np.zeros(1, dtype=np.uint64), 0, plan.easier)
+    word = str(order(pool, **plan.choice.params).dropped[0])
+    return other_word(word) if plan.easier and plan.choice.last.reads_score else word
+
+
+def _coded(found: npt.NDArray[Any], words: list[str]) -> npt.NDArray[np.int32]:
+    """Words as places in a list, to which those that it lacks are added."""
+    known = {word: i for i, word in enumerate(words)}
+    codes = np.asarray([known.setdefault(word, len(known)) for word in found], dtype=np.int32)
+    words[:] = list(known)
+    return codes
+
+
+def _summed(pairs: Any) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for name, count in pairs:
+        total[name] += count
+    return total
