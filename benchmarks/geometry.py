@@ -31,7 +31,6 @@ ARMS: list[tuple[str, float, dict[str, Any]]] = [
     ("d2", 0.5, {}),
     ("d2", 0.5, {"per_class": False}),
     ("facility_location", 0.1, {}),
-    ("facility_location", 0.5, {}),
     ("moderate", 0.5, {}),
     ("prototypes", 0.5, {}),
     ("semantic_dedup", 1.0, {"eps": 0.05}),
@@ -82,7 +81,7 @@ def _arm(name: str, keep: float, params: dict[str, Any]) -> dict[str, Any]:
     ties, scores = mix64(np.arange(ROWS), 0), np.random.default_rng(1).random(ROWS)
     pool = Pool(scores, ties, budget, labels=labels, features=features)
     plugin = STRATEGIES.get(name)
-    before, start = _peak_mb(), time.perf_counter()
+    before, start, cpu = _peak_mb(), time.perf_counter(), time.process_time()
     if plugin.drop is not None:
         import pyarrow as pa
 
@@ -90,11 +89,12 @@ def _arm(name: str, keep: float, params: dict[str, Any]) -> dict[str, Any]:
     else:
         assert plugin.order is not None
         plugin.order(pool, **params)
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     return {
         "strategy": " ".join([name, *(f"{k}={v}" for k, v in params.items())]),
         "keep": keep,
         "s": round(seconds, 1),
+        "CPU s": round(cpu, 1),
         "peak RSS MB": round(_peak_mb()),
         "MB above the start": round(_peak_mb() - before),
     }
@@ -130,12 +130,17 @@ def _peers() -> tuple[list[dict[str, Any]], dict[str, str]]:
         {
             "arm": label,
             "value / exact greedy": round(float(similar[rows].max(axis=0).sum()) / exact, 5),
+            "mean distance to the nearest": round(_mean_distance(similar, rows), 4),
             "rows in common": len(set(rows) & set(arms[0][1])),
             "s": round(seconds, 2),
         }
         for label, rows, seconds in arms
     ]
     return table, {"apricot-select": peer["version"]} if peer else {}
+
+
+def _mean_distance(similar: np.ndarray, rows: list[int]) -> float:
+    return float((similar.max() - similar[rows].max(axis=0)).mean(dtype=float))
 
 
 def _apricot(similar: np.ndarray) -> dict[str, Any] | None:
