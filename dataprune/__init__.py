@@ -19,6 +19,7 @@ from dataprune._version import __version__
 if TYPE_CHECKING:
     from dataprune.core.errors import DatapruneError
     from dataprune.core.recipe import Recipe, load_recipe
+    from dataprune.evaluation.of_scores import CellsResult, evaluate_cells
     from dataprune.evaluation.run import EvaluationResult
     from dataprune.flags.label_issue import LabelFlags, flag_labels
     from dataprune.flow import curate, evaluate, flag, load, prune, publish, score
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from dataprune.versions.load import LoadedVersion
 
 _HOMES = {
+    "CellsResult": "dataprune.evaluation.of_scores",
     "CurateResult": "dataprune.publishing.curated",
     "DatapruneError": "dataprune.core.errors",
     "EvaluationResult": "dataprune.evaluation.run",
@@ -52,6 +54,7 @@ _HOMES = {
     "WhatIf": "dataprune.selection._what_if",
     "curate": "dataprune.flow",
     "evaluate": "dataprune.flow",
+    "evaluate_cells": "dataprune.evaluation.of_scores",
     "flag": "dataprune.flow",
     "flag_labels": "dataprune.flags.label_issue",
     "gradient_norms": "dataprune.probe.gradients",
@@ -66,6 +69,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CellsResult",
     "CurateResult",
     "DatapruneError",
     "EvaluationResult",
@@ -83,6 +87,7 @@ __all__ = [
     "__version__",
     "curate",
     "evaluate",
+    "evaluate_cells",
     "flag",
     "flag_labels",
     "gradient_norms",

@@ -39,6 +39,7 @@ def _secret(text: str) -> tuple[str, str]:
 )  # fmt: skip
 @click.option("--timezone", metavar="NAME", help="Of --cron, such as Europe/Berlin.")
 @click.option("--work", metavar="FOLDER", help="Run folder, seen by all nodes.")
+@click.option("--store", metavar="FOLDER", help="Where a release's versions live.")
 @click.option(
     "--address", metavar="URL",
     help="Dashboard of the Ray cluster to submit to; crontab and airflow run in place without it.",
@@ -83,6 +84,7 @@ def render(
     cron: str | None,
     timezone: str | None,
     work: str | None,
+    store: str | None,
     address: str | None,
     image: str | None,
     ray_version: str | None,
@@ -122,6 +124,7 @@ def render(
         cron=None if cron is None else parse_cron(cron),
         timezone=timezone,
         work=work,
+        store=store,
         address=address,
         image=image,
         ray_version=ray_version,

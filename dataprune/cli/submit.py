@@ -27,6 +27,7 @@ _INTERRUPTED = 130
     help="The head's dashboard, http://HEAD:8265; default: $RAY_API_SERVER_ADDRESS.",
 )  # fmt: skip
 @click.option("--work", metavar="FOLDER", help="Run folder of the job, seen by all nodes.")
+@click.option("--store", metavar="FOLDER", help="Where a release's versions live, on the cluster.")
 @click.option(
     "--working-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
     help="Folder to send along, for models of your own; default: the recipe alone.",
@@ -58,6 +59,7 @@ def command(
     more: tuple[str, ...],
     address: str | None,
     work: str | None,
+    store: str | None,
     working_dir: Path | None,
     env: tuple[str, ...],
     driver_cpus: float,
@@ -96,7 +98,7 @@ def command(
         if recipe is not None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dataprune-"))
             request = request_for(
-                recipe, folder=Path(folder), work=work, working_dir=working_dir,
+                recipe, folder=Path(folder), work=work, store=store, working_dir=working_dir,
                 env=assignments(env, str), more=more, driver_cpus=driver_cpus, occasion=occasion,
             )  # fmt: skip
             check_arguments(list(request.arguments), more)

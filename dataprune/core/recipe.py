@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from dataprune.core.errors import RecipeError, nearest
 from dataprune.core.recipe_curate import CurateRecipe
+from dataprune.core.recipe_evaluate import EvaluateRecipe
 from dataprune.core.recipe_file import is_reproduction, read_yaml, recipe_folder, validate
 from dataprune.core.recipe_prune import PruneRecipe
 from dataprune.core.recipe_release import ReleaseRecipe
@@ -22,14 +23,13 @@ from dataprune.core.recipe_training import (
     Augment,
     FullShuffle,
     Holdout,
+    ModelRecipe,
     OneCycleSchedule,
     Optimizer,
     Schedule,
     Shuffle,
     Strict,
 )
-
-Params = dict[str, Any]
 
 
 class Columns(Strict):
@@ -93,7 +93,7 @@ class Groups(Strict):
     near: bool = Field(
         False, description="find near-duplicates too: perceptual hash of images, MinHash of text"
     )
-    params: Params = Field(
+    params: dict[str, Any] = Field(
         default_factory=dict, description="parameters of the method, such as its threshold"
     )
 
@@ -119,28 +119,6 @@ class SourceRecipe(Strict):
     columns: Columns = Columns()
     image: Images = Images()
     groups: Groups = Groups()
-
-
-class ModelRecipe(Strict):
-    """A probe model by name, with its parameters."""
-
-    name: str | None = Field(
-        None,
-        description="a model, or package.module:function of your own; default: small_cnn for "
-        "images, mlp for features, text_bag for text",
-    )
-    params: Params = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_word_is_a_name(cls, data: Any) -> Any:
-        return {"name": data} if isinstance(data, str) else data
-
-    @property
-    def chosen(self) -> str:
-        """The name, once the input's kind has settled it."""
-        assert self.name is not None, "the model was not chosen yet"
-        return self.name
 
 
 class ProbeRecipe(Strict):
@@ -277,6 +255,9 @@ class Recipe(Strict):
     publish: PublishRecipe = PublishRecipe()
     release: ReleaseRecipe | None = Field(
         None, description="what dataprune run makes of it, unattended"
+    )
+    evaluate: EvaluateRecipe | None = Field(
+        None, description="what dataprune evaluate retrains on, given a score table"
     )
     curate: CurateRecipe | None = Field(None, description="how trajectories are curated")
 

@@ -1,8 +1,8 @@
-"""How a probe trains: optimiser, schedule, shuffle, augmentation, and what it holds out."""
+"""How a probe trains: model, optimiser, schedule, shuffle, augmentation, and what it holds out."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +11,28 @@ class Strict(BaseModel):
     """Frozen, and no key that means nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelRecipe(Strict):
+    """A probe model by name, with its parameters."""
+
+    name: str | None = Field(
+        None,
+        description="a model, or package.module:function of your own; default: small_cnn for "
+        "images, mlp for features, text_bag for text",
+    )
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_word_is_a_name(cls, data: Any) -> Any:
+        return {"name": data} if isinstance(data, str) else data
+
+    @property
+    def chosen(self) -> str:
+        """The name, once the input's kind has settled it."""
+        assert self.name is not None, "the model was not chosen yet"
+        return self.name
 
 
 class Optimizer(Strict):

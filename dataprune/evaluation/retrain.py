@@ -11,6 +11,7 @@ import torch
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Attempt, Shared
 from dataprune.core.recipe import ProbeRecipe
+from dataprune.evaluation.dynamic import Dynamic, make_dynamic
 from dataprune.probe.data import make_batches, tensor_of
 from dataprune.probe.schedule import lr_factor
 from dataprune.probe.snapshot import Keeper
@@ -20,7 +21,7 @@ from dataprune.probe.train import (
     FitPlan,
     fit,
     pinned_arithmetic,
-    quality,
+    quality_parts,
     seeded_generator,
     seeded_layers,
 )
@@ -30,19 +31,25 @@ from dataprune.probe.unit import build_model
 def retrain_unit(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
     """Train on the rows of one arm and write `quality.json`.
 
-    spec: probe, task, num_outputs, root_seed, seed, arm, num_steps, threads, device.
-    shared: inputs, targets, mean and std (not for text), `rows/<arm>`, `targets/<arm>` if it trains
-    on labels of its own, and test_inputs and test_targets or the mask held_out.
+    spec: probe, task, num_outputs, root_seed, seed, num_steps, threads, device, torch; rows and
+        targets, the shared arrays of these; dynamic, a baseline of `dynamic` or None.
+    shared: inputs, targets, mean and std (not for text), rows, and test_inputs and test_targets or
+        the mask held_out.
+
+    Returns value (the metric), num_rows, class_accuracy (of each class that is tested, null for
+    others; null where rows are of no one class), and train_s, the seconds of training.
     """
     probe = ProbeRecipe.model_validate(spec["probe"])
     with (
         pinned_arithmetic(spec["threads"], spec["device"], spec["torch"]) as device,
         joined(attempt.gang, spec["workers"], device) as team,
     ):
-        value = _train_and_test(spec, probe, shared, attempt, device, team)
+        measured, train_s = _train_and_test(spec, probe, shared, attempt, device, team)
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     if team.leads:
-        write_json(attempt.folder / "quality.json", {"value": value})
-    return {"value": value, "num_rows": len(shared[f"rows/{spec['arm']}"])}
+        write_json(attempt.folder / "quality.json", measured)
+    about = {"num_rows": len(shared[spec["rows"]]), "train_s": round(train_s, 4), "device": name}
+    return {**measured, **about}
 
 
 def _train_and_test(
@@ -52,55 +59,83 @@ def _train_and_test(
     attempt: Attempt,
     device: torch.device,
     team: Team,
-) -> float:
+) -> tuple[dict[str, Any], float]:
     salt = (spec["root_seed"], spec["seed"], "evaluate")
-    task = TASKS.get(spec["task"])
+    task, num_steps = TASKS.get(spec["task"]), spec["num_steps"]
     generator = seeded_generator(*salt)
-    rows = tensor_of(np.asarray(shared[f"rows/{spec['arm']}"]))
-    targets = shared.get(f"targets/{spec['arm']}", shared["targets"])
-    batches = make_batches({**shared, "targets": targets}, "", rows, probe, generator, device, team)
+    rows = tensor_of(np.asarray(shared[spec["rows"]]))
+    own = {**shared, "targets": shared[spec["targets"]]}
+    batches = make_batches(own, "", rows, probe, generator, device, team)
     test, held_out = batches, None
     if "test_inputs" in shared:
         test = make_batches(shared, "test_", None, probe, generator, device)
     else:
         held_out = tensor_of(np.asarray(shared["held_out"])).to(device)
+    dynamic = None
+    if spec["dynamic"] is not None:
+        dynamic = make_dynamic(spec["dynamic"], batches, rows, task, num_steps, *salt)
     model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
     model = team.prepared(model)
-    epochs = int(np.ceil(spec["num_steps"] / batches.steps_per_epoch))
-    clock = _Clock()
+    epochs = int(np.ceil(num_steps / (dynamic or batches).steps_per_epoch))
+    beside = _Beside(dynamic)
 
     def after_epoch(epoch: int, train_loss: float) -> None:
         if not team.leads:
             return
-        left_s = clock.seconds / epoch * (epochs - epoch)
+        left_s = beside.seconds / epoch * max(epochs - epoch, 0)
         attempt.report(
             {"epoch": epoch, "epochs": epochs, "train_loss": train_loss, "left_s": round(left_s, 1)}
         )
 
-    factor = lr_factor(probe.schedule, spec["num_steps"])
-    plan = FitPlan(probe.optimizer, factor, spec["num_steps"], probe.precision)
-    keeper = Keeper(attempt.snapshots, spec, clock, team)
+    factor = lr_factor(probe.schedule, num_steps)
+    plan = FitPlan(probe.optimizer, factor, num_steps, probe.precision)
+    made_for = {key: value for key, value in spec.items() if key != "arm"}  # it is but a name
+    keeper = Keeper(attempt.snapshots, made_for, beside, team)
     if team.leads:
         attempt.report({"epoch": 0, "epochs": epochs})
     with seeded_layers(device, *salt, rank=team.rank):
-        fit(model, task, batches, plan, after_epoch, keeper=keeper, team=team)
-    return quality(model, task, test, held_out, team)
+        loss_of = None if dynamic is None else dynamic.loss_of
+        source = dynamic or batches
+        fit(model, task, source, plan, after_epoch, keeper=keeper, loss_of=loss_of, team=team)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    train_s = beside.seconds
+    parts, targets = quality_parts(model, task, test, held_out, team)
+    return _measured(spec, task.summary(parts, targets), parts, targets), train_s
 
 
-class _Clock:
-    """Seconds of training, those before a snapshot too."""
+def _measured(
+    spec: dict[str, Any], value: float, parts: torch.Tensor, targets: torch.Tensor
+) -> dict[str, Any]:
+    """The metric, and beside it each class's accuracy."""
+    if spec["task"] != "classification":
+        return {"value": value, "class_accuracy": None}
+    size = spec["num_outputs"]
+    labels = targets.cpu().numpy()
+    counts = np.bincount(labels, minlength=size)
+    right = np.bincount(labels, weights=parts.double().cpu().numpy(), minlength=size)
+    shares = [float(r / n) if n else None for r, n in zip(right, counts, strict=True)]
+    return {"value": value, "class_accuracy": shares}
 
-    def __init__(self) -> None:
-        self._started = time.monotonic()
+
+class _Beside:
+    """What a snapshot keeps beside the model: seconds of training, a baseline's state."""
+
+    def __init__(self, dynamic: Dynamic | None) -> None:
+        self._dynamic, self._started = dynamic, time.monotonic()
 
     @property
     def seconds(self) -> float:
+        """Of training, those before a snapshot too."""
         return time.monotonic() - self._started
 
     def state(self) -> dict[str, Any]:
         """As a snapshot holds it."""
-        return {"seconds": self.seconds}
+        inner = None if self._dynamic is None else self._dynamic.state()
+        return {"seconds": self.seconds, "dynamic": inner}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self._started = time.monotonic() - state["seconds"]
+        if self._dynamic is not None:
+            self._dynamic.restore(state["dynamic"])

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dataprune.core.errors import AlignmentError, ProbeError, UsageError
-from dataprune.core.files import write_json
-from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
-from dataprune.core.recipe import Budget, Recipe, parse_recipe
-from dataprune.evaluation.compare import compare, make_arms, metric_key, retrain_units
+from dataprune.core.errors import AlignmentError, UsageError
+from dataprune.core.protocols import OnProgress, Outcome
+from dataprune.core.recipe import Recipe, parse_recipe
+from dataprune.evaluation.arms import retrain
+from dataprune.evaluation.bench import make_bench
+from dataprune.evaluation.compare import compare, metric_key, version_arms
 from dataprune.probe.check import check_model
 from dataprune.probe.examples import read_examples
-from dataprune.runs.job import run_job
-from dataprune.runs.ledger import Ledger
 from dataprune.sources._load import Loaded
 from dataprune.sources._resolve import resolve_recipe
-from dataprune.tables.manifest import SourceRef, portable_recipe
+from dataprune.tables.manifest import SourceRef
 from dataprune.versions.load import LoadedVersion, load_version, open_pinned
 from dataprune.versions.relabel import suggested_labels
 from dataprune.versions.store import LocalStore
@@ -107,12 +106,8 @@ def evaluate_versions(
     folder = work or DEFAULT_EVALUATIONS / f"{name}-{first.source.fingerprint[:12]}"
     opened = open_pinned(first.source, source, near=store.path(name, first.version))
     loaded = read_examples(recipe, opened, work=folder)
-    if _fingerprint(loaded.ref) != _fingerprint(first.source):
-        raise AlignmentError(
-            f"the held-out split of {loaded.ref.uri} is not the one that was there at scoring",
-            hint="restore it, or score and prune again with this one",
-        )
     try:
+        check_held_out(loaded.ref, first.source)
         return retrain_and_compare(
             recipe, loaded, versions, num_seeds=num_seeds, work=folder, on_progress=on_progress
         )
@@ -120,8 +115,18 @@ def evaluate_versions(
         loaded.discard()
 
 
-def _fingerprint(ref: SourceRef) -> str | None:
-    return ref.test.fingerprint if ref.test else None
+def check_held_out(ref: SourceRef, scored: SourceRef) -> None:
+    """Refuse to test on other rows than those that were there at scoring.
+
+    Raises:
+        AlignmentError: the held-out split is another one, or there was or is none.
+    """
+    now, then = (r.test.fingerprint if r.test else None for r in (ref, scored))
+    if now != then:
+        raise AlignmentError(
+            f"the held-out split of {ref.uri} is not the one that was there at scoring",
+            hint="restore it, or score and prune again with this one",
+        )
 
 
 def retrain_and_compare(
@@ -147,32 +152,23 @@ def retrain_and_compare(
         for v in versions
         if v.manifest.selection.relabel
     }
-    arms = make_arms(recipe, loaded, {v.tag: np.sort(v.rows) for v in versions}, suggested)
-    units = retrain_units(recipe, loaded, arms, num_seeds)
+    bench = make_bench(recipe, loaded)
+    kept = {v.tag: np.sort(v.rows) for v in versions}
+    arms = version_arms(recipe, loaded, bench, kept, suggested)
+    num_steps = arms[0].num_steps
     log.info(
         "%d arms x %d seeds of %d steps, tested on the %s",
-        len(arms.rows), num_seeds, arms.num_steps, arms.held_out,
+        len(arms), num_seeds, num_steps, bench.held_out,
     )  # fmt: skip
-    ledger = Ledger(work)
-    with ledger.exclusive(wait_s=60 * recipe.run.wait_minutes) as lease:
-        labels = {unit.unit_id: unit.label for unit in units}
-        write_json(work / "run.json", {"recipe": portable_recipe(recipe), "units": labels})
-        unique = {unit.unit_id: unit for unit in units}  # arms with the same rows share units
-        found = {i: r for i in unique if (r := ledger.finished(i)) is not None}
-        missing = [unit for unit_id, unit in unique.items() if unit_id not in found]
-        resources = replace(Resources.of(recipe.run), budget=Budget())  # that is scoring's
-        job = Job(work, missing, arms.shared, resources, lease.run_id, lease.check)
-        new, failed = run_job(recipe.run.runner, job, on_progress)
-    found |= new
-    if not found:
-        raise ProbeError(f"every unit failed; the first: {failed[0].error}", hint=failed[0].hint)
+    where: dict[str, Any] = {"work": work, "on_progress": on_progress}
+    retrained = retrain(recipe, loaded, bench, arms, num_seeds=num_seeds, **where)
     return EvaluationResult(
         versions[0].name,
-        compare(units, found, arms),
-        arms.held_out,
-        arms.num_test_rows,
-        arms.num_steps,
-        arms.metric,
-        "partial" if failed else "complete",
-        failed,
+        compare(arms, retrained, bench.metric),
+        bench.held_out,
+        bench.num_test_rows,
+        num_steps,
+        bench.metric,
+        retrained.status,
+        retrained.failed,
     )

@@ -38,6 +38,10 @@ def check_trainable(recipe: Recipe, loaded: Loaded) -> None:
         _check_folds(recipe, loaded)
     _check_augment(recipe, loaded)
     check_model(recipe, loaded)
+    if recipe.scores.features:
+        from dataprune.probe.features import check_features
+
+        check_features(recipe.probe.model.name, *_blank_run(recipe, loaded))
 
 
 def check_signals(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[str]]) -> None:
@@ -243,7 +247,6 @@ def check_model(recipe: Recipe, loaded: Loaded) -> None:
     """
     import torch
 
-    from dataprune.probe.features import check_features
     from dataprune.probe.models import find_model
     from dataprune.probe.tasks import TASKS
     from dataprune.probe.team_norm import with_whole_batch_norms
@@ -264,8 +267,6 @@ def check_model(recipe: Recipe, loaded: Loaded) -> None:
         )
     with _as_usage_error(model.name, params):
         network, inputs = _blank_run(recipe, loaded)
-        if recipe.scores.features:
-            check_features(model.name, network, inputs)
         with torch.inference_mode():
             found = tuple(network(inputs).shape)
     if recipe.run.workers > 1:

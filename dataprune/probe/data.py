@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,6 +60,9 @@ class Batches(Protocol):
 
     def in_order(self, batch_size: int, within: range | None = None) -> Iterator[Batch]:
         """Every row once, in order, not augmented; or those within a range only."""
+
+    def of(self, rows: torch.Tensor) -> Batches:
+        """The same, drawing epochs over other rows, int64, ascending, on the CPU."""
 
 
 def tensor_of(array: npt.NDArray[Any]) -> torch.Tensor:
@@ -157,6 +160,10 @@ class ResidentBatches:
             rows = torch.arange(start, stop, device=self.inputs.device)
             yield Batch(rows, self.prepare(self.inputs[start:stop]), self.targets[start:stop])
 
+    def of(self, rows: torch.Tensor) -> ResidentBatches:
+        """The same inputs, trained on other rows."""
+        return ResidentBatches(self.inputs, replace(self.epochs, rows=rows))
+
 
 class StreamedBatches:
     """Inputs on disk: at most a window of blocks is held, and a batch that spans two windows.
@@ -203,6 +210,10 @@ class StreamedBatches:
             rows = torch.arange(start, start + len(values), device=self.device)
             inputs = self.prepare(torch.from_numpy(values).to(self.device))
             yield Batch(rows, inputs, self.targets[start : start + len(values)])
+
+    def of(self, rows: torch.Tensor) -> StreamedBatches:
+        """The same inputs, trained on other rows."""
+        return StreamedBatches(self.inputs, replace(self.epochs, rows=rows))
 
     def _read(self, rows: torch.Tensor) -> torch.Tensor:
         """The inputs of some rows, in their order; each block they lie in is read once."""

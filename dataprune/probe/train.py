@@ -126,12 +126,14 @@ def fit(
     after_step: Callable[[Batch, torch.Tensor], None] | None = None,
     keeper: Keeper | None = None,
     team: Team | None = None,
+    loss_of: Callable[[Batch, torch.Tensor], torch.Tensor] | None = None,
 ) -> None:
     """Train for `plan.stop_step` steps; call back with (epoch, mean training loss) at each pass.
 
     after_step: called with each batch and the outputs (B, C) that its step was taken on.
-    keeper: keeps snapshots, and knows one to go on from. team: whose processes train together, each
-        on the slice of every batch that `batches` gives it.
+    keeper: keeps snapshots, and knows one to go on from.
+    team: whose processes train together, each on the slice of every batch that `batches` gives it.
+    loss_of: the mean loss of the rows of a batch, from its outputs; default: the task's own.
 
     Raises:
         ProbeError: a loss was not finite; the step is named.
@@ -153,7 +155,10 @@ def fit(
                 group["lr"] = plan.optimizer.lr * plan.lr_factor(at.step)
             with _autocast(batch.inputs.device, plan.precision):
                 outputs_BC = model(batch.inputs)
-                loss = task.train_loss(outputs_BC, batch.targets) * batch.share
+                if loss_of is None:
+                    loss = task.train_loss(outputs_BC, batch.targets) * batch.share
+                else:
+                    loss = loss_of(batch, outputs_BC) * batch.share
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             whole_loss = team.stepped(model, loss)
@@ -192,7 +197,6 @@ def _raise_if_diverged(at: Place) -> float:
     return float(values.mean())
 
 
-@torch.inference_mode()
 def quality(
     model: nn.Module,
     task: Task,
@@ -205,6 +209,19 @@ def quality(
     rows: bool mask (N,) of the rows to measure; None for all. team: whose processes share them out;
     all get the same.
     """
+    parts, targets = quality_parts(model, task, batches, rows, team)
+    return task.summary(parts, targets) if len(parts) else math.nan
+
+
+@torch.inference_mode()
+def quality_parts(
+    model: nn.Module,
+    task: Task,
+    batches: Batches,
+    rows: torch.Tensor | None,
+    team: Team | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each measured row's part in the metric, (k,), and its target, in order; as `quality`."""
     model.eval()
     team = team or Team()
     parts, measured = [], []
@@ -214,8 +231,8 @@ def quality(
         measured.append(targets)
     values, of_targets = team.joined(parts), team.joined(measured)
     if values is None or of_targets is None:
-        return math.nan
-    return task.summary(values, of_targets)
+        return torch.empty(0), torch.empty(0)
+    return values, of_targets
 
 
 @torch.inference_mode()

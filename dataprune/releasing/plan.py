@@ -195,5 +195,6 @@ def _fingerprint(recipe: Recipe) -> str:
     assert recipe.release is not None
     data = portable_recipe(recipe)
     data.pop("publish")
+    data.pop("evaluate", None)
     data["release"] = recipe.release.model_dump(mode="json", exclude={"push"})
     return fingerprint(data)

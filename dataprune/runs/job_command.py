@@ -24,20 +24,26 @@ _URL_WITH_USER = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+@")
 
 def job_verb(recipe: Recipe) -> str:
     """`run` where the recipe says what to release, else `score`."""
-    return "run" if getattr(recipe, "release", None) is not None else "score"
+    return "score" if recipe.release is None else "run"
 
 
 def job_arguments(
-    recipe: Recipe, told: str, *, work: str | None, more: Sequence[str] = ()
+    recipe: Recipe, told: str, *, work: str | None, store: str | None, more: Sequence[str] = ()
 ) -> list[str]:
     """The arguments of `dataprune` in the job, which finds its own cluster under `auto`.
 
     told: the recipe's name, or its file as the job sees it.
-    work: the run folder, which all nodes must see.
+    work, store: the run folder, which all nodes must see, and the folder of a release's versions.
     more: what the user adds; what comes later wins.
     """
-    place = [] if work is None else ["--work", work]
-    return [job_verb(recipe), told, "--runner", "ray", "--address", "auto", *place, *more]
+    on_cluster = ["--runner", "ray", "--address", "auto"]
+    return [job_verb(recipe), told, *on_cluster, *places(work, store), *more]
+
+
+def places(work: str | None, store: str | None) -> list[str]:
+    """The options that name folders."""
+    named = (("--work", work), ("--store", store))
+    return [word for flag, folder in named if folder is not None for word in (flag, folder)]
 
 
 def is_secret_name(name: str) -> bool:
@@ -98,14 +104,33 @@ def _texts(value: Any) -> Iterable[str]:
                 yield from _texts(item)
 
 
-def check_work(work: str | None) -> None:
-    """Refuse a run folder that means nothing on another machine.
+def check_folders(recipe: Recipe, work: str | None, store: str | None) -> None:
+    """Refuse folders that mean nothing on another machine, and a release without its versions.
 
     Raises:
-        UsageError: it is relative.
+        UsageError: one is relative, a release has no store, or a store has no effect.
     """
     if work is not None and "://" not in work and not work.startswith("/"):
         raise UsageError(
             f"the run folder {work} is read on the cluster, where it would mean another folder",
             hint="give --work a path from the root that all nodes see, or a URL",
+        )
+    check_store_has_an_effect(recipe, store)
+    if recipe.release is not None and (store is None or not store.startswith("/")):
+        raise UsageError(
+            f"recipe {recipe.name} releases versions, which the next run must find again"
+            + ("" if store is None else f", and {store} is no path from the root"),
+            hint="give --store a folder that the cluster keeps, as a path from the root",
+        )
+
+
+def check_store_has_an_effect(recipe: Recipe, store: str | None) -> None:
+    """Refuse a store for a recipe that only scores.
+
+    Raises:
+        UsageError: it does.
+    """
+    if store is not None and recipe.release is None:
+        raise UsageError(
+            f"--store has no effect: recipe {recipe.name} has no section release, so it only scores"
         )

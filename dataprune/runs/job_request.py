@@ -149,6 +149,7 @@ def request_for(
     *,
     folder: Path,
     work: str | None = None,
+    store: str | None = None,
     working_dir: Path | None = None,
     env: Mapping[str, str] | None = None,
     more: Sequence[str] = (),
@@ -159,7 +160,7 @@ def request_for(
 
     recipe: a shipped recipe's name, or a recipe file, which is sent along.
     folder: an empty folder, where the files to send are gathered; needed until it is submitted.
-    work: the run folder, as the cluster sees it.
+    work, store: the run folder and that of a release's versions, as the cluster sees them.
     working_dir: a local folder to send along with a recipe file.
     more: further arguments of the command.
 
@@ -171,9 +172,9 @@ def request_for(
     loaded = load_recipe(recipe)
     job_command.check_recipe_is_public(loaded)
     job_command.check_environment(env, instead=_SECRETS)
-    job_command.check_no_credentials([work or "", *more], where="the arguments")
+    job_command.check_no_credentials([work or "", store or "", *more], where="the arguments")
     run_folder = work or loaded.run.work
-    job_command.check_work(run_folder)
+    job_command.check_folders(loaded, run_folder, store)
     told, files, is_file = recipe, [], Path(recipe).suffix in {".yaml", ".yml"}
     num_left = 0
     if is_file:
@@ -186,7 +187,7 @@ def request_for(
             f"--working-dir goes along with a recipe file, and {recipe} is a shipped recipe",
             hint="copy the recipe into that folder and name its file",
         )
-    arguments = job_command.job_arguments(loaded, told, work=work, more=more)
+    arguments = job_command.job_arguments(loaded, told, work=work, store=store, more=more)
     identity = [loaded.model_dump(mode="json"), arguments, files, env]
     return Request(
         base_id=f"dataprune-{loaded.name}-{fingerprint(identity)[:12]}",

@@ -346,8 +346,9 @@ def portable_recipe(recipe: Recipe) -> dict[str, Any]:
     # Sums over several workers are rounded otherwise; one is what there was before there were more.
     counts = ("num_cpus", "num_gpus", *(["workers"] if recipe.run.workers > 1 else []))
     data["run"] = {key: data["run"][key] for key in counts}
-    if data["curate"] is None:  # as before there was such a section
-        del data["curate"]
+    for section in ("curate", "evaluate"):  # as before there was such a section
+        if data[section] is None:
+            del data[section]
     if not data["scores"]["features"]:  # as before they could be asked for
         del data["scores"]["features"]
     if not data["prune"]["steps"]:  # as before there were several

@@ -69,13 +69,17 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_recipe(folder: Path, model: Any = "networks:plain", uri: str = "digits") -> None:
+def write_recipe(
+    folder: Path, model: Any = "networks:plain", uri: str = "digits", **more: Any
+) -> None:
     recipe = {
         "name": "tiny",
         "source": {"uri": uri},
         "probe": {"model": model, "schedule_epochs": 2},
         "scores": {"names": ["el2n"]},
         "seeds": 2,
+        "prune": {"keep": 0.5},
+        **more,
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
 
@@ -187,6 +191,23 @@ def test_a_partial_run_exits_3_and_the_next_attempt_does_what_is_missing(
     assert second.returncode == 0, second.stdout + second.stderr
     assert "1 of 2 seeds to train" in second.stdout
     assert job_ids(head, project)[-1].endswith("-a2")
+
+
+def test_a_release_is_a_candidate_with_3_then_a_version_and_then_nothing_to_do(
+    head: Head, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = ["--store", str(tmp_path_factory.mktemp("versions"))]
+    gates = {"pilot": False, "class_floor": False, "reliability": 0.9999}
+    write_recipe(project, release={"gates": gates})
+    doubted = submit(head, project, *store)
+    assert doubted.returncode == 3, doubted.stdout + doubted.stderr
+    assert "candidate, not tagged" in doubted.stdout
+    write_recipe(project, release={"gates": {**gates, "reliability": False}})
+    tagged = submit(head, project, *store)
+    assert tagged.returncode == 0, tagged.stdout + tagged.stderr
+    again = submit(head, project, *store, "--again")
+    assert again.returncode == 0
+    assert "unchanged" in again.stdout
 
 
 def test_a_job_that_fails_exits_1_with_its_own_sentence_in_the_log(

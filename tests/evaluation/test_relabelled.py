@@ -11,7 +11,9 @@ import pytest
 
 from dataprune import flow
 from dataprune.core.recipe import parse_recipe
-from dataprune.evaluation.compare import make_arms, retrain_units
+from dataprune.evaluation.arms import retrain_units
+from dataprune.evaluation.bench import make_bench
+from dataprune.evaluation.compare import version_arms
 from dataprune.probe.examples import read_examples
 from dataprune.sources import open_source
 from dataprune.tables.scores import read_scores
@@ -62,11 +64,14 @@ def test_what_is_held_out_keeps_its_given_labels(blobs_recipe: dict[str, Any]) -
     loaded = read_examples(recipe, open_source(recipe.source), work=None)
     labels = np.asarray(loaded.labels)
     rows = np.arange(300)
-    arms = make_arms(recipe, loaded, {"v1": rows, "v2": rows}, {"v1": (labels + 1) % 3})
-    held_out = np.asarray(arms.shared["held_out"])
+    bench = make_bench(recipe, loaded)
+    suggested = {"v1": (labels + 1) % 3}
+    arms = version_arms(recipe, loaded, bench, {"v1": rows, "v2": rows}, suggested)
+    held_out = np.asarray(bench.shared["held_out"])
     assert 0 < held_out.sum() < 100
-    used = np.asarray(arms.shared["targets/v1"])
+    used = np.asarray(arms[1].targets)
     assert np.array_equal(used, np.where(held_out, labels, (labels + 1) % 3))
-    assert np.array_equal(np.asarray(arms.shared["targets"]), labels)
-    full, first, second = (unit.unit_id for unit in retrain_units(recipe, loaded, arms, 1))
+    assert np.array_equal(np.asarray(bench.shared["targets"]), labels)
+    units, _shared = retrain_units(recipe, loaded, bench, arms, 1)
+    full, first, second = (unit.unit_id for unit in units)
     assert first != full == second

@@ -144,6 +144,20 @@ def test_a_run_folder_of_the_recipe_is_one(tmp_path: Path) -> None:
     assert "--work" not in made.arguments
 
 
+def test_a_release_runs_with_a_store_that_the_next_run_finds(tmp_path: Path) -> None:
+    releasing = recipe_of(tmp_path, "release: {}")
+    made = request(tmp_path, releasing, store="/shared/store")
+    assert made.entrypoint == (
+        "dataprune run other.yaml --runner ray --address auto --work /shared/run "
+        "--store /shared/store"
+    )
+    for store in (None, ".dataprune/store", "s3://bucket/store"):
+        with pytest.raises(UsageError, match="which the next run must find again"):
+            request(tmp_path, releasing, store=store)
+    with pytest.raises(UsageError, match="--store has no effect"):
+        request(tmp_path, store="/shared/store")
+
+
 def test_the_ray_line_is_one_shell_command(tmp_path: Path) -> None:
     made = request(tmp_path, env={"A": "x y"}, more=["--out", "/a b"], occasion="it's monday")
     words = shlex.split(made.ray_command("http://h:8265", 2, Path("/my dir")))

@@ -104,22 +104,22 @@ def recipe_map(plan: Plan) -> list[Document]:
     ]
 
 
-def check_work_is_shared(plan: Plan) -> None:
-    """Pods share no folder but that of a claim: refuse a run folder outside one.
+def check_folders_are_shared(plan: Plan) -> None:
+    """Pods share no folder but that of a claim: refuse a run folder or a store outside one.
 
     Raises:
-        UsageError: the run folder is neither a URL nor within a claim.
+        UsageError: one is neither a URL nor within a claim.
     """
-    work = plan.run_folder
-    assert work is not None, "it was asked for"
-    if "://" in work:
-        return
-    folders = [PurePosixPath(path) for path in plan.claims.values()]
-    if not any(PurePosixPath(work).is_relative_to(folder) for folder in folders):
-        raise UsageError(
-            f"pods share no folder {work}, so no unit would find what another has written",
-            hint="give --work a URL, or --claim NAME=PATH of a PersistentVolumeClaim above it",
-        )
+    claimed = [PurePosixPath(path) for path in plan.claims.values()]
+    for flag, folder in (("--work", plan.run_folder), ("--store", plan.store)):
+        if folder is None or "://" in folder:
+            continue
+        if not any(PurePosixPath(folder).is_relative_to(path) for path in claimed):
+            url = " --work a URL, or" if flag == "--work" else ""
+            raise UsageError(
+                f"pods share no folder {folder}, so none would find what another has written",
+                hint=f"give{url} --claim NAME=PATH of a PersistentVolumeClaim above it",
+            )
 
 
 def to_yaml(plan: Plan, notes: list[str], documents: list[Document]) -> str:

@@ -38,6 +38,7 @@ class Plan:
     cron: str | None = None
     timezone: str | None = None
     work: str | None = None
+    store: str | None = None
     address: str | None = None
     image: str | None = None
     ray_version: str | None = None
@@ -97,7 +98,7 @@ class Plan:
         """
         assert self.address is not None, "it was asked for"
         line = ["submit", recipe, "--address", self.address, *again]
-        line += [] if self.work is None else ["--work", self.work]
+        line += job_command.places(self.work, self.store)
         for name, value in self.env.items():
             line += ["--env", f"{name}={value}"]
         return [*line, "--", *self.more] if self.more else line
@@ -106,8 +107,8 @@ class Plan:
         """The command on this machine: submit to a cluster if there is an address, or run here."""
         if self.address is not None:
             return self.submit_arguments(self.local_recipe, again=["--again"])
-        place = [] if self.work is None else ["--work", self.work]
-        return [job_command.job_verb(self.recipe), self.local_recipe, *place, *self.more]
+        places = job_command.places(self.work, self.store)
+        return [job_command.job_verb(self.recipe), self.local_recipe, *places, *self.more]
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,10 @@ def check_plan(plan: Plan, target: Target) -> None:
         plan.env, instead="keep it in a Kubernetes Secret: --secret-env NAME=SECRET:KEY, or in the "
         "environment of the cluster or the scheduler"
     )  # fmt: skip
-    job_command.check_no_credentials([plan.work or "", *plan.more], where="the arguments")
+    folders = [plan.work or "", plan.store or ""]
+    job_command.check_no_credentials([*folders, *plan.more], where="the arguments")
     if plan.address is not None:
         check_address(plan.address)
-        job_command.check_work(plan.run_folder)
+    if plan.address is not None or "image" in target.uses:  # else it runs on this machine
+        job_command.check_folders(plan.recipe, plan.run_folder, plan.store)
+    job_command.check_store_has_an_effect(plan.recipe, plan.store)

@@ -14,7 +14,7 @@ from dataprune.core.errors import UsageError
 from dataprune.runs import job_command
 from dataprune.runs.schedule._kubernetes import (
     Document,
-    check_work_is_shared,
+    check_folders_are_shared,
     environment,
     image,
     pod,
@@ -47,7 +47,7 @@ def job_spec(plan: Plan) -> Document:
     Raises:
         UsageError: no run folder that pods share, or an argument that needs quotes.
     """
-    check_work_is_shared(plan)
+    check_folders_are_shared(plan)
     spec: Document = {
         "entrypoint": _entrypoint(plan),
         "entrypointNumCpus": 1,
@@ -71,7 +71,7 @@ def job_spec(plan: Plan) -> Document:
 
 def _entrypoint(plan: Plan) -> str:
     arguments = job_command.job_arguments(
-        plan.recipe, plan.pod_recipe, work=plan.work, more=plan.more
+        plan.recipe, plan.pod_recipe, work=plan.work, store=plan.store, more=plan.more
     )
     for argument in arguments:
         if shlex.quote(argument) != argument:

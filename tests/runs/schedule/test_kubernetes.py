@@ -168,6 +168,26 @@ def test_pods_must_share_the_run_folder(plan: MakePlan, rendered: Render, docume
         rendered("rayjob", plan(ray_version="2.60.0"))
 
 
+def test_a_release_keeps_its_versions_on_a_claim(
+    plan: MakePlan, rendered: Render, documents: Read
+) -> None:
+    releasing = recipe(release={})
+    (document,) = documents(
+        rendered("rayjob", plan(recipe=releasing, store="/mnt/d/store", **ON_A_CLAIM))
+    )
+    assert job(document)["entrypoint"].startswith("dataprune run mine ")
+    assert job(document)["entrypoint"].endswith(" --store /mnt/d/store")
+    with pytest.raises(UsageError, match="pods share no folder /store"):
+        rendered("rayjob", plan(recipe=releasing, store="/store", **ON_A_CLAIM))
+    with pytest.raises(UsageError, match="which the next run must find"):
+        rendered("rayjob", plan(recipe=releasing, **ON_A_CLAIM))
+    (document,) = documents(
+        rendered("k8s_cronjob", plan(recipe=releasing, store="/mnt/d/store", **SUBMITTED))
+    )
+    only = container(document["spec"]["jobTemplate"]["spec"])
+    assert only["args"][-2:] == ["--store", "/mnt/d/store"]
+
+
 def test_an_argument_that_needs_quotes_is_refused(plan: MakePlan, rendered: Render) -> None:
     with pytest.raises(UsageError, match="would not survive"):
         rendered("rayjob", plan(**ON_A_CLAIM, more=("--out", "/mnt/d/my scores")))

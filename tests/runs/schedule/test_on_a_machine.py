@@ -6,6 +6,7 @@ import ast
 import shlex
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from dataprune.core.errors import UsageError
 from dataprune.runs.schedule._plan import Plan
+from tests.runs.schedule.conftest import recipe
 
 MakePlan = Callable[..., Plan]
 Render = Callable[[str, Plan], str]
@@ -59,6 +61,17 @@ def test_a_crontab_line_submits_anew_each_time_where_there_is_a_cluster(
         "/opt/bin/dataprune submit mine --address http://h:8265 --again --work /shared/run "
         "--env A=1 >>"
     ) in rendered("crontab", settled)
+
+
+def test_a_release_on_this_machine_is_run_with_its_own_store(
+    plan: MakePlan, rendered: Render
+) -> None:
+    settled = plan(recipe=recipe(release={}), cron="0 2 * * *")
+    assert " run mine >>" in rendered("crontab", settled)
+    own = replace(settled, store="versions")
+    assert " run mine --store versions >>" in rendered("crontab", own)
+    with pytest.raises(UsageError, match="--store has no effect"):
+        rendered("crontab", plan(cron="0 2 * * *", store="versions"))
 
 
 def test_a_recipe_file_is_named_from_the_root(
