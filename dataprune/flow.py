@@ -33,7 +33,7 @@ from dataprune.scores._result import ScoreResult
 from dataprune.scores._score_traces import score_recorded
 from dataprune.selection._choice import check_steps, make_choice
 from dataprune.selection._decided import decide_from_scores
-from dataprune.selection._features import features_read
+from dataprune.selection._features import features_read, with_features_read
 from dataprune.sources import open_source
 from dataprune.sources._load import describe
 from dataprune.sources._resolve import resolve_recipe, with_default_model
@@ -84,7 +84,7 @@ def score(
     recipe: a shipped recipe's name, a YAML file, a data path (default recipe), or a Recipe.
     inputs, label: columns of the source; one image, text or list column, or numeric ones.
     flags: label_issue, memorized; they need cross-fitting: 5 folds twice by default.
-    features: record features of every row too, for strategies that read them.
+    features: record features of the rows; default: if a strategy of the recipe reads them.
     traces: a folder of recorded traces to score instead, at their last common epoch by default.
     work: a folder or a URL; units already there are not trained again. Others override the recipe.
 
@@ -119,7 +119,7 @@ def score(
     recipe = resolve_recipe(recipe, {**about, **changes})
     flagging = find_flags(recipe.flags, recipe.task)
     wanted = find_scores(recipe.score_names, *(flag.beside for flag in flagging))
-    check_steps(recipe.prune)
+    recipe = with_features_read(recipe)
     opened = open_source(recipe.source)
     loaded = read_examples(recipe, opened, work=work)
     try:

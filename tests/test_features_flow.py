@@ -104,6 +104,16 @@ def test_a_filter_reads_features_too(tiny: Tiny) -> None:
     assert result.reasons["kept"] == 30
 
 
+def test_a_recipe_whose_strategy_reads_features_records_them(
+    blobs_recipe: dict[str, Any], tiny: Tiny
+) -> None:
+    blobs_recipe["prune"] = {"keep": 0.1, "steps": [{"strategy": "kcenter"}]}
+    scored = tiny()
+    assert flow.prune(scored.path, name="d", tag="v1", dry_run=True).reasons["near_kept"] == 270
+    blobs_recipe["scores"]["features"] = False
+    assert "features" not in read_scores(tiny().path).meta
+
+
 def test_scores_that_train_nothing_have_no_features(
     blobs_recipe: dict[str, Any], tmp_path: Path
 ) -> None:

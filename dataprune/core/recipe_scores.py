@@ -47,10 +47,11 @@ class ScoresRecipe(Strict):
         description="for scores mem_*: the module of the model, by its path as in named_modules(), "
         "whose output is edited; null: the input of the last linear layer",
     )
-    features: bool = Field(
-        False,
+    features: bool | None = Field(
+        None,
         description="record what the last linear layer reads of every row at the end of training, "
-        "for strategies that read features (kcenter, d2, ...); stored beside the score table",
+        "for strategies that read features (kcenter, d2, ...), beside the score table; default: "
+        "if one that prune names reads them",
     )
     timing_gate: Literal["error", "warn", "off"] = Field(
         "error", description="what to do when a scored epoch is too early to be believed"

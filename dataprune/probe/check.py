@@ -41,7 +41,7 @@ def check_trainable(recipe: Recipe, loaded: Loaded) -> None:
     if recipe.scores.features:
         from dataprune.probe.features import check_features
 
-        check_features(recipe.probe.model.name, *_blank_run(recipe, loaded))
+        check_features(recipe.probe.model.chosen, *_blank_run(recipe, loaded))
 
 
 def check_signals(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[str]]) -> None:

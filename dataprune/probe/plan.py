@@ -258,7 +258,7 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         "window": recipe.scores.window,
         "removal": recipe.scores.removal,
         "layer": recipe.scores.layer,
-        "features": recipe.scores.features,
+        "features": bool(recipe.scores.features),
         "threads": recipe.run.num_cpus,
         "workers": recipe.run.workers,
         "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",

@@ -48,7 +48,8 @@ def with_features(
     if not records:
         raise UsageError(
             "features come from probes, and these scores train none",
-            hint="ask for a score such as el2n, too, or give prune a file by --features",
+            hint="ask for a score such as el2n, too, or set scores.features to false and give "
+            "prune a file by --features",
         )
     seeds, source, epoch = sorted(records), meta["source"], recipe.probe.last_epoch
     units = (read_unit_features(records[s].path(FEATURES), source["num_rows"]) for s in seeds)

@@ -6,9 +6,24 @@ from pathlib import Path
 
 from dataprune.core.errors import UsageError
 from dataprune.core.files import sha256_file
-from dataprune.selection._choice import Choice
+from dataprune.core.recipe import Recipe
+from dataprune.selection._choice import Choice, check_steps, recipe_steps
 from dataprune.tables.features import VECTOR, Features, read_features
 from dataprune.tables.scores import ScoreTable
+
+
+def with_features_read(recipe: Recipe) -> Recipe:
+    """The recipe, its strategies checked, with features recorded if one of them reads any.
+
+    Raises:
+        UsageError: as `check_steps`.
+    """
+    check_steps(recipe.prune)
+    reads = any(step.plugin.needs_features for step in recipe_steps(recipe.prune))
+    if not reads or recipe.scores.features is not None:
+        return recipe
+    scores = recipe.scores.model_copy(update={"features": True})
+    return recipe.model_copy(update={"scores": scores})
 
 
 def features_read(
