@@ -24,7 +24,6 @@ from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.flags import compute_flags, find_flags
 from dataprune.flags._units import StoredUnits, read_units
-from dataprune.probe.examples import read_examples
 from dataprune.publishing.building import build_pruned, check_control, where_to_push
 from dataprune.publishing.open import open_version
 from dataprune.publishing.prune_result import PruneResult
@@ -33,10 +32,8 @@ from dataprune.scores._result import ScoreResult
 from dataprune.scores._score_traces import score_recorded
 from dataprune.selection._choice import check_steps, make_choice
 from dataprune.selection._decided import decide_from_scores
-from dataprune.selection._features import features_read, with_features_read
-from dataprune.sources import open_source
-from dataprune.sources._load import describe
-from dataprune.sources._resolve import resolve_recipe, with_default_model
+from dataprune.selection._features import features_read
+from dataprune.sources._resolve import resolve_recipe
 from dataprune.tables.flags import check_flags_path
 from dataprune.tables.join import join_tables
 from dataprune.tables.manifest import RowOrder, SourceRef
@@ -107,37 +104,20 @@ def score(
         check_steps(recipe.prune)
         trains = {"seeds": seeds, "work": work, "runner": runner, "address": address}
         return score_recorded(recipe, Path(traces), at, out, no_effect=trains)
-    from dataprune.probe.check import check_signals, check_trainable
+    from dataprune.planning.prepare import prepared
     from dataprune.probe.gate import timing_gate
     from dataprune.probe.observe import Observed, observe
-    from dataprune.probe.plan import holds_out_folds, run_place
+    from dataprune.probe.plan import holds_out_folds
     from dataprune.scores._aggregate import compute_scores
-    from dataprune.scores._check import check_scores, find_scores
     from dataprune.scores._table import share_table, table_meta, table_path, warnings_of_removals
 
     changes = {"scores.at": at, "seeds": seeds, "run.runner": runner, "run.address": address}
-    recipe = resolve_recipe(recipe, {**about, **changes})
-    flagging = find_flags(recipe.flags, recipe.task)
-    wanted = find_scores(recipe.score_names, *(flag.beside for flag in flagging))
-    recipe = with_features_read(recipe)
-    opened = open_source(recipe.source)
-    loaded = read_examples(recipe, opened, work=work)
-    try:
-        log.info(describe(loaded, opened.schema.names))
-        recipe = with_default_model(recipe, loaded.ref.kind)
-        place = run_place(recipe, loaded, work)
-        signals = {s.name: s.signals for s in wanted}
-        if any(signals.values()):
-            require("torch", extra="probe", why="training probes")
-            check_trainable(recipe, loaded)
-            check_signals(recipe, loaded, signals)
-            check_scores(recipe, loaded, wanted)
+    with prepared(resolve_recipe(recipe, {**about, **changes}), work) as job:
+        recipe, loaded, wanted, place = job.recipe, job.loaded, job.wanted, job.place
         path = Path(out) if out is not None else table_path(place, loaded, wanted, recipe.flags)
         seen = Observed({}, {}, [], [], [])
-        if any(signals.values()):
-            seen = observe(recipe, loaded, signals, place, on_progress)
-    finally:
-        loaded.discard()
+        if job.trains:
+            seen = observe(recipe, loaded, job.signals, place, on_progress)
     judged = not all(score.at_init for score in wanted)
     timing, warnings = timing_gate(recipe, loaded, seen) if judged else ([], [])
     columns = compute_scores(
@@ -146,7 +126,7 @@ def score(
     warnings += warnings_of_removals(recipe, wanted, seen) + columns.warnings
     meta = table_meta(recipe, loaded, seen, columns, timing)
     run = StoredUnits(recipe, RunExamples(loaded.examples, loaded.ref), seen.records, seen.missing)
-    flagged = compute_flags(flagging, run)
+    flagged = compute_flags(job.flagging, run)
     warnings += flagged.warnings
     meta |= {"flag_overlap": flagged.overlap} if flagged.overlap else {}
     write_scores(

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,22 @@ def run_place(recipe: Recipe, loaded: Loaded, work: str | Path | None) -> Place:
             hint="give a work folder on a disk that every node shares",
         )
     return place
+
+
+def plan_run(
+    recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[str]], records: list[Record]
+) -> Plan:
+    """Units for scores: each records what they read, and what costs nothing beside that.
+
+    scores: {score: signals that it reads}.
+    """
+    from dataprune.probe.signals import recorded_anyway
+    from dataprune.probe.tasks import TASKS
+
+    assert recipe.task is not None
+    wanted = sorted({signal for signals in scores.values() for signal in signals})
+    also = recorded_anyway(TASKS.get(recipe.task), recipe.scores.mode, wanted)
+    return plan_units(recipe, loaded, wanted, records, also=also)
 
 
 def plan_units(

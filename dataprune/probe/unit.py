@@ -89,7 +89,7 @@ def _train_and_record(
 ) -> dict[str, Any]:
     salt = (spec["root_seed"], spec["seed"])
     task = TASKS.get(spec["task"])
-    in_sample = _in_sample(spec, shared)
+    in_sample = trained_rows(spec, shared)
     generator = seeded_generator(*salt)
     rows = tensor_of(np.flatnonzero(in_sample))
     batches = make_batches(shared, "", rows, probe, generator, device, team)
@@ -99,7 +99,9 @@ def _train_and_record(
     model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
     model = team.prepared(model)
     held_out = tensor_of(~in_sample).to(device)
-    observer = _observer(spec, task, batches, num_pixels(shared["inputs"].shape), ~held_out, team)
+    observer = make_observer(
+        spec, task, batches, num_pixels(shared["inputs"].shape), ~held_out, team
+    )
     watch = Watch(
         observer,
         task,
@@ -161,14 +163,18 @@ def _write_heldout(
     write_heldout(path, table, {"fold": spec["fold"], "epochs": watch.num_outputs_taken})
 
 
-def _observer(
+def make_observer(
     spec: dict[str, Any],
     task: Task,
     batches: Batches,
     pixels: int,
     in_sample: torch.Tensor,
     team: Team,
-) -> Observer:
+) -> EvalObserver | StepObserver:
+    """What records the unit's signals, in the way of its mode.
+
+    pixels: of an image. in_sample: bool (N,), the rows trained on.
+    """
     signals = [SIGNALS.get(name) for name in spec["signals"]]
     sizes = Sizes(spec["num_outputs"], spec["window"], pixels)
     if spec["mode"] == "train":
@@ -189,7 +195,8 @@ def _observer(
     )
 
 
-def _in_sample(spec: dict[str, Any], shared: Shared) -> npt.NDArray[np.bool_]:
+def trained_rows(spec: dict[str, Any], shared: Shared) -> npt.NDArray[np.bool_]:
+    """The rows that a unit trains on, bool (N,)."""
     if spec["fold"] is None:
         return np.ones(len(shared["targets"]), dtype=np.bool_)
     in_sample: npt.NDArray[np.bool_] = shared[f"folds/{spec['repeat']}"] != spec["fold"]

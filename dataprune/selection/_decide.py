@@ -14,7 +14,7 @@ from dataprune.core.errors import UsageError
 from dataprune.core.fingerprint import mix64
 from dataprune.selection import Column, Order, Pool, Rows, Strategy
 from dataprune.selection._choice import Choice, check_strategy
-from dataprune.selection._excluded import Excluded, excluded_rows
+from dataprune.selection._excluded import Excluded, excluded_rows, without
 from dataprune.selection._quotas import budget_rows, check_floor, class_quotas
 from dataprune.selection._steps import part_of, without_dropped
 from dataprune.tables import decisions
@@ -69,7 +69,7 @@ def decide(
         if len(rows):
             pool = replace(part_of(everything, rows), budget=quota)
             parts.append(_taken(rows, _ordered(strategy, pool, choice), quota, labels, floor))
-    left_out = np.setdiff1d(left, allowed)
+    left_out = without(left, allowed)
     if len(left_out):
         parts.append((left_out, np.zeros(len(left_out), dtype=np.bool_), "group_is_full", ""))
     table = _assemble(examples, scores, parts, out, strategy.name)
