@@ -16,6 +16,7 @@ NAMES = (
     "plan",
     "streaming",
     "similarity",
+    "geometry",
     "hub",
     "flags",
     "label_issues",

@@ -77,6 +77,11 @@ _SCORING: tuple[Callable[[Any], Any], ...] = (
         "--flag", "flags", multiple=True, metavar="NAME",
         help="Flag to add, by cross-fitting: label_issue (wrong labels), memorized. Repeat.",
     ),
+    click.option(
+        "--features/--no-features", default=None,
+        help="Record features of the rows, for kcenter, d2 and others. Default: where the recipe's "
+        "strategy reads them.",
+    ),
     click.option("--at", callback=numbers, metavar="EPOCH,...", help="Epochs to score at."),
     click.option("--seeds", type=click.IntRange(min=1), help="Number of probe seeds."),
 )  # fmt: skip

@@ -39,7 +39,7 @@ def command(recipe: str, seconds: float, *, as_json: bool, **options: Any) -> No
     from dataprune.cli.output import emit_json, talk, warn
     from dataprune.planning.plan import plan
 
-    given = {name: value or None for name, value in options.items()}
+    given = {name: None if value == () else value for name, value in options.items()}
     with talk(quiet=as_json):
         planned = plan(recipe, seconds=seconds, **given)
     warn(planned.warnings)

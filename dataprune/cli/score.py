@@ -31,6 +31,7 @@ def command(
     task: str | None,
     scores: tuple[str, ...],
     flags: tuple[str, ...],
+    features: bool | None,  # noqa: FBT001 - click's
     at: list[int] | None,
     seeds: int | None,
     work: str | None,
@@ -63,6 +64,7 @@ def command(
             task=task,
             scores=scores or None,
             flags=flags or None,
+            features=features,
             at=at,
             seeds=seeds,
             work=work,

@@ -157,6 +157,7 @@ def plan(
     task: str | None = None,
     scores: Sequence[str] | None = None,
     flags: Sequence[str] | None = None,
+    features: bool | None = None,
     at: Sequence[int] | None = None,
     seeds: int | None = None,
     work: str | Path | None = None,
@@ -183,6 +184,7 @@ def plan(
         "task": task,
         "scores.names": scores,
         "flags": flags,
+        "scores.features": features,
         "scores.at": at,
         "seeds": seeds,
     }

@@ -20,7 +20,7 @@ from dataprune.probe.plan import run_place
 from dataprune.runs.place import Place
 from dataprune.scores import Score
 from dataprune.scores._check import check_scores, find_scores
-from dataprune.selection._choice import check_steps
+from dataprune.selection._features import with_features_read
 from dataprune.sources import open_source
 from dataprune.sources._load import Loaded, describe
 from dataprune.sources._resolve import with_default_model
@@ -67,7 +67,7 @@ def prepared(
     """
     flagging = find_flags(recipe.flags, recipe.task)
     wanted = find_scores(recipe.score_names, *(flag.beside for flag in flagging))
-    check_steps(recipe.prune)
+    recipe = with_features_read(recipe)
     opened = open_source(recipe.source)
     loaded = read_examples(recipe, opened, work=spool or work)
     try:

@@ -15,6 +15,7 @@ from torch import nn
 from dataprune.core.protocols import Attempt, Shared
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import Batches, make_batches, tensor_of
+from dataprune.probe.features import write_features_of
 from dataprune.probe.models import find_model
 from dataprune.probe.observer import EvalObserver, Observer
 from dataprune.probe.schedule import lr_factor
@@ -35,6 +36,7 @@ from dataprune.probe.train import (
     seeded_model,
 )
 from dataprune.probe.watch import Watch
+from dataprune.tables.features import FEATURES
 from dataprune.tables.heldout import condense, write_heldout
 from dataprune.tables.trace import TRACE, write_trace, write_trace_shards
 
@@ -63,7 +65,7 @@ def build_model(
 
 
 def probe_unit(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
-    """Train one probe and write its trace, and `heldout.parquet` when cross-fitting.
+    """Train one probe and write its trace; `heldout.parquet` when cross-fitting, features if asked.
 
     The trace is `trace.parquet`, or of several workers that observed a range of rows each, shards
     (`tables/trace.py`). spec: made in `plan`. shared: inputs, targets, mean and std (not for text),
@@ -125,6 +127,8 @@ def _train_and_record(
     _write_trace(attempt.folder, spec["mode"], observer, len(held_out), team)
     if watch.num_outputs_taken:
         _write_heldout(attempt.folder / HELD_OUT, spec, shared, in_sample, watch)
+    if spec["features"]:
+        write_features_of(attempt.folder / FEATURES, model, batches, team, probe.last_epoch)
     removals = observer.removals if isinstance(observer, EvalObserver) else {}
     return {
         **({"removals": {str(k): v for k, v in removals.items()}} if removals else {}),

@@ -35,6 +35,7 @@ def part_of(pool: Pool, places: Rows) -> Pool:
         easier=pool.easier,
         columns={name: column.at(places) for name, column in pool.columns.items()},
         labels=None if pool.labels is None else pool.labels[places],
+        features=None if pool.features is None else pool.features[places],
     )
 
 
