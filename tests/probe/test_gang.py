@@ -283,16 +283,21 @@ def test_several_workers_retrain_as_one_does(
 
     recipe = make_recipe(**{**TWO_EPOCHS, **SMALL_CNN})
     unit = plan_units(recipe, loaded["images"], {"loss"}, []).units[0]
-    held_out = np.arange(420) % 3 == 0
+    held_out = np.arange(420) % 4 == 0
     shared = shared_arrays(recipe, loaded["images"]) | {"rows/a": np.flatnonzero(~held_out)}
     shared["held_out"] = held_out
-    spec = {**unit.spec, "arm": "a", "num_steps": 12}
+    arm = {"rows": "rows/a", "targets": "targets", "dynamic": None}
+    spec = {**unit.spec, **arm, "num_steps": 12}
     (tmp_path / "alone").mkdir()
     alone = retrain_unit(spec, shared, Attempt(tmp_path / "alone", lambda _progress: None))
     task = Task(
         "dataprune.evaluation.retrain:retrain_unit", {**spec, "workers": 2}, shared, tmp_path
     )
-    assert in_gangs(2, [task]) == [alone]
+    (together,) = in_gangs(2, [task])
+    for each in (alone, together):
+        assert each.pop("train_s") > 0
+    assert together == alone
+    assert 0 < alone["value"]
     assert [path.name for path in (tmp_path / "rank-0").iterdir()] == ["quality.json"]
     assert list((tmp_path / "rank-1").iterdir()) == []
 
