@@ -97,7 +97,10 @@ def contribute(
             listen(progress)
         if time.monotonic() - last_write >= every_s:
             last_write = time.monotonic()
-            ledger.write_progress(unit.unit_id, progress)
+            try:
+                ledger.write_progress(unit.unit_id, progress)
+            except (OSError, DatapruneError) as exc:  # only who watches misses it
+                log.warning("%s: its progress could not be written: %s", unit.label, exc)
 
     snapshots = LedgerSnapshots(ledger, unit.unit_id, gang.rank, snapshot_s)
     function = load_entrypoint(unit.entrypoint)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from dataprune.core.errors import BusyError
+from dataprune.core.errors import BusyError, DatapruneError
 from dataprune.core.files import is_held
 from dataprune.runs.place import LocalPlace, Place
 
@@ -82,19 +82,28 @@ class Lease:
         self._done.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self.lost is None and _token(read_lease(self.place, self.name)) == self.token:
-            self.place.remove(self.name)
+        try:
+            if self.lost is None and _token(read_lease(self.place, self.name)) == self.token:
+                self.place.remove(self.name)
+        except (OSError, DatapruneError) as exc:  # what was done, or went wrong, is not undone by it
+            log.warning(
+                "the lease on %s could not be given back, and ends in %g s by itself: %s",
+                self.place.url, self.life_s, exc,
+            )  # fmt: skip
 
     def _renew_while_held(self) -> None:
-        renewed = time.monotonic()
+        renewed, expires = time.monotonic(), time.time() + self.life_s
         while not self._done.wait(self.life_s / _RENEWALS):
             try:
                 holder = read_lease(self.place, self.name)
                 if holder is not None and holder["token"] != self.token:
                     self.lost = f"{told(holder)} took it over"
                     return
+                if holder is None and time.time() > expires:
+                    self.lost = "it ran out, and another may have worked there since"
+                    return
                 self.write()
-                renewed = time.monotonic()
+                renewed, expires = time.monotonic(), time.time() + self.life_s
             except Exception as exc:  # noqa: BLE001 - storage may be away for a moment: try again
                 if time.monotonic() - renewed > self.life_s:
                     self.lost = f"it could not be renewed for {self.life_s:g} s: {exc}"

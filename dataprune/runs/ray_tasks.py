@@ -106,7 +106,9 @@ class _Tasks:
                 unit = pending.pop(ref)
                 outcomes[unit.unit_id] = self._ended(ref, unit)
             for unit in pending.values():
-                progress = self.ledger.progress(unit.unit_id)
+                progress = None
+                with contextlib.suppress(OSError, DatapruneError):  # storage is away: ask again
+                    progress = self.ledger.progress(unit.unit_id)
                 if progress is not None and progress != told.get(unit.unit_id):
                     told[unit.unit_id] = progress
                     self.spending.told(unit.unit_id, progress)
@@ -156,7 +158,8 @@ class _Tasks:
         else:
             return outcome
         attempt = self.ledger.attempts(unit.unit_id)
-        with contextlib.suppress(OSError):  # a full disk: the outcome says what was wrong
+        # Where storage is full or away, the outcome still says what was wrong.
+        with contextlib.suppress(OSError, DatapruneError):
             self.ledger.fail(unit, None, {"error": message, "hint": hint, "attempt": attempt})
         return Outcome(unit.unit_id, unit.label, message, hint)
 
