@@ -85,7 +85,7 @@ class Lease:
         try:
             if self.lost is None and _token(read_lease(self.place, self.name)) == self.token:
                 self.place.remove(self.name)
-        except (OSError, DatapruneError) as exc:  # what was done, or went wrong, is not undone by it
+        except (OSError, DatapruneError) as exc:  # it undoes nothing of what was done
             log.warning(
                 "the lease on %s could not be given back, and ends in %g s by itself: %s",
                 self.place.url, self.life_s, exc,

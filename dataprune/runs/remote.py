@@ -82,7 +82,7 @@ class RemotePlace:
         self._put(name, lambda path: self.fs.pipe_file(path, data))
 
     def take(self, path: Path, name: str) -> None:
-        """Put a file of a scratch folder; it is gone from there after, and so is an empty folder."""
+        """Put a file of a scratch folder; it is gone from there after, and an empty folder is."""
         self._put(name, lambda there: self.fs.put_file(str(path), there))
         path.unlink()
         with contextlib.suppress(OSError):  # the last file of its scratch folder, or not

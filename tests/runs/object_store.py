@@ -24,7 +24,7 @@ class ObjectStore:
     """A running store.
 
     objects: {"bucket/key": bytes}. requests: (method, path) of each, in order.
-    refusing: methods that are answered with 403, such as "PUT", or "PUT progress.json" for one name.
+    refusing: what is answered with 403: methods, such as "PUT", or "PUT progress.json" for a name.
     """
 
     url: str = ""

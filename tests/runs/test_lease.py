@@ -177,9 +177,14 @@ def test_a_lease_that_cannot_be_given_back_hides_neither_a_result_nor_an_error(
     bucket: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     place = open_place("s3://bucket/run")
-    with pytest.raises(ValueError, match="what went wrong"), hold(place, what="it", life_s=9):
-        bucket.refusing = {"DELETE"}
-        raise ValueError("what went wrong")
+
+    def go_wrong() -> None:
+        with hold(place, what="it", life_s=9):
+            bucket.refusing = {"DELETE"}
+            raise ValueError("what went wrong")
+
+    with pytest.raises(ValueError, match="what went wrong"):
+        go_wrong()
     assert "could not be given back, and ends in 9 s by itself" in caplog.text
 
 
