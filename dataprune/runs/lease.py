@@ -25,6 +25,7 @@ from dataprune.runs.place import LocalPlace, Place
 
 NAME = "lease.json"
 LOCK = "lock"
+OF_RELEASE = "release-"  # a run that scores and releases, around the lease on its units
 LEASE_S = 60.0
 _RENEWALS = 4  # in the life of a lease
 _SETTLE_S = 1.0  # after taking a lease that others may be taking, too
@@ -223,10 +224,10 @@ def _lock(place: LocalPlace, of: str, ours: contextlib.ExitStack) -> bool:
     return False
 
 
-def holder_of(place: Place) -> str | None:
-    """Who works in the folder now, in words; None for nobody."""
-    holder = read_lease(place)
-    if isinstance(place, LocalPlace) and is_held(place.folder / LOCK):
+def holder_of(place: Place, of: str = "") -> str | None:
+    """Who works in the folder now, in words; None for nobody. of: as of `hold`."""
+    holder = read_lease(place, f"{of}{NAME}")
+    if isinstance(place, LocalPlace) and is_held(place.folder / f"{of}{LOCK}"):
         return told(holder) if holder else "another dataprune process"
     if holder is None or time.time() >= holder["expires"]:
         return None

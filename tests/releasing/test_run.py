@@ -165,6 +165,9 @@ def test_a_work_folder_behind_a_url_is_gone_on_with_from_another_machine(
     monkeypatch.chdir(tmp_path / "there")
     again = quick.run(work=url)
     assert (again.tag, again.unchanged) == (first.tag, True)
+    bucket.objects.clear()
+    anew = quick.run(work=url)
+    assert (anew.tag, anew.unchanged, anew.created) == (first.tag, False, False)
 
 
 @pytest.mark.slow
