@@ -373,5 +373,5 @@ def evaluate(
     from dataprune.evaluation.run import evaluate_versions
 
     changes = {"run.runner": runner, "run.address": address, "run.stream": stream}
-    local, folder = LocalStore(Path(store)), Path(work) if work else None
-    return evaluate_versions(local, name, tags, changes, seeds, source, folder, on_progress)
+    local = LocalStore(Path(store))
+    return evaluate_versions(local, name, tags, changes, seeds, source, work, on_progress)

@@ -187,7 +187,8 @@ def _compare(
     from dataprune.selection._what_if import what_if
 
     _what_if.check_no_effect(ctx)
-    found = what_if(scores, [parse_keep(text.strip()) for text in budgets.split(",")], **decides)
+    keeps = [parse_keep(text.strip(), "--what-if") for text in budgets.split(",")]
+    found = what_if(scores, keeps, **decides)
     if as_json:
         emit_json(_what_if.summary(found))
     else:

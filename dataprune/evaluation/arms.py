@@ -19,7 +19,7 @@ from dataprune.core.fingerprint import fingerprint
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources, Shared, Unit
 from dataprune.core.recipe import Budget, Recipe
 from dataprune.evaluation.bench import Bench, Rows
-from dataprune.probe.plan import PROBE_VERSION, reading_of
+from dataprune.probe.plan import PROBE_VERSION, check_stream, reading_of
 from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger, Record
 from dataprune.sources._load import Loaded
@@ -134,7 +134,7 @@ def retrain(
     arms: Sequence[Arm],
     *,
     num_seeds: int,
-    work: Path,
+    work: str | Path,
     on_progress: OnProgress,
 ) -> Retrained:
     """Train every arm that the ledger of `work` lacks; cut off, the same call goes on.
@@ -142,18 +142,22 @@ def retrain(
     Raises:
         ProbeError: every unit failed.
         BusyError: another process works in the folder.
+        UsageError: nodes of a cluster could not read the inputs that are streamed.
     """
     units, shared = retrain_units(recipe, loaded, bench, arms, num_seeds)
     unique = {unit.unit_id: unit for unit in units}
     ledger = Ledger(work)
+    check_stream(recipe, ledger.place)
     with ledger.exclusive(wait_s=60 * recipe.run.wait_minutes) as lease:
         labels = {unit.unit_id: unit.label for unit in units}
-        write_json(work / "run.json", {"recipe": portable_recipe(recipe), "units": labels})
+        about = {"recipe": portable_recipe(recipe), "units": labels}
+        write_json(ledger.folder / "run.json", about)
+        ledger.place.share("run.json")
         found = {i: r for i in unique if (r := ledger.finished(i)) is not None}
         missing = [unit for unit_id, unit in unique.items() if unit_id not in found]
-        log.info("%d of %d retrainings to run in %s", len(missing), len(unique), work)
+        log.info("%d of %d retrainings to run in %s", len(missing), len(unique), ledger.place.url)
         resources = replace(Resources.of(recipe.run), budget=Budget())  # that is scoring's
-        job = Job(work, missing, shared, resources, lease.run_id, lease.check)
+        job = Job(ledger.place.url, missing, shared, resources, lease.run_id, lease.check)
         new, failed = run_job(recipe.run.runner, job, on_progress)
     found |= new
     if not found:

@@ -132,7 +132,7 @@ def evaluate_cells(
     settings = _settings(scored, asked)
     recipe = _retrained(scored, settings, runner=runner, address=address, stream=stream)
     ref = SourceRef.model_validate(table.meta["source"])
-    folder = Path(work or DEFAULT_EVALUATIONS / f"{recipe.name}-{ref.fingerprint[:12]}")
+    folder = work or DEFAULT_EVALUATIONS / f"{recipe.name}-{ref.fingerprint[:12]}"
     opened = open_pinned(ref, source, examples=table.table, near=path)
     loaded = read_examples(recipe, opened, work=folder)
     homes = [Path(scored_in)] if scored_in else [path.parent]
@@ -186,7 +186,7 @@ def _evaluate(
     run: _Run,
     loaded: Loaded,
     ref: SourceRef,
-    folder: Path,
+    folder: str | Path,
     by: str | None,
     class_balance: str | None,
     on_progress: OnProgress,

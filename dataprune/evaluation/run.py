@@ -82,7 +82,7 @@ def evaluate_versions(
     changes: Mapping[str, Any],
     num_seeds: int,
     source: str | None,
-    work: Path | None,
+    work: str | Path | None,
     on_progress: OnProgress,
 ) -> EvaluationResult:
     """Read the versions' source as it was scored, retrain on every arm, compare.
@@ -135,7 +135,7 @@ def retrain_and_compare(
     versions: list[LoadedVersion],
     *,
     num_seeds: int,
-    work: Path,
+    work: str | Path,
     on_progress: OnProgress,
 ) -> EvaluationResult:
     """Retrain the recipe's probe on every arm, at equal steps, and compare accuracies.

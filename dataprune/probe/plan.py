@@ -75,12 +75,21 @@ def run_place(recipe: Recipe, loaded: Loaded, work: str | Path | None) -> Place:
     """
     default = DEFAULT_RUNS / f"{recipe.name}-{run_fingerprint(recipe, loaded)[:12]}"
     place = open_place(work or recipe.run.work or default)
+    check_stream(recipe, place)
+    return place
+
+
+def check_stream(recipe: Recipe, place: Place) -> None:
+    """Refuse inputs in a run folder that workers cannot read files of.
+
+    Raises:
+        UsageError: they would be streamed from behind a URL.
+    """
     if recipe.run.stream and recipe.run.runner == "ray" and not isinstance(place, LocalPlace):
         raise UsageError(
             f"run.stream reads inputs from the run folder, which workers cannot at {place.url}",
             hint="give a work folder on a disk that every node shares",
         )
-    return place
 
 
 def plan_run(

@@ -58,7 +58,7 @@ def _try_out(plan: Plan, scored: Scored, pilot: Pilot, on_progress: OnProgress) 
     )  # fmt: skip
     log.info("pilot: %d seeds on the version, on its control and on the full data", pilot.seeds)
     result = flow.evaluate(
-        plan.name, tag, seeds=pilot.seeds, store=folder, work=plan.work / _PILOT,
+        plan.name, tag, seeds=pilot.seeds, store=folder, work=f"{plan.place.url}/{_PILOT}",
         runner=run.runner, address=run.address, stream=run.stream or None, on_progress=on_progress,
     )  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)

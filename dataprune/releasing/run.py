@@ -19,7 +19,7 @@ from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe
 from dataprune.releasing.plan import Plan, plan_release
 from dataprune.releasing.result import RunResult
-from dataprune.runs.lease import Lease, hold
+from dataprune.runs.lease import OF_RELEASE, Lease, hold
 from dataprune.tables.release import NAME, Outcome, ReleaseFile, read_release, write_release
 from dataprune.versions.store import DEFAULT_STORE, LocalStore
 
@@ -69,7 +69,7 @@ def run(
     )
     what = f"release {plan.name} in {plan.place.url}"
     wait_s = 60 * plan.recipe.run.wait_minutes
-    with hold(plan.place, what=what, wait_s=wait_s, of="release-") as lease:
+    with hold(plan.place, what=what, wait_s=wait_s, of=OF_RELEASE) as lease:
         return _run(plan, lease, on_progress, accept=accept)
 
 
@@ -125,8 +125,8 @@ def _opened(plan: Plan) -> ReleaseFile:
     It is written at once: a run that is killed after its tag must not find that tag as the last.
     """
     store = str(plan.store.folder.resolve())
-    plan.place.fetch(NAME)
-    state = read_release(plan.work)
+    is_there = plan.place.fetch(NAME) is not None  # a mirror may have one that is there no more
+    state = read_release(plan.work) if is_there else None
     if state is not None and (state.name, state.store) == (plan.name, store):
         return state
     tags = plan.store.tags(plan.name)
@@ -182,10 +182,10 @@ def _accept(plan: Plan, state: ReleaseFile, *, unchanged: bool) -> RunResult:
     """
     last = state.outcome
     if last is None or last.status == "released":
-        stands = "" if last is None else f": {plan.name}@{last.tag} is tagged"
+        stands = "" if last is None else f": {plan.name}@{last.tag} is tagged already"
         raise UsageError(
             f"there is no candidate of {plan.name} to accept{stands}",
-            hint="run without --accept first",
+            hint="run without --accept first" if last is None else None,
         )
     if not last.complete:
         raise UsageError(

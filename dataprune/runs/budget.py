@@ -33,8 +33,18 @@ class Spending:
     def __init__(self, job: Job) -> None:
         self.limit_s = limit_s(job.resources)
         self.spent_s = math.fsum(job.before)
-        self.longest_s = max(job.before, default=None)
+        self._longest_s = max(job.before, default=None)
         self._running: dict[str, float | None] = {}
+
+    @property
+    def longest_s(self) -> float | None:
+        """How long the longest unit takes: as one took that ended, or as one that runs now will.
+
+        What a unit foretells is forgotten with it: after a first slow epoch that is far too much.
+        """
+        running = [total for total in self._running.values() if total is not None]
+        ended = [] if self._longest_s is None else [self._longest_s]
+        return max([*ended, *running], default=None)
 
     def may_start(self) -> bool:
         """Whether the budget is enough for one more unit beside those that run."""
@@ -53,15 +63,13 @@ class Spending:
     def told(self, unit_id: str, progress: dict[str, Any]) -> None:
         """A unit reported progress: seconds it took so far and, after an epoch, has left."""
         if unit_id in self._running and progress.get("left_s") is not None:
-            total = float(progress["seconds"]) + float(progress["left_s"])
-            self._running[unit_id] = total
-            self.longest_s = max(self.longest_s or 0, total)
+            self._running[unit_id] = float(progress["seconds"]) + float(progress["left_s"])
 
     def ended(self, unit_id: str, seconds: float) -> None:
         """A unit ended, well or not, after so many seconds."""
         self._running.pop(unit_id, None)
         self.spent_s += seconds
-        self.longest_s = max(self.longest_s or 0, seconds)
+        self._longest_s = max(self._longest_s or 0, seconds)
 
 
 def refusal(job: Job, spending: Spending) -> tuple[str, str]:
@@ -72,9 +80,7 @@ def refusal(job: Job, spending: Spending) -> tuple[str, str]:
         for kind, hours in (("GPU", budget.gpu_hours), ("CPU", budget.cpu_hours))
         if hours is not None
     ]
-    share = spending.spent_s / spending.limit_s
-    error = (
-        f"not started: {share:.0%} of the budget of {' and '.join(named)} is spent, and one more "
-        "unit would exceed it"
-    )
+    share = min(spending.spent_s / spending.limit_s, 1.0)
+    more = "" if share == 1 else ", and one more unit would exceed it"
+    error = f"not started: {share:.0%} of the budget of {' and '.join(named)} is spent{more}"
     return error, "raise run.budget and run again: finished units are kept"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from dataprune.core.errors import DatapruneError
 from dataprune.core.protocols import Job, OnProgress, Outcome
 from dataprune.runs import get_runner
 from dataprune.runs.journal import Journal, journal_of
@@ -56,6 +57,17 @@ def _tell(failed: list[Outcome]) -> None:
         log.warning("%s %s (%s)", labels, skipped[0].error, skipped[0].hint)
 
 
+def _ended(ledger: Ledger, unit_id: str, state: str) -> dict[str, Any]:
+    """What the journal tells of a unit's end; nothing where the ledger cannot be asked now."""
+    try:
+        if state == "finished":
+            record = ledger.told(unit_id)
+            return record.run if record else {}
+        return {"error": (ledger.failure(unit_id) or {}).get("error")}
+    except DatapruneError:
+        return {}
+
+
 def _noting(journal: Journal, ledger: Ledger, on_progress: OnProgress) -> OnProgress:
     """Pass progress on, and put into the journal how units begin and end."""
     begun: set[str] = set()
@@ -63,10 +75,9 @@ def _noting(journal: Journal, ledger: Ledger, on_progress: OnProgress) -> OnProg
     def note(unit_id: str, told: dict[str, Any]) -> None:
         state = told.get("state")
         if state in {"finished", "failed"}:
-            record = ledger.told(unit_id) if state == "finished" else None
-            failure = ledger.failure(unit_id) if state == "failed" else None
-            about = record.run if record else {"error": (failure or {}).get("error")}
-            journal.write(f"unit {state}", unit=unit_id, label=told["label"], **about)
+            journal.write(
+                f"unit {state}", unit=unit_id, label=told["label"], **_ended(ledger, unit_id, state)
+            )
         elif unit_id not in begun:
             begun.add(unit_id)
             journal.write("unit started", unit=unit_id, label=told["label"])

@@ -19,12 +19,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from dataprune.core.errors import BusyError
+from dataprune.core.errors import BusyError, DatapruneError
 from dataprune.core.files import is_held
 from dataprune.runs.place import LocalPlace, Place
 
 NAME = "lease.json"
 LOCK = "lock"
+OF_RELEASE = "release-"  # a run that scores and releases, around the lease on its units
 LEASE_S = 60.0
 _RENEWALS = 4  # in the life of a lease
 _SETTLE_S = 1.0  # after taking a lease that others may be taking, too
@@ -82,19 +83,28 @@ class Lease:
         self._done.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self.lost is None and _token(read_lease(self.place, self.name)) == self.token:
-            self.place.remove(self.name)
+        try:
+            if self.lost is None and _token(read_lease(self.place, self.name)) == self.token:
+                self.place.remove(self.name)
+        except (OSError, DatapruneError) as exc:  # it undoes nothing of what was done
+            log.warning(
+                "the lease on %s could not be given back, and ends in %g s by itself: %s",
+                self.place.url, self.life_s, exc,
+            )  # fmt: skip
 
     def _renew_while_held(self) -> None:
-        renewed = time.monotonic()
+        renewed, expires = time.monotonic(), time.time() + self.life_s
         while not self._done.wait(self.life_s / _RENEWALS):
             try:
                 holder = read_lease(self.place, self.name)
                 if holder is not None and holder["token"] != self.token:
                     self.lost = f"{told(holder)} took it over"
                     return
+                if holder is None and time.time() > expires:
+                    self.lost = "it ran out, and another may have worked there since"
+                    return
                 self.write()
-                renewed = time.monotonic()
+                renewed, expires = time.monotonic(), time.time() + self.life_s
             except Exception as exc:  # noqa: BLE001 - storage may be away for a moment: try again
                 if time.monotonic() - renewed > self.life_s:
                     self.lost = f"it could not be renewed for {self.life_s:g} s: {exc}"
@@ -214,10 +224,10 @@ def _lock(place: LocalPlace, of: str, ours: contextlib.ExitStack) -> bool:
     return False
 
 
-def holder_of(place: Place) -> str | None:
-    """Who works in the folder now, in words; None for nobody."""
-    holder = read_lease(place)
-    if isinstance(place, LocalPlace) and is_held(place.folder / LOCK):
+def holder_of(place: Place, of: str = "") -> str | None:
+    """Who works in the folder now, in words; None for nobody. of: as of `hold`."""
+    holder = read_lease(place, f"{of}{NAME}")
+    if isinstance(place, LocalPlace) and is_held(place.folder / f"{of}{LOCK}"):
         return told(holder) if holder else "another dataprune process"
     if holder is None or time.time() >= holder["expires"]:
         return None

@@ -82,9 +82,11 @@ class RemotePlace:
         self._put(name, lambda path: self.fs.pipe_file(path, data))
 
     def take(self, path: Path, name: str) -> None:
-        """Put a file of a scratch folder; it is gone from there after."""
+        """Put a file of a scratch folder; it is gone from there after, and an empty folder is."""
         self._put(name, lambda there: self.fs.put_file(str(path), there))
         path.unlink()
+        with contextlib.suppress(OSError):  # the last file of its scratch folder, or not
+            path.parent.rmdir()
 
     def _put(self, name: str, put: Callable[[str], None]) -> None:
         path = self._at(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprune.core.errors import TableError
-from dataprune.runs.lease import holder_of
+from dataprune.runs.lease import OF_RELEASE, holder_of
 from dataprune.runs.ledger import Ledger
 from dataprune.runs.place import LocalPlace
 
@@ -43,10 +43,11 @@ def run_status(folder: Path | str, *, glance: bool = False) -> dict[str, Any]:
         for i, label in labels.items()
     ]
     states = [unit["state"] for unit in units]
+    works = holder or holder_of(place, OF_RELEASE)  # units may be done, and a pilot under way
     return {
         "work": place.url,
-        "busy": holder is not None,
-        "holder": holder,
+        "busy": works is not None,
+        "holder": works,
         "counts": {state: states.count(state) for state in sorted(set(states))},
         "units": sorted(units, key=lambda u: (len(u["label"]), u["label"])),
         **_rates(units, held=holder is not None),

@@ -10,8 +10,8 @@ from dataprune.core.errors import UsageError
 Counts = npt.NDArray[np.int64]
 
 
-def parse_keep(text: str) -> float | int:
-    """`--keep` as typed: a whole number is a count; a point or a percent sign is a fraction.
+def parse_keep(text: str, option: str = "--keep") -> float | int:
+    """An option's value as typed: a whole number is a count; a point or a percent sign is a fraction.
 
     Raises:
         UsageError: neither.
@@ -22,7 +22,7 @@ def parse_keep(text: str) -> float | int:
         return float(text) if any(c in text for c in ".eE") else int(text)
     except ValueError as exc:
         raise UsageError(
-            f"--keep is {text!r}",
+            f"{option} is {text!r}",
             hint="give a count (25000), a fraction (0.5) or a percentage (50%)",
         ) from exc
 

@@ -165,6 +165,7 @@ CASES: list[tuple[str, int, str]] = [
     # how much and by what
     (PRUNE, 2, "nothing says how much to keep"),
     (PRUNE + " --keep half", 2, "--keep is 'half'"),
+    ("prune {ground}/work/scores.parquet --what-if 0.1,half", 2, "--what-if is 'half'"),
     (PRUNE + " --keep 0", 2, "keep is 0"),
     (PRUNE + " --keep 61", 2, "keep is 61, and the source has 60 rows"),
     (PRUNE + " --keep 1.5", 2, "keep is 1.5, a fraction must be in (0, 1]"),

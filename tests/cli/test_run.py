@@ -39,6 +39,10 @@ def test_a_version_is_tagged_and_then_stands(cli: Cli, release: Release) -> None
     assert "grows@v1-random-keep0.5 tagged: 150 of 300 rows" in first.err
     again = cli("run", recipe)
     assert (again.code, again.out) == (0, first.out)
+    accepted = cli("run", recipe, "--accept")
+    assert accepted.code == 2
+    assert "to accept: grows@v1-random-keep0.5 is tagged already" in accepted.err
+    assert "Hint" not in accepted.err
     assert "unchanged: source and recipe are as they were" in again.err
     assert "grows@v1-random-keep0.5 stands" in again.err
 

@@ -165,6 +165,20 @@ def test_a_work_folder_behind_a_url_is_gone_on_with_from_another_machine(
     monkeypatch.chdir(tmp_path / "there")
     again = quick.run(work=url)
     assert (again.tag, again.unchanged) == (first.tag, True)
+    bucket.objects.clear()
+    anew = quick.run(work=url)
+    assert (anew.tag, anew.unchanged, anew.created) == (first.tag, False, False)
+
+
+@pytest.mark.slow
+def test_the_pilot_works_behind_the_url_too_so_that_every_node_reaches_it(
+    quick: Release, bucket: ObjectStore
+) -> None:
+    quick.section["gates"]["pilot"] = {"seeds": 2, "tolerance": 1.0}
+    quick.run(work="s3://bucket/release")
+    units = [n for n in bucket.objects if n.startswith("bucket/release/pilot/units/")]
+    assert len([n for n in units if n.endswith("unit.json")]) == 6
+    assert "bucket/release/pilot/run.json" in bucket.objects
 
 
 def test_a_run_that_died_after_its_tag_ends_as_if_it_had_not(

@@ -24,7 +24,7 @@ class ObjectStore:
     """A running store.
 
     objects: {"bucket/key": bytes}. requests: (method, path) of each, in order.
-    refusing: methods that are answered with 403.
+    refusing: what is answered with 403: methods, such as "PUT", or "PUT progress.json" for a name.
     """
 
     url: str = ""
@@ -66,7 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refused(self) -> bool:
         self.store.requests.append((self.command, self.path))
-        if self.command not in self.store.refusing:
+        last = self._name()[0].rpartition("/")[2]
+        if not self.store.refusing & {self.command, f"{self.command} {last}"}:
             return False
         self._body()
         self._answer(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")

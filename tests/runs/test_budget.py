@@ -83,6 +83,18 @@ def test_what_runs_longer_than_was_thought_leaves_less_for_others() -> None:
     assert not spending.may_start()
 
 
+def test_what_a_slow_first_epoch_foretold_is_forgotten() -> None:
+    spending = Spending(job(1.0))
+    spending.began("a")
+    spending.told("a", {"seconds": 100.0, "left_s": 5000.0})
+    assert not spending.may_start()
+    spending.told("a", {"seconds": 110.0, "left_s": 490.0})
+    assert spending.may_start()
+    spending.told("a", {"seconds": 120.0, "left_s": 5000.0})
+    spending.ended("a", 600.0)
+    assert spending.may_start()
+
+
 def test_earlier_runs_count() -> None:
     assert Spending(job(1.0, before=[1700.0])).may_start()
     assert not Spending(job(1.0, before=[1700.0, 1000.0])).may_start()

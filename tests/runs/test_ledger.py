@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,14 @@ import pytest
 from dataprune.core.errors import BusyError, TableError
 from dataprune.core.files import write_json
 from dataprune.core.protocols import Unit
+from dataprune.runs.lease import OF_RELEASE, hold
 from dataprune.runs.ledger import Ledger
+from dataprune.runs.place import open_place
 from dataprune.runs.status import run_status
 
 HOLD = """
 import pathlib, sys
+from dataprune.runs.lease import OF_RELEASE, hold
 from dataprune.runs.ledger import Ledger
 with Ledger(pathlib.Path(sys.argv[1])).exclusive():
     print("held", flush=True)
@@ -247,6 +251,19 @@ def test_states_tell_finished_failed_waiting_interrupted_and_running_apart(tmp_p
     assert by_label["seed done"]["heldout"] == 0.5
     assert by_label["seed bad"]["error"] == "too bad"
     assert by_label["seed begun"]["epoch"] == 2
+
+
+def test_a_release_whose_units_are_done_still_works_in_the_folder(tmp_path: Path) -> None:
+    plan(tmp_path, unit())
+    Ledger(tmp_path).write_progress(unit().unit_id, {"epoch": 2, "epochs": 4})
+    with hold(open_place(tmp_path), what="it", of=OF_RELEASE) as lease:
+        status = run_status(tmp_path)
+        assert (status["busy"], status["holder"]) == (
+            True,
+            f"process {os.getpid()} on {lease.host}",
+        )
+        assert states(tmp_path) == {"seed one": "interrupted"}  # nobody trains it now
+    assert run_status(tmp_path)["busy"] is False
 
 
 def test_a_finished_unit_that_was_damaged_later_is_not_told_as_finished(tmp_path: Path) -> None:

@@ -54,7 +54,18 @@ def test_an_attempts_files_are_moved_out_of_its_scratch_folder(place: Place) -> 
     assert place.names("units/*/trace.parquet") == []
     place.take(folder / "trace.parquet", "units/a/trace.parquet")
     assert place.read("units/a/trace.parquet") == b"\x00" * 1000
-    assert list(folder.iterdir()) == []
+    assert list(folder.glob("*")) == []
+
+
+def test_a_finished_attempt_leaves_no_folder_on_this_machine(place: Place) -> None:
+    folder = place.scratch("units/a")
+    for name in ("trace.parquet", "heldout.parquet"):
+        (folder / name).write_bytes(b"data")
+    for name in ("trace.parquet", "heldout.parquet"):
+        place.take(folder / name, f"units/a/{name}")
+    assert place.attempts("units/a") == 1  # until unit.json is written
+    place.end("units/a", None)
+    assert not folder.exists()
 
 
 def test_attempts_are_counted_until_they_end_and_other_scratch_folders_never(place: Place) -> None:

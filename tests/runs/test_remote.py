@@ -102,6 +102,14 @@ def test_a_store_that_refuses_to_be_written_fails_before_anything_is_trained(
     assert bucket.objects == {}
 
 
+def test_progress_that_cannot_be_written_fails_no_unit(
+    recipe: Recipe, undisturbed: bytes, bucket: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket.refusing = {"PUT progress.json"}
+    assert flow.score(recipe, work=URL).path.read_bytes() == undisturbed
+    assert "seed 0: its progress could not be written" in caplog.text
+
+
 def test_inputs_streamed_from_disk_are_refused_where_workers_cannot_read_them(
     recipe: Recipe, bucket: ObjectStore
 ) -> None:
