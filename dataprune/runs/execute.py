@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import importlib
 import logging
@@ -92,10 +91,10 @@ def contribute(
     started = time.monotonic()
     near = isinstance(ledger.place, LocalPlace)
     every_s = _REPORT_EVERY_S if near else _REPORT_FAR_EVERY_S
-    last_write = -every_s
+    last_write, is_told = -every_s, False
 
     def report(progress: dict[str, Any]) -> None:
-        nonlocal last_write
+        nonlocal last_write, is_told
         seconds = round(time.monotonic() - started, 1)
         progress = {**progress, "label": unit.label, "seconds": seconds, "attempt": attempt}
         if gang.rank:
@@ -104,8 +103,12 @@ def contribute(
             listen(progress)
         if time.monotonic() - last_write >= every_s:
             last_write = time.monotonic()
-            with contextlib.suppress(OSError, DatapruneError):  # it may be lost, the unit may not
+            try:
                 ledger.write_progress(unit.unit_id, progress)
+            except (OSError, DatapruneError) as exc:  # only who watches misses it
+                if not is_told:
+                    log.warning("%s: its progress could not be written: %s", unit.label, exc)
+                is_told = True
 
     snapshots = LedgerSnapshots(ledger, unit.unit_id, gang.rank, snapshot_s)
     function = load_entrypoint(unit.entrypoint)
