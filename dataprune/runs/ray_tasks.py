@@ -150,6 +150,8 @@ class _Tasks:
             # An error outside the unit, before or after it: dataprune is missing there, say.
             message = f"{type(exc.cause).__name__}: {exc.cause}"
             hint = "workers need the same dataprune installed, and the run folder"
+            if isinstance(exc.cause, DatapruneError):
+                message, hint = exc.cause.message, exc.cause.hint or hint
         except exceptions.RayError as exc:
             reason = str(exc).strip().splitlines()[0]
             lost = self.ledger.attempts(unit.unit_id)
@@ -157,9 +159,9 @@ class _Tasks:
             hint = "look at the node's memory and logs, then run again: finished units are kept"
         else:
             return outcome
-        attempt = self.ledger.attempts(unit.unit_id)
         # Where storage is full or away, the outcome still says what was wrong.
         with contextlib.suppress(OSError, DatapruneError):
+            attempt = self.ledger.attempts(unit.unit_id)
             self.ledger.fail(unit, None, {"error": message, "hint": hint, "attempt": attempt})
         return Outcome(unit.unit_id, unit.label, message, hint)
 

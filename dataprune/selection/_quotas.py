@@ -11,7 +11,7 @@ Counts = npt.NDArray[np.int64]
 
 
 def parse_keep(text: str, option: str = "--keep") -> float | int:
-    """An option's value as typed: a whole number is a count; a point or a percent sign is a fraction.
+    """What an option was given: a whole number is a count; with a point or a % it is a fraction.
 
     Raises:
         UsageError: neither.
