@@ -150,7 +150,7 @@ def render(
 
 
 def _made_by(ctx: click.Context) -> str:
-    """This command in its own words and one order, without --out."""
+    """This command in its own words and one order, without --out, on one line of comment."""
     line = ["dataprune", "schedule", "render", ctx.params["recipe"]]
     for option in ctx.command.params:
         value = ctx.params.get(option.name or "")
@@ -159,7 +159,7 @@ def _made_by(ctx: click.Context) -> str:
         for one in value if isinstance(value, tuple) else (value,):
             line += [option.opts[0], f"{one:g}" if isinstance(one, float) else str(one)]
     more = ctx.params["more"]
-    return shlex.join([*line, "--", *more] if more else line)
+    return " ".join(shlex.join([*line, "--", *more] if more else line).splitlines())
 
 
 def _executable() -> Path:

@@ -19,7 +19,8 @@ _SECRET_ENDINGS = (
     "CREDENTIALS",
 )  # fmt: skip
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-_URL_WITH_USER = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+@")
+# Azure's abfs://CONTAINER@ACCOUNT... names no user.
+_URL_WITH_USER = re.compile(r"\b(?!abfss?://[^/:\s?#@]+@)[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+@")
 
 
 def job_verb(recipe: Recipe) -> str:

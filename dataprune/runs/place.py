@@ -17,7 +17,8 @@ from dataprune.core.errors import UsageError
 from dataprune.core.files import atomic_path, sync
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
-_CREDENTIALS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/@]*@")
+# Azure's abfs://CONTAINER@ACCOUNT... names no user.
+_CREDENTIALS = re.compile(r"^(?!abfss?://[^/:@]+@)[A-Za-z][A-Za-z0-9+.-]*://[^/@]*@")
 _ATTEMPT, _BESIDE = ".attempt-", ".beside-"
 
 

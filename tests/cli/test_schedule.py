@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.conftest import Cli
 
@@ -22,6 +23,17 @@ def test_a_shipped_job_is_what_its_first_line_renders(path: Path, cli: Cli) -> N
     done = cli(*arguments)
     assert done.code == 0, done.err
     assert done.out == text, f"{path.name} is old: {command} --out {path.relative_to(REPO)}"
+
+
+def test_a_line_break_in_an_argument_does_not_leave_the_comment_that_names_the_command(
+    cli: Cli,
+) -> None:
+    line = ["schedule", "render", "digits", "--target", "k8s-cronjob", "--cron", "@daily"]
+    line += ["--address", "http://h:8265", "--work", "s3://b/w", "--", "--label", "a\nextra: here"]
+    done = cli(*line)
+    assert done.code == 0, done.err
+    [document] = yaml.safe_load_all(done.out)
+    assert set(document) == {"apiVersion", "kind", "metadata", "spec"}
 
 
 def test_the_command_offers_every_target() -> None:

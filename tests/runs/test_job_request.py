@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dataprune.core.errors import BusyError, DatapruneError, RecipeError, UsageError
-from dataprune.runs.job_command import is_secret_name
+from dataprune.runs.job_command import check_no_credentials, is_secret_name
 from dataprune.runs.job_request import JobRecord, Request, choose, request_for
 
 RECIPE = "name: mine\nsource: {uri: digits}\nseeds: 2\n"
@@ -114,6 +114,13 @@ def test_credentials_in_a_url_are_refused(tmp_path: Path, changes: dict[str, Any
     with pytest.raises(UsageError, match="credentials") as caught:
         request(tmp_path, **changes)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_container_of_azure_is_no_credential() -> None:
+    check_no_credentials(["abfs://box@me.dfs.core.windows.net/w"], where="--work")
+    for url in ("abfs://me:pw@there/w", "abfss://a:b@c/d --x"):
+        with pytest.raises(UsageError, match="credentials"):
+            check_no_credentials([url], where="--work")
 
 
 def test_credentials_in_the_recipe_are_refused(tmp_path: Path, project: Path) -> None:

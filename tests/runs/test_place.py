@@ -169,6 +169,13 @@ def test_a_url_with_credentials_is_refused_and_they_are_not_repeated() -> None:
     assert "hush" not in str(caught.value)
 
 
+def test_a_container_of_azure_is_no_credential() -> None:
+    with pytest.raises(MissingExtraError, match="abfs:// need adlfs"):
+        open_place("abfs://box@me.dfs.core.windows.net/run")
+    with pytest.raises(UsageError, match="holds credentials"):
+        open_place("abfs://me:hush@there/run")
+
+
 def test_a_scheme_that_nothing_installed_knows_is_refused_with_what_to_do() -> None:
     with pytest.raises(MissingExtraError, match="gs:// need gcsfs") as caught:
         open_place("gs://bucket/run")

@@ -110,6 +110,28 @@ def test_progress_that_cannot_be_written_fails_no_unit(
     assert "seed 0: its progress could not be written" in caplog.text
 
 
+@pytest.mark.slow
+def test_a_run_that_is_stopped_gives_its_lease_back_so_that_the_next_one_starts_at_once(
+    recipe: Recipe, bucket: ObjectStore
+) -> None:
+    data = recipe.model_dump(mode="json")
+    data["seeds"] = 500
+    Path("long.yaml").write_text(yaml.safe_dump(data))
+    command = [sys.executable, "-m", "dataprune", "score", "long.yaml", "--work", URL]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line == "seed 0 finished\n":
+                break
+        process.terminate()
+        err = process.stderr.read()
+    assert process.returncode == 143
+    assert "Stopped. What was finished is kept" in err
+    assert "bucket/runs/tiny/lease.json" not in bucket.objects
+    assert b"run cut off by" in bucket.objects["bucket/runs/tiny/log.jsonl"]
+    assert flow.score(recipe, work=URL).trained in ([], [1])
+
+
 def test_inputs_streamed_from_disk_are_refused_where_workers_cannot_read_them(
     recipe: Recipe, bucket: ObjectStore
 ) -> None:
