@@ -1,0 +1,111 @@
+"""What `auto` says, in sentences and as a line to run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dataprune.evaluation.priors import RANDOM
+from dataprune.evaluation.rounds import Difference, Round, Verdict
+from dataprune.evaluation.strategies import parse_strategy
+from dataprune.selection._choice import labels_of
+
+if TYPE_CHECKING:
+    from dataprune.evaluation.choices import Chosen
+    from dataprune.evaluation.study import Study
+
+_FEW_STEPS = 50
+
+
+def command_of(study: Study, strategy: str, by: str | None, keep: float | int) -> str:
+    """The `dataprune prune` line that keeps what was chosen."""
+    steps = parse_strategy(strategy).steps
+    words = ["dataprune", "prune", str(study.path)]
+    for other in study.extra:
+        words += ["--with", str(other)]
+    words += ["--keep", str(keep)]
+    for label, step in zip(labels_of([s.strategy for s in steps]), steps, strict=True):
+        words += ["--strategy", step.strategy]
+        for name, value in step.params.items():
+            owner = "" if step is steps[-1] else f"{label}."
+            words += ["--param", f"{owner}{name}={value}"]
+    words += ["--by", by] if by else []
+    words += ["--class-balance", study.balance] if study.balance else []
+    return shlex.join([*words, "--name", study.scored.name, "--tag", "auto"])
+
+
+def reason_of(found: Verdict, last: Round, why: str, scale: float) -> str:
+    """One sentence: whether it led, by how much, and over whom."""
+    lead = next((d for d in found.over if d.other == found.leader), None)
+    over = "; ".join(told_difference(d, scale) for d in found.over)
+    about = f"after {last.steps} steps with {last.seeds} seeds"
+    if lead is None:
+        return (
+            f"it led the pilot {about} ({over}): {why}" if over else f"nothing else could be: {why}"
+        )
+    error = scale * (found.error or 0.0)
+    return (
+        f"{found.leader} led the pilot {about} by {scale * -lead.mean:.2f}, within one standard "
+        f"error ({error:.2f}) of it, and it was expected to be better ({over}): {why}"
+    )
+
+
+def told_difference(difference: Difference, scale: float) -> str:
+    """A difference with its 95 % interval."""
+    half = "" if difference.half_width is None else f" +- {scale * difference.half_width:.2f}"
+    return f"{scale * difference.mean:+z.2f}{half} over {difference.other}"
+
+
+def warnings_of(chosen: Chosen) -> list[str]:
+    """Where the pilot was too short, or could not tell the choice from random rows."""
+    start, found = f"auto at keep {chosen.keep}", []
+    least = min(round_.steps for round_ in chosen.rounds)
+    if least < min(_FEW_STEPS, chosen.own_steps):
+        found.append(f"{start}: the pilot's trainings are of {least} steps only; raise --pilot")
+    spent = sum(round_.total for round_ in chosen.rounds)
+    if spent > (most := max(round_.arms * round_.seeds for round_ in chosen.rounds)) == spent:
+        found.append(f"{start}: the pilot took {most} steps, the least there is")
+    unsure = [d for d in chosen.over if d.other == RANDOM and not (d.tells and d.mean > 0)]
+    if unsure:
+        told = f"{start}: the pilot cannot tell {chosen.strategy} from random rows, so this"
+        found.append(f"{told} rests on what is expected")
+    found += [
+        f"{start}: {told.strategy} was left out: {told.left_out}"
+        for told in chosen.tried
+        if told.left_out
+    ]
+    return found
+
+
+def sentences_of(chosen: Sequence[Chosen]) -> list[str]:
+    """What was chosen for each budget, why and for how much."""
+    lines = []
+    for each in chosen:
+        by = f" by {each.by}" if each.by else ""
+        rate = "" if each.noise.rate is None else f"{each.noise.rate:.1%}, "
+        share = sum(r.total for r in each.rounds) / each.full_steps
+        took = f"{each.pilot_s:.3g} {each.unit}, {share:.2f} trainings on everything"
+        lines += [
+            f"keep {each.keep}: {each.strategy}{by}; {each.why}",
+            f"  wrong labels: {rate}{each.noise.told_by}",
+            f"  the pilot took {took}, tested on {each.num_validation_rows} training rows",
+            f"  {each.command}",
+        ]
+    return lines
+
+
+def table_of(chosen: Sequence[Chosen]) -> tuple[list[str], list[list[str | None]]]:
+    """Header and rows: every candidate with its mean in each round."""
+    header = ["keep", "candidate", "by", "short round", "last round", "why it was tried"]
+    rows: list[list[str | None]] = []
+    for each in chosen:
+        scale = 1.0 if each.metric == "R2" else 100.0
+        for told in each.tried:
+            star = "*" if told.strategy == each.strategy else ""
+            means = {s: f"{scale * sum(v) / len(v):.2f}" for s, v in told.per_seed.items() if v}
+            short = means.get(each.rounds[0].steps) if len(each.rounds) > 1 else None
+            last = means.get(each.rounds[-1].steps)
+            cells = [short, last, told.left_out or told.why]
+            rows.append([str(each.keep), f"{told.strategy}{star}", told.by, *cells])
+    return header, rows
