@@ -42,7 +42,7 @@ class EvaluateRecipe(Strict):
     )
 
     pilot: float = Field(
-        1.0, gt=0, description="of auto: at most as much as so many trainings on everything"
+        3.0, gt=0, description="of auto: at most as many steps as so many trainings on everything"
     )
 
     @model_validator(mode="before")

@@ -41,8 +41,8 @@ def choose_strategies(
     """Choose a strategy for each budget by short trainings on the training rows alone.
 
     keep: fractions of the rows that may be trained on, or counts. protocol, steps, epochs, model:
-        how you will train on what is kept. pilot: at most as much as so many trainings on
-        everything, for each budget. by, extra, source, work and how to run: as `evaluate_cells`,
+        how you will train on what is kept. pilot: at most as many steps as so many trainings
+        on everything, for each budget. by, extra, source, work and how to run: as `evaluate_cells`,
         whose run folder it shares. What is None comes from the recipe's section `evaluate`.
 
     Raises:

@@ -116,6 +116,8 @@ def evaluate_cells(
         "epochs": epochs, "seeds": seeds, "model": model, "baselines": baselines, "pilot": pilot,
     }  # fmt: skip
     run = {"runner": runner, "address": address, "stream": stream}
+    if pilot is not None and AUTO not in (strategies or (AUTO,)):
+        raise UsageError("pilot has no effect without strategy auto")
     with open_study(
         scores, asked, by=by, class_balance=class_balance, extra=extra, source=source,
         scored_in=scored_in, work=work, run=run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,28 +10,37 @@ from typing import TYPE_CHECKING
 from dataprune.evaluation.priors import RANDOM
 from dataprune.evaluation.rounds import Difference, Round, Verdict
 from dataprune.evaluation.strategies import parse_strategy
-from dataprune.selection._choice import labels_of
+from dataprune.selection._choice import labels_of, recipe_steps
 
 if TYPE_CHECKING:
     from dataprune.evaluation.choices import Chosen
     from dataprune.evaluation.study import Study
 
 _FEW_STEPS = 50
+_SMALL_SHARE = 0.1  # of the steps of a training on what is kept
 
 
 def command_of(study: Study, strategy: str, by: str | None, keep: float | int) -> str:
     """The `dataprune prune` line that keeps what was chosen."""
     steps = parse_strategy(strategy).steps
+    usual = recipe_steps(study.scored.prune)
+    same = [step.strategy for step in usual] == [step.strategy for step in steps]
     words = ["dataprune", "prune", str(study.path)]
     for other in study.extra:
         words += ["--with", str(other)]
     words += ["--keep", str(keep)]
-    for label, step in zip(labels_of([s.strategy for s in steps]), steps, strict=True):
+    labels = labels_of([step.strategy for step in steps])
+    for i, (label, step) in enumerate(zip(labels, steps, strict=True)):
         words += ["--strategy", step.strategy]
-        for name, value in step.params.items():
+        params = step.params
+        if same and not params:  # prune would take the recipe's, and the pilot took none
+            known = inspect.signature(step.plugin.function).parameters
+            params = {name: known[name].default for name in usual[i].params}
+        for name, value in params.items():
             owner = "" if step is steps[-1] else f"{label}."
             words += ["--param", f"{owner}{name}={value}"]
     words += ["--by", by] if by else []
+    words += ["--no-relabel"] if study.scored.prune.relabel else []
     words += ["--class-balance", study.balance] if study.balance else []
     return shlex.join([*words, "--name", study.scored.name, "--tag", "auto"])
 
@@ -60,12 +70,12 @@ def told_difference(difference: Difference, scale: float) -> str:
 def warnings_of(chosen: Chosen) -> list[str]:
     """Where the pilot was too short, or could not tell the choice from random rows."""
     start, found = f"auto at keep {chosen.keep}", []
-    least = min(round_.steps for round_ in chosen.rounds)
-    if least < min(_FEW_STEPS, chosen.own_steps):
-        found.append(f"{start}: the pilot's trainings are of {least} steps only; raise --pilot")
-    spent = sum(round_.total for round_ in chosen.rounds)
-    if spent > (most := max(round_.arms * round_.seeds for round_ in chosen.rounds)) == spent:
-        found.append(f"{start}: the pilot took {most} steps, the least there is")
+    last = chosen.rounds[-1].steps
+    if last < min(max(_FEW_STEPS, _SMALL_SHARE * chosen.own_steps), chosen.own_steps):
+        found.append(
+            f"{start}: the pilot's trainings are of {last} steps at most and yours of "
+            f"{chosen.own_steps}, and so short ones favour easy rows; raise --pilot"
+        )
     unsure = [d for d in chosen.over if d.other == RANDOM and not (d.tells and d.mean > 0)]
     if unsure:
         told = f"{start}: the pilot cannot tell {chosen.strategy} from random rows, so this"
