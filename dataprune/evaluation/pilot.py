@@ -84,7 +84,12 @@ class _Pilot:
         """Candidates with their rows, at the fraction that was asked for of fewer rows."""
         study = self.study
         share = fraction(keep, self.num_rows)
-        own = self.steps_of(budget_rows(keep, self.num_rows))
+        budget = budget_rows(keep, self.num_rows)
+        if budget == self.num_rows:
+            raise UsageError(
+                f"auto chooses which rows to leave out, and keep {keep} leaves none out"
+            )
+        own = self.steps_of(budget)
         by = study.by or default_column(study.table, study.recipe)
         arms, tried = {}, {}
         for each in candidates(study.table, share, by, self.noise):
@@ -94,8 +99,8 @@ class _Pilot:
                 arms[name] = self._arm(each, share, own)
             except UsageError as exc:  # such as flags that drop more than may go
                 tried[name] = replace(tried[name], left_out=exc.message)
-        budget = int(study.settings.pilot * self.steps_of(self.num_rows))
-        rounds = plan_rounds(len(arms), own, budget)
+        most = int(study.settings.pilot * self.steps_of(self.num_rows))
+        rounds = plan_rounds(len(arms), own, most)
         return _Race(keep, own, arms, tried, rounds, list(arms))
 
     def _arm(self, candidate: Candidate, share: float, num_steps: int) -> Arm:

@@ -169,6 +169,13 @@ def test_prune_and_recipes_that_ask_for_auto_are_told_where_it_is(
         evaluate_cells(noisy, strategies=["flagged->auto"], work=tmp_path)
 
 
+def test_a_budget_that_leaves_nothing_out_is_refused(noisy: Path, tmp_path: Path) -> None:
+    for keep in (1.0, 800):
+        with pytest.raises(DatapruneError, match="leaves none out"):
+            choose(noisy, tmp_path, keep=[0.5, keep])
+    assert not list(tmp_path.glob("units/*"))
+
+
 def test_it_is_public() -> None:
     assert dataprune.choose_strategies is choose_strategies
     assert dataprune.Chosen is Chosen
