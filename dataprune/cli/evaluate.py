@@ -94,7 +94,7 @@ def command(name: str, tags: tuple[str, ...], *, as_json: bool, **options: Any) 
     Results come with 95 % intervals over seeds; gains are paired by seed. After an interruption
     run the same command again.
     """
-    of_scores = name.endswith(".parquet") or Path(name).is_file()
+    of_scores = name.endswith(".parquet") or (not tags and Path(name).is_file())
     if of_scores and tags:
         raise click.UsageError(f"{name} is a score table, and {tags[0]} the tag of a version")
     if not of_scores and not tags:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from dataprune.evaluation.dynamic import INFOBATCH, RS2
 from dataprune.evaluation.strategies import Asked, choice_of, parse_strategy
 from dataprune.selection._choice import AUTO, Choice
 from dataprune.selection._decided import decide_from_scores
+from dataprune.selection._features import features_read
 from dataprune.selection._quotas import budget_rows, class_quotas
 from dataprune.tables.scores import ScoreTable
 
@@ -55,6 +57,7 @@ def plan_cells(
     strategies: Sequence[Asked],
     by: str | None = None,
     balance: str | None = None,
+    path: Path | None = None,
     chosen: Mapping[float | int, Chosen] | None = None,
 ) -> list[Cell]:
     """Decide every cell among the rows that may be trained on, and draw its controls.
@@ -64,10 +67,12 @@ def plan_cells(
     A budget is one of these rows, so all arms of one have exactly as many. Random rows are drawn
     anew for each seed, so that the spread over seeds covers the draw.
 
+    path: of the score table, beside which features are; without it there are none.
+
     Raises:
         UsageError: a budget or a strategy that cannot be met.
     """
-    layout, chosen = Layout(recipe, settings, bench, table, by, balance), chosen or {}
+    layout, chosen = Layout(recipe, settings, bench, table, path, by, balance), chosen or {}
     cells = [Cell(layout.arm(FULL, (bench.train_rows,)), "full", FULL, len(bench.train_rows))]
     for keep in settings.keep:
         budget = budget_rows(keep, len(bench.train_rows))
@@ -91,11 +96,12 @@ class Layout:
         settings: EvaluateRecipe,
         bench: Bench,
         table: ScoreTable,
+        path: Path | None = None,
         by: str | None = None,
         balance: str | None = None,
     ) -> None:
         self.recipe, self.settings, self.bench = recipe, settings, bench
-        self.table, self.by, self.balance = table, by, balance
+        self.table, self.path, self.by, self.balance = table, path, by, balance
 
     def num_steps(self, num_rows: int) -> int:
         """Of an arm with so many rows, by the protocol."""
@@ -122,7 +128,11 @@ class Layout:
             UsageError: a budget or a strategy that cannot be met.
         """
         choice = choice_of(asked, self.recipe.prune, keep, self.balance)
-        decided = decide_from_scores(self.among, self.recipe, choice, asked.by or self.by)
+        features = None if self.path is None else features_read(self.table, self.path, choice)
+        if features is not None:
+            features = replace(features, values=features.values[self.bench.train_rows])
+        by = asked.by or self.by
+        decided = decide_from_scores(self.among, self.recipe, choice, by, features=features)
         kept = decided.table.column("keep").to_numpy(zero_copy_only=False)
         return self.bench.train_rows[kept.astype(np.bool_)], choice
 

@@ -47,6 +47,8 @@ def scoring_cost(
     unit_ids = table.meta.get("unit_ids") or []
     if not unit_ids:
         return ScoringCost(None, "the score table names no units that were run for it")
+    if table.meta.get("carried"):
+        return ScoringCost(None, "some rows keep scores of earlier units, which it does not count")
     if unit_of(scored.run) != unit_of(run):
         why = f"scoring took {unit_of(scored.run)} and retraining {unit_of(run)}"
         return ScoringCost(None, f"{why}, which do not add up")

@@ -151,7 +151,9 @@ def _evaluate(run: Study, on_progress: OnProgress) -> CellsResult:
         )
     bench = make_bench(recipe, loaded)
     check_model(recipe, loaded)
-    plan = partial(plan_cells, recipe, settings, bench, table, strategies, run.by, run.balance)
+    plan = partial(
+        plan_cells, recipe, settings, bench, table, strategies, run.by, run.balance, run.path
+    )
     cells, chosen = plan(), []
     if AUTO in names:
         from dataprune.evaluation.pilot import choose_by_pilot

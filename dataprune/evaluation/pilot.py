@@ -78,7 +78,9 @@ class _Pilot:
         self.num_rows = len(everything.train_rows)
         self.steps_of = Layout(study.recipe, study.settings, everything, study.table).num_steps
         settings = study.settings.model_copy(update={"seeds": SEEDS[-1]})
-        self.layout = Layout(study.recipe, settings, self.bench, study.table, balance=study.balance)
+        self.layout = Layout(
+            study.recipe, settings, self.bench, study.table, study.path, balance=study.balance
+        )
 
     def race(self, keep: Keep) -> _Race:
         """Candidates with their rows, at the fraction that was asked for of fewer rows."""

@@ -5,7 +5,8 @@ The order of the candidates is the prior, argued from published results:
 - Where half or more is kept of clean data, the hardest rows are within a few tenths of the best
   (EL2N, forgetting, DUAL on CIFAR-10); where less is kept, they fall below random rows, by 10 and
   more points at 30 % of CIFAR-100 and ImageNet. Methods that cover the range of the score (CCS,
-  Zheng et al. 2023) or move towards easy rows (beta sampling, DUAL, Cho et al. 2025) hold up.
+  Zheng et al. 2023), move towards easy rows (beta sampling, DUAL, Cho et al. 2025) or cover the
+  space of the features (D2, Maharana et al. 2024) hold up.
 - With wrong labels the hardest rows are the wrong ones. Dropping them first comes first: by flags
   where there are some, else a share of the hardest as large as the noise (the beta of CCS).
 - With very little kept, easy rows may be best (Sorscher et al. 2022).
@@ -88,7 +89,10 @@ def candidates(table: ScoreTable, keep: float, by: str, noise: Noise) -> list[Ca
     usual = 0.0 if keep >= _HALF else 0.1 if keep >= 0.2 else 0.3
     skipped = min(round(max(rate, _TOP), 2), room)
     offset = skipped if easier else max(0.0, round(1 - keep - skipped, 4))
-    ccs, careful = (_ccs(table, by, beta, room) for beta in (usual, max(usual, rate)))
+    ccs, careful = (
+        _cut(table, by, "ccs", "beta", beta, room) for beta in (usual, max(usual, rate))
+    )
+    d2 = (_cut(table, by, "d2", "hard_cutoff", max(usual, rate), room), by, _D2)
     beta = ("beta", "dual", "uncertain rows, easier ones the less is kept")
     why_ccs = "covers the range of the score"
     why_careful = f"{why_ccs} without its hardest end, where wrong labels gather"
@@ -99,13 +103,14 @@ def candidates(table: ScoreTable, keep: float, by: str, noise: Noise) -> list[Ca
     wanted = []
     if known_wrong:
         wanted.append((f"flagged->{best[0]}", by, f"likely wrong labels go first; {best[2]}"))
+    after_best = [beta, d2] if "features" in table.meta else [beta]
     if noise.matters:
-        wanted += [(careful, by, why_careful), beta]
+        wanted += [(careful, by, why_careful), *after_best]
         wanted += [window, (hard, by, why_hard)] if keep >= _HALF else [(easy, by, _EASY)]
     elif keep >= _HALF:
-        wanted += [best, beta, (ccs, by, why_ccs), window]
+        wanted += [best, *after_best, (ccs, by, why_ccs), window]
     else:
-        wanted += [best, beta]
+        wanted += [best, *after_best]
         wanted += [(hard, by, why_hard)] if keep >= _LITTLE else [(easy, by, _EASY)]
     if not {"dual", "confidence"} <= set(table.columns):
         wanted.remove(beta)
@@ -115,14 +120,18 @@ def candidates(table: ScoreTable, keep: float, by: str, noise: Noise) -> list[Ca
     return [*made, Candidate(parse_strategy(RANDOM), "needs no score")]
 
 
+_D2 = "hard rows, and of alike ones only some"
 _EASY = "easy rows are safe where little is kept"
 
 
-def _ccs(table: ScoreTable, by: str, beta: float, room: float) -> str:
-    """CCS as typed; its hardest rows are by AUM, as the authors', where the table has that."""
-    beta = min(round(beta, 2), room)
-    hard_by = ",hard_by=aum" if "aum" in table.columns and by != "aum" and beta > 0 else ""
-    return f"ccs:beta={beta:g}{hard_by}"
+def _cut(table: ScoreTable, by: str, strategy: str, param: str, share: float, room: float) -> str:
+    """A strategy that drops a share of the hardest rows, as typed.
+
+    These are by AUM, as CCS's authors have it, where the table has that.
+    """
+    share = min(round(share, 2), room)
+    hard_by = ",hard_by=aum" if "aum" in table.columns and by != "aum" and share > 0 else ""
+    return f"{strategy}:{param}={share:g}{hard_by}"
 
 
 def _asked(name: str, by: str) -> Asked:

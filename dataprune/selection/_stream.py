@@ -18,16 +18,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataprune.core.errors import UsageError
-from dataprune.core.fingerprint import UInt64, mix64
 from dataprune.core.recipe import Recipe
-from dataprune.selection import STRATEGIES, Column, Pool, Rows
+from dataprune.selection import STRATEGIES, Pool, Rows
 from dataprune.selection._choice import Choice, check_strategy
-from dataprune.selection._columns import column_of, is_easier, named_scores, other_word
+from dataprune.selection._columns import column_of, other_word
 from dataprune.selection._cuts import MOST_GATHERED, Cuts, Mask, Part, Scan, find_cuts
-from dataprune.selection._decide import check_budget, strata
-from dataprune.selection._excluded import Excluded, excluded_rows
+from dataprune.selection._decide import check_budget
+from dataprune.selection._passes import Plan, competing_rows, left_of, numbered, planned
 from dataprune.selection._quotas import check_floor, class_quotas
-from dataprune.selection._steps import Stage, waterfall_of, without_dropped
+from dataprune.selection._steps import Stage, waterfall_of
 from dataprune.tables import decisions
 from dataprune.tables.decisions import NOT_RANKED
 from dataprune.tables.examples import NO_CLASSES, class_counts, with_label_type
@@ -37,8 +36,6 @@ from dataprune.tables.parquet import table_writer
 from dataprune.tables.score_scan import HeldScores, Scores, check_rows, finite, scan_scores
 from dataprune.tables.scores import ScoreTable
 
-_SIGN = np.uint32(1 << 31)
-_WORD_BITS, _GRID_BITS = 32, 20
 Counts = Counter[tuple[str, str, bool]]  # rows by rule, reason and keep
 
 
@@ -56,37 +53,6 @@ class Streamed:
     classes: dict[str, dict[str, int]]
     reasons: dict[str, int]
     waterfall: list[Stage]
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Everything that a pass needs. bounds: lowest and highest score, where they are known."""
-
-    scan: Scores
-    choice: Choice
-    column: str
-    easier: bool
-    names: list[str]
-    has_classes: bool
-    bounds: tuple[float, float] | None
-
-    @property
-    def sorts(self) -> str:
-        plugin = STRATEGIES.get(self.choice.strategy)
-        assert plugin.sorts is not None
-        return plugin.sorts
-
-    @property
-    def width(self) -> int:
-        """Bits of a word."""
-        return _WORD_BITS + (0 if self.bounds is None else _GRID_BITS)
-
-    @property
-    def filters(self) -> bool:
-        return bool(self.choice.before) or self.choice.drop_likely
-
-    def ties(self, rows: Rows) -> UInt64:
-        return mix64(rows, "ties", self.choice.strategy, self.choice.seed)
 
 
 def stream_decisions(
@@ -166,10 +132,10 @@ def _decided_parts(
     scan: Scores, choice: Choice, column: str, most: int
 ) -> Iterator[tuple[pa.Table, Counts]]:
     """Decisions part by part, and how many there are by rule, reason and keep."""
-    plan = _planned(scan, choice, column)
+    plan = planned(scan, choice, column)
     kept = _kept_by(plan, most)
     schema = with_label_type(decisions.SCHEMA, scan.head.table.schema.field("label").type)
-    for start, part in _numbered(scan.parts()):
+    for start, part in numbered(scan.parts()):
         check_rows(part, start, what="the score table")
         yield _decided(plan, part, start, kept, schema)
 
@@ -198,82 +164,6 @@ def check_streams(choice: Choice) -> None:
         )
 
 
-def _planned(scan: Scores, choice: Choice, column: str) -> _Plan:
-    class_names = scan.head.meta["source"]["class_names"]
-    strategy = STRATEGIES.get(choice.strategy)
-    _, names = strata(scan.head.table, class_names, choice, strategy)
-    has_classes = pa.types.is_integer(scan.head.table.schema.field("label").type)
-    easier = is_easier(scan.head, column)
-    bounds = None if strategy.sorts == "ties" else scan.bounds(column)
-    return _Plan(scan, choice, column, easier, names, has_classes, bounds)
-
-
-def _words(plan: _Plan, values: npt.NDArray[np.float32]) -> UInt64:
-    """Scores as whole numbers, uint64 (n,): lower comes first, and equal scores are equal.
-
-    Leading is the place on an even grid between the bounds, so that the first digits tell scores
-    apart whatever their magnitudes; the bits of the float, which sort as it does, tell the rest.
-    """
-    high = plan.sorts == "high"
-    bits = (values + np.float32(0)).view(np.uint32)  # -0 and 0 are one score
-    rising = np.where(bits & _SIGN, ~bits, bits | _SIGN)
-    words = (~rising if high else rising).astype(np.uint64)
-    if plan.bounds is None:
-        return words
-    lowest, highest = plan.bounds
-    cells = (1 << _GRID_BITS) - 1
-    wide = values.astype(np.float64)
-    apart = highest - wide if high else wide - lowest
-    grid = apart * (cells / (highest - lowest)) if highest > lowest else np.zeros_like(apart)
-    words |= np.clip(grid, 0, cells).astype(np.uint64) << np.uint64(_WORD_BITS)
-    return words
-
-
-def _numbered(parts: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
-    start = 0
-    for part in parts:
-        yield start, part
-        start += len(part)
-
-
-def _labels(plan: _Plan, part: pa.Table) -> Rows:
-    if not plan.has_classes:
-        return np.zeros(len(part), dtype=np.int64)
-    labels: Rows = part.column("label").to_numpy().astype(np.int64)
-    return labels
-
-
-def _left(plan: _Plan, part: pa.Table, start: int) -> tuple[Part, Excluded | None]:
-    """The rows of a part that compete, and those that filters drop; pools are the classes."""
-    rows = np.arange(start, start + len(part))
-    values = finite(part, plan.column, start)
-    labels = _labels(plan, part)
-    out = None
-    if plan.filters:
-        ties = plan.ties(rows)
-        names = [name for step in plan.choice.before for name in named_scores(step)]
-        columns = {
-            name: Column(
-                finite(part, name, start).astype(np.float64), is_easier(plan.scan.head, name)
-            )
-            for name in names
-        }
-        of_class = labels if plan.has_classes else None
-        pool = Pool(values.astype(np.float64), ties, len(rows), plan.easier, columns, of_class)
-        out = excluded_rows(part, ties, drop_likely=plan.choice.drop_likely)
-        left, out = without_dropped(part, pool, plan.choice, out)
-        rows, values, labels = rows[left], values[left], labels[left]
-    words = plan.ties(rows) >> np.uint64(32) if plan.sorts == "ties" else _words(plan, values)
-    return Part(labels, words, rows), out
-
-
-def _competing(plan: _Plan) -> Iterator[Part]:
-    """A pass over all rows that compete, by class."""
-    columns = None if plan.filters else [plan.column, "label"]
-    for start, part in _numbered(plan.scan.parts(columns)):
-        yield _left(plan, part, start)[0]
-
-
 @dataclass(frozen=True)
 class _Kept:
     """Which rows are kept: the best of each pool, and those that a floor puts before them.
@@ -288,7 +178,7 @@ class _Kept:
     plain: Cuts | None = None
 
 
-def _kept_by(plan: _Plan, most: int) -> _Kept:
+def _kept_by(plan: Plan, most: int) -> _Kept:
     choice, names = plan.choice, plan.names
     why = "rows that are flagged or filtered"
 
@@ -297,7 +187,7 @@ def _kept_by(plan: _Plan, most: int) -> _Kept:
 
     def scan(num_pools: int, among: Cuts | None = None) -> Scan:
         def parts() -> Iterator[Part]:
-            for part in _competing(plan):
+            for part in competing_rows(plan):
                 kept = part if among is None else part.where(~among.within(part, plan.ties))
                 yield kept if num_pools > 1 else _in_one(kept)
 
@@ -332,10 +222,10 @@ def _in_one(part: Part) -> Part:
 
 
 def _decided(
-    plan: _Plan, part: pa.Table, start: int, kept: _Kept, schema: pa.Schema
+    plan: Plan, part: pa.Table, start: int, kept: _Kept, schema: pa.Schema
 ) -> tuple[pa.Table, Counts]:
     """Decisions for the rows of a part, and how many there are by rule, reason and keep."""
-    left, out = _left(plan, part, start)
+    left, out = left_of(plan, part, start)
     one = left if kept.by_class else _in_one(left)
     keep_left = kept.best.within(one, plan.ties)
     words = ["kept", _why_dropped(plan), "kept_for_floor", "displaced_by_floor"]
@@ -389,7 +279,7 @@ def _counted(
     )
 
 
-def _why_dropped(plan: _Plan) -> str:
+def _why_dropped(plan: Plan) -> str:
     """The one reason that a ranker of this kind has, as it names it for a pool of one row."""
     order = STRATEGIES.get(plan.choice.strategy).order
     assert order is not None

@@ -64,8 +64,9 @@ def test_every_option_has_a_line_of_help(name: str) -> None:
     assert silent == []
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "schedule"])
 def test_every_command_can_print_json(name: str) -> None:
+    """But for `schedule`, which prints a document in a scheduler's own format."""
     group = command(name)
     leaves = group.commands.values() if isinstance(group, click.Group) else [group]
     for leaf in leaves:

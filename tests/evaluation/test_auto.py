@@ -159,6 +159,18 @@ def test_flags_lead_and_what_they_leave_no_room_for_is_told(
     assert most.tried[0].left_out is not None
 
 
+def test_what_reads_features_is_tried_where_they_were_recorded(
+    split_recipe: Recipe, tmp_path: Path
+) -> None:
+    data = split_recipe.model_dump(mode="json")
+    data["scores"] = {"names": ["el2n"], "features": True}
+    scores = flow.score(parse_recipe(data, where="tests"), work=tmp_path / "w").path
+    chosen, _ran = choose(scores, tmp_path / "e", steps=20)
+    told = {each.strategy.partition(":")[0]: each for each in chosen.tried}
+    assert told["d2"].left_out is None
+    assert told["d2"].per_seed
+
+
 def test_prune_and_recipes_that_ask_for_auto_are_told_where_it_is(
     noisy: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,8 @@ def test_scoring_costs_what_the_units_of_its_table_took(
     lost = scoring_cost(table, split_recipe, [tmp_path / "nowhere"], split_recipe.run)
     assert lost.seconds is None
     assert "--scored-in" in str(lost.why)
+    carried = replace(table, meta={**table.meta, "carried": [{"rows": 3}]})
+    assert scoring_cost(carried, split_recipe, [folder], split_recipe.run).seconds is None
     other = scoring_cost(table, split_recipe, [folder], RunRecipe(num_gpus=1))
     assert other.seconds is None
     assert "do not add up" in str(other.why)

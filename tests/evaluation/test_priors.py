@@ -76,6 +76,17 @@ def test_beta_sampling_is_by_dual_and_all_others_by_the_score_asked_for() -> Non
     assert set(by.values()) == {"el2n"}
 
 
+@pytest.mark.parametrize("keep", [0.7, 0.4, 0.1])
+@pytest.mark.parametrize("noise", [CLEAN, NOISY])
+def test_d2_is_tried_where_features_are_there(keep: float, noise: Noise) -> None:
+    table = table_of(ALL, likely=0.2)
+    table.meta["features"] = {"file": "features.parquet"}
+    names = [each.asked.label for each in candidates(table, keep, "el2n", noise)]
+    assert any(name.startswith("d2:hard_cutoff=") for name in names)
+    assert len(names) <= MOST
+    assert names[-1] == "random"
+
+
 def test_noise_is_what_flags_say_else_a_bound_else_unknown() -> None:
     assert noise_of(table_of(ALL, likely=0.3)).rate == pytest.approx(0.3)
     bound = noise_of(table_of(ALL))

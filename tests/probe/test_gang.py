@@ -18,6 +18,7 @@ from dataprune.probe.plan import ENTRYPOINT, plan_units, shared_arrays
 from dataprune.probe.signals import AFTER_REMOVAL, SIGNALS
 from dataprune.probe.unit import probe_unit
 from dataprune.sources._load import Loaded
+from dataprune.tables.features import read_unit_features
 from dataprune.tables.heldout import read_heldout
 from dataprune.tables.trace import Trace, read_trace, read_unit_trace
 from tests.probe.conftest import features_table, images_table
@@ -35,7 +36,11 @@ SMALL_CNN: dict[str, Any] = {
     "probe__model": {"name": "small_cnn", "params": {"widths": [4, 4]}},
     "probe__augment": {"crop": 1, "flip": True},
 }
-CROSS_FIT: dict[str, Any] = {"holdout": {"folds": 3, "repeats": 1, "last": 2}, "seeds": 3}
+CROSS_FIT: dict[str, Any] = {
+    "holdout": {"folds": 3, "repeats": 1, "last": 2},
+    "seeds": 3,
+    "scores__features": True,
+}
 IN_OUTPUTS = {"correct", "el2n", "loss", "forget_events", "best_epochs_el2n", "mean_p_label"}
 EVERY = set(SIGNALS.names())
 # name: source, changes of the recipe, signals
@@ -151,6 +156,17 @@ def test_several_workers_tell_what_one_does(pairs: dict[str, Pair], name: str) -
             assert theirs["removals"][epoch][key] == pytest.approx(value, abs=1e-6), key
     theirs.pop("removals", None)
     assert ours == theirs
+
+
+def test_features_are_written_once_and_are_those_of_one_worker(pairs: dict[str, Pair]) -> None:
+    alone, together = (
+        read_unit_features(folder, 420)
+        for folder in (
+            pairs["cross-fitting"].files[0] / "features.parquet",
+            pairs["cross-fitting"].files[1].path("features.parquet"),
+        )
+    )
+    assert np.allclose(alone, together, atol=0.01)
 
 
 def test_each_worker_writes_the_rows_it_observed_in_whole_batches_of_the_pass(
