@@ -15,14 +15,14 @@ class Tried:
     """A candidate of the pilot.
 
     strategy, by: as they would be asked for. why: it is a candidate.
-    per_seed: the metric in each round that it took part in, {steps: values}.
+    per_seed: the metric in each of the rounds that it took part in, from the first on.
     left_out: why it was not trained, or not to the end; None if it was.
     """
 
     strategy: str
     by: str | None
     why: str
-    per_seed: dict[int, list[float]] = field(default_factory=dict)
+    per_seed: list[list[float]] = field(default_factory=list)
     left_out: str | None = None
 
 

@@ -134,7 +134,7 @@ class _Pilot:
         for race in races:
             race.values = {}
         for label, (race, name) in arms.items():
-            self._note(race, name, of(race).steps, done.records[label], seeds)
+            self._note(race, name, done.records[label], seeds)
         for race in races:
             race.left = [name for name in race.left if name in race.values]
             if not race.left:
@@ -144,13 +144,11 @@ class _Pilot:
                     hint=first.hint,
                 )
 
-    def _note(
-        self, race: _Race, name: str, steps: int, records: Mapping[int, Record], seeds: int
-    ) -> None:
+    def _note(self, race: _Race, name: str, records: Mapping[int, Record], seeds: int) -> None:
         found = values_of(records)
         race.units |= {record.unit_id: record for record in records.values()}
         told = race.tried[name]
-        told = replace(told, per_seed={**told.per_seed, steps: [found[s] for s in sorted(found)]})
+        told = replace(told, per_seed=[*told.per_seed, [found[s] for s in sorted(found)]])
         if len(found) == seeds:
             race.values[name] = found
         else:

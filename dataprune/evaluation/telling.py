@@ -113,9 +113,8 @@ def table_of(chosen: Sequence[Chosen]) -> tuple[list[str], list[list[str | None]
         scale = 1.0 if each.metric == "R2" else 100.0
         for told in each.tried:
             star = "*" if told.strategy == each.strategy else ""
-            means = {s: f"{scale * sum(v) / len(v):.2f}" for s, v in told.per_seed.items() if v}
-            short = means.get(each.rounds[0].steps) if len(each.rounds) > 1 else None
-            last = means.get(each.rounds[-1].steps)
-            cells = [short, last, told.left_out or told.why]
+            means = [f"{scale * sum(v) / len(v):.2f}" if v else None for v in told.per_seed]
+            means += [None] * (len(each.rounds) - len(means))
+            cells = [means[0] if len(means) > 1 else None, means[-1], told.left_out or told.why]
             rows.append([str(each.keep), f"{told.strategy}{star}", told.by, *cells])
     return header, rows

@@ -23,9 +23,9 @@ LAST = Round(3, 3, 200)
 CHOSEN = Chosen(
     keep=0.3, strategy="ccs:beta=0.1", by="el2n", why="because", noise=Noise(0.1, "flags"),
     tried=[
-        Tried("ccs:beta=0.1", "el2n", "covers", {90: [0.5, 0.7], 200: [0.8, 0.9, 0.7]}),
-        Tried("beta", "dual", "uncertain", {90: [0.4, 0.4]}),
-        Tried("random", None, "needs no score", {90: [0.3, 0.3], 200: [0.6, 0.6, 0.6]}),
+        Tried("ccs:beta=0.1", "el2n", "covers", [[0.5, 0.7], [0.8, 0.9, 0.7]]),
+        Tried("beta", "dual", "uncertain", [[0.4, 0.4]]),
+        Tried("random", None, "needs no score", [[0.3, 0.3], [0.6, 0.6, 0.6]]),
     ],
     rounds=[Round(5, 2, 90), LAST], over=[Difference("random", 0.2, 0.1)],
     full_steps=1500, own_steps=400, num_validation_rows=50, metric="accuracy", pilot_s=12.34,
@@ -61,6 +61,8 @@ def test_the_table_and_the_sentences_have_every_figure() -> None:
     _header, rows = table_of([CHOSEN])
     assert rows[0] == ["0.3", "ccs:beta=0.1*", "el2n", "60.00", "80.00", "covers"]
     assert rows[1][3:5] == ["40.00", None]
+    _header, rows = table_of([replace(CHOSEN, rounds=[LAST])])
+    assert rows[1][3:5] == [None, "40.00"]
     told = "\n".join(sentences_of([CHOSEN]))
     assert "10.0%, flags" in told
     assert "12.3 CPU-s, 1.80 trainings on everything, tested on 50 training rows" in told
