@@ -19,6 +19,8 @@ from dataprune._version import __version__
 if TYPE_CHECKING:
     from dataprune.core.errors import DatapruneError
     from dataprune.core.recipe import Recipe, load_recipe
+    from dataprune.evaluation.auto import choose_strategies
+    from dataprune.evaluation.choices import Chosen
     from dataprune.evaluation.of_scores import CellsResult, evaluate_cells
     from dataprune.evaluation.run import EvaluationResult
     from dataprune.flags.label_issue import LabelFlags, flag_labels
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CellsResult": "dataprune.evaluation.of_scores",
+    "Chosen": "dataprune.evaluation.choices",
     "CurateResult": "dataprune.publishing.curated",
     "DatapruneError": "dataprune.core.errors",
     "EvaluationResult": "dataprune.evaluation.run",
@@ -54,6 +57,7 @@ _HOMES = {
     "RunResult": "dataprune.releasing.result",
     "ScoreResult": "dataprune.scores._result",
     "WhatIf": "dataprune.selection._what_if",
+    "choose_strategies": "dataprune.evaluation.auto",
     "curate": "dataprune.flow",
     "evaluate": "dataprune.flow",
     "evaluate_cells": "dataprune.evaluation.of_scores",
@@ -73,6 +77,7 @@ _HOMES = {
 
 __all__ = [
     "CellsResult",
+    "Chosen",
     "CurateResult",
     "DatapruneError",
     "EvaluationResult",
@@ -89,6 +94,7 @@ __all__ = [
     "ScoreResult",
     "WhatIf",
     "__version__",
+    "choose_strategies",
     "curate",
     "evaluate",
     "evaluate_cells",

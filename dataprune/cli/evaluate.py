@@ -32,7 +32,7 @@ _DEFAULT_STORE = ".dataprune/store"
 )  # fmt: skip
 @click.option(
     "--strategy", "strategies", multiple=True, metavar="NAME[:PARAM=VALUE,...]",
-    help="Of scores: how to choose, such as window:offset=0.1. Repeat to compare.",
+    help="Of scores: how to choose, such as window:offset=0.1, or auto. Repeat to compare.",
 )  # fmt: skip
 @click.option(
     "--keep", metavar="KEEP,...", help="Of scores: fractions or counts, such as 0.7,0.3,0.1."
@@ -58,6 +58,14 @@ _DEFAULT_STORE = ".dataprune/store"
 @click.option(
     "--baseline", "baselines", multiple=True, type=click.Choice(["rs2", "infobatch"]),
     help="Of scores: also select while training, for as many steps. Repeat.",
+)  # fmt: skip
+@click.option(
+    "--choose", is_flag=True,
+    help="Of scores: only let auto choose for each --keep, and print the line that prunes so.",
+)  # fmt: skip
+@click.option(
+    "--pilot", type=click.FloatRange(min=0, min_open=True), metavar="TRAININGS",
+    help="Of auto: at most as many steps as so many trainings on everything (3), for each --keep.",
 )  # fmt: skip
 @click.option(
     "--scored-in", type=click.Path(file_okay=False),
@@ -103,7 +111,8 @@ def command(name: str, tags: tuple[str, ...], *, as_json: bool, **options: Any) 
     shared = {key: options[key] for key in used}
     shared["stream"] = options["stream"] or None
     if of_scores:
-        return _of_scores(name, {**shared, **{o: options[o] or None for o in _OF_SCORES}}, as_json)
+        asked = {**shared, **{o: options[o] or None for o in _OF_SCORES}}
+        return (_choose if asked.pop("choose") else _of_scores)(name, asked, as_json)
     shared["seeds"] = options["seeds"] or _SEEDS
     return _of_versions(name, tags, shared, as_json)
 
@@ -112,6 +121,7 @@ _OF_SCORES = {
     "strategies": "--strategy", "keep": "--keep", "by": "--by", "class_balance": "--class-balance",
     "extra": "--with", "protocol": "--protocol", "steps": "--steps", "epochs": "--epochs",
     "model": "--model", "baselines": "--baseline", "scored_in": "--scored-in", "out": "--out",
+    "pilot": "--pilot", "choose": "--choose",
 }  # fmt: skip
 
 
@@ -121,11 +131,8 @@ def _of_scores(name: str, options: dict[str, Any], as_json: bool) -> int:  # noq
     from dataprune.cli.output import emit_json, emit_table, talk, warn
     from dataprune.evaluation import report
     from dataprune.evaluation.of_scores import evaluate_cells
-    from dataprune.selection._quotas import parse_keep
 
-    if options["keep"] is not None:
-        options["keep"] = [parse_keep(word.strip()) for word in options["keep"].split(",")]
-    options["extra"] = options["extra"] or ()
+    options = _read(options)
     with talk(quiet=as_json) as on_progress:
         result = evaluate_cells(name, **options, on_progress=on_progress)
     warn(result.warnings)
@@ -139,6 +146,43 @@ def _of_scores(name: str, options: dict[str, Any], as_json: bool) -> int:  # noq
         click.echo(f"written: {options['out']}", err=True)
     if result.status == "partial":
         warn([f"PARTIAL: {result.failed} units are missing from these figures"])
+        return 3
+    return 0
+
+
+def _read(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as `evaluate_cells` and `choose_strategies` take them."""
+    from dataprune.selection._quotas import parse_keep
+
+    keep, extra = options["keep"], options["extra"] or ()
+    if keep is not None:
+        keep = [parse_keep(word.strip()) for word in keep.split(",")]
+    return {**options, "keep": keep, "extra": extra}
+
+
+def _choose(name: str, options: dict[str, Any], as_json: bool) -> int:  # noqa: FBT001
+    from dataclasses import asdict
+
+    from dataprune.cli.output import emit_json, emit_table, talk, warn
+    from dataprune.evaluation import telling
+    from dataprune.evaluation.auto import choose_strategies
+
+    for option in ("strategies", "baselines", "seeds", "scored_in", "out"):
+        if options.pop(option):
+            flag = _OF_SCORES.get(option, "--seeds")
+            raise click.UsageError(f"{flag} has no effect with --choose")
+    with talk(quiet=as_json) as on_progress:
+        chosen = choose_strategies(name, **_read(options), on_progress=on_progress)
+    warn([told for each in chosen for told in each.warnings])
+    if as_json:
+        emit_json([asdict(each) for each in chosen])
+    else:
+        title = f"{chosen[0].metric} of candidates in the pilot; * is chosen"
+        emit_table(title, *telling.table_of(chosen))
+        for line in telling.sentences_of(chosen):
+            click.echo(line)
+    if failed := sum(each.failed for each in chosen):
+        warn([f"PARTIAL: {failed} trainings of the pilot failed"])
         return 3
     return 0
 

@@ -17,8 +17,8 @@ class EvaluateRecipe(Strict):
 
     strategies: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None,
-        description="such as hardest, window:offset=0.1, flagged->ccs:beta=0.1; default: as "
-        "prune says",
+        description="such as hardest, window:offset=0.1, flagged->ccs:beta=0.1, or auto; default: "
+        "as prune says",
     )
     keep: Annotated[tuple[float | int, ...], Field(min_length=1)] = Field(
         (0.7, 0.5, 0.3, 0.1), description="fractions in (0, 1] or whole counts"
@@ -39,6 +39,10 @@ class EvaluateRecipe(Strict):
     )
     baselines: tuple[Baseline, ...] = Field(
         (), description="training-time selection to compare with, at equal steps"
+    )
+
+    pilot: float = Field(
+        3.0, gt=0, description="of auto: at most as many steps as so many trainings on everything"
     )
 
     @model_validator(mode="before")

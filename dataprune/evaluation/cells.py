@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +15,10 @@ from dataprune.core.recipe import Recipe
 from dataprune.core.recipe_evaluate import EvaluateRecipe
 from dataprune.evaluation.arms import FULL, Arm
 from dataprune.evaluation.bench import Bench, Rows, steps_per_epoch
+from dataprune.evaluation.choices import RANDOM, Chosen
 from dataprune.evaluation.dynamic import INFOBATCH, RS2
-from dataprune.evaluation.strategies import Asked, choice_of
+from dataprune.evaluation.strategies import Asked, choice_of, parse_strategy
+from dataprune.selection._choice import AUTO, Choice
 from dataprune.selection._decided import decide_from_scores
 from dataprune.selection._features import features_read
 from dataprune.selection._quotas import budget_rows, class_quotas
@@ -32,6 +35,7 @@ class Cell:
     control: the arm of as many random rows; None of full data, and of random rows themselves.
     matched: the arm of random rows with as many of each class, where that says more than `control`.
     reads_score: whether it could not have been decided without scores.
+    pilot_s: device seconds of the pilot that chose it.
     """
 
     arm: Arm
@@ -42,6 +46,7 @@ class Cell:
     control: str | None = None
     matched: str | None = None
     reads_score: bool = False
+    pilot_s: float = 0.0
 
 
 def plan_cells(
@@ -53,10 +58,12 @@ def plan_cells(
     by: str | None = None,
     balance: str | None = None,
     path: Path | None = None,
+    chosen: Mapping[float | int, Chosen] | None = None,
 ) -> list[Cell]:
     """Decide every cell among the rows that may be trained on, and draw its controls.
 
-    Full data comes first, then by budget: random rows, baselines, each strategy with its match.
+    Full data comes first, then by budget: random rows, baselines, each strategy with its match, and
+    what `auto` chose for it.
     A budget is one of these rows, so all arms of one have exactly as many. Random rows are drawn
     anew for each seed, so that the spread over seeds covers the draw.
 
@@ -65,8 +72,7 @@ def plan_cells(
     Raises:
         UsageError: a budget or a strategy that cannot be met.
     """
-    layout = _Layout(recipe, settings, bench)
-    among = ScoreTable(table.table.take(bench.train_rows), table.meta, table.origins)
+    layout, chosen = Layout(recipe, settings, bench, table, path, by, balance), chosen or {}
     cells = [Cell(layout.arm(FULL, (bench.train_rows,)), "full", FULL, len(bench.train_rows))]
     for keep in settings.keep:
         budget = budget_rows(keep, len(bench.train_rows))
@@ -75,29 +81,27 @@ def plan_cells(
         cells.append(Cell(random, "random", "random", budget, keep))
         cells += layout.baselines(keep, budget, control)
         for asked in strategies:
-            name = f"{asked.label}@{keep}"
-            choice = choice_of(asked, recipe.prune, keep, balance)
-            features = None if path is None else features_read(table, path, choice)
-            if features is not None:
-                features = replace(features, values=features.values[bench.train_rows])
-            decided = decide_from_scores(among, recipe, choice, by, features=features)
-            kept = decided.table.column("keep").to_numpy(zero_copy_only=False)
-            rows = bench.train_rows[kept.astype(np.bool_)]
-            assert len(rows) == budget
-            matched = layout.matched(name, rows, keep)
-            arm = layout.arm(name, (rows,))
-            told = matched.arm.name if matched else None
-            reads = choice.reads_score or choice.drop_likely or bool(choice.before)
-            cells.append(Cell(arm, "strategy", asked.label, budget, keep, control, told, reads))
-            cells += [matched] if matched else []
+            cells += layout.strategy(asked, keep)
+        if keep in chosen:
+            cells += layout.chosen(chosen[keep])
     return cells
 
 
-class _Layout:
-    """Makes arms of rows: how many steps they take, and which rows a control has."""
+class Layout:
+    """Makes arms of rows: which a strategy or a control has, and how many steps they take."""
 
-    def __init__(self, recipe: Recipe, settings: EvaluateRecipe, bench: Bench) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        settings: EvaluateRecipe,
+        bench: Bench,
+        table: ScoreTable,
+        path: Path | None = None,
+        by: str | None = None,
+        balance: str | None = None,
+    ) -> None:
         self.recipe, self.settings, self.bench = recipe, settings, bench
+        self.table, self.path, self.by, self.balance = table, path, by, balance
 
     def num_steps(self, num_rows: int) -> int:
         """Of an arm with so many rows, by the protocol."""
@@ -110,6 +114,57 @@ class _Layout:
     def arm(self, name: str, rows: tuple[Rows, ...]) -> Arm:
         """An arm of fixed rows."""
         return Arm(name, rows, self.num_steps(len(rows[0])))
+
+    @cached_property
+    def among(self) -> ScoreTable:
+        """The scores of the rows that may be trained on."""
+        table = self.table
+        return ScoreTable(table.table.take(self.bench.train_rows), table.meta, table.origins)
+
+    def decided(self, asked: Asked, keep: float | int) -> tuple[Rows, Choice]:
+        """Rows that a strategy keeps of those that may be trained on, and what it was told.
+
+        Raises:
+            UsageError: a budget or a strategy that cannot be met.
+        """
+        choice = choice_of(asked, self.recipe.prune, keep, self.balance)
+        features = None if self.path is None else features_read(self.table, self.path, choice)
+        if features is not None:
+            features = replace(features, values=features.values[self.bench.train_rows])
+        by = asked.by or self.by
+        decided = decide_from_scores(self.among, self.recipe, choice, by, features=features)
+        kept = decided.table.column("keep").to_numpy(zero_copy_only=False)
+        return self.bench.train_rows[kept.astype(np.bool_)], choice
+
+    def strategy(self, asked: Asked, keep: float | int) -> list[Cell]:
+        """The cell of a strategy, and that of random rows of the same classes."""
+        name, budget = f"{asked.label}@{keep}", budget_rows(keep, len(self.bench.train_rows))
+        rows, choice = self.decided(asked, keep)
+        assert len(rows) == budget
+        matched = self.matched(name, rows, keep)
+        told = matched.arm.name if matched else None
+        reads = choice.reads_score or choice.drop_likely or bool(choice.before)
+        control, arm = f"random@{keep}", self.arm(name, (rows,))
+        cell = Cell(arm, "strategy", asked.label, budget, keep, control, told, reads)
+        return [cell, *([matched] if matched else [])]
+
+    def chosen(self, chosen: Chosen) -> list[Cell]:
+        """What `auto` chose, as a strategy of its own; it read scores, whatever it chose.
+
+        The rows are those of the strategy's own cell, so that they are trained on once.
+        """
+        name = f"{AUTO} ({chosen.strategy})"
+        if chosen.strategy == RANDOM:
+            budget = budget_rows(chosen.keep, len(self.bench.train_rows))
+            arm = self.arm(f"{name}@{chosen.keep}", self.random(budget))
+            cells = [Cell(arm, "strategy", AUTO, budget, chosen.keep)]
+        else:
+            asked = replace(parse_strategy(chosen.strategy), label=name, by=chosen.by)
+            cells = self.strategy(asked, chosen.keep)
+        return [
+            replace(cells[0], strategy=AUTO, reads_score=True, pilot_s=chosen.pilot_s),
+            *cells[1:],
+        ]
 
     def random(self, budget: int) -> tuple[Rows, ...]:
         """Uniformly random rows, drawn anew for each seed."""

@@ -10,31 +10,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dataprune.core.errors import UsageError
 from dataprune.core.extras import require
 from dataprune.core.files import write_json, write_text
 from dataprune.core.protocols import OnProgress
-from dataprune.core.recipe import Recipe, parse_recipe
-from dataprune.core.recipe_evaluate import EvaluateRecipe
-from dataprune.core.recipe_file import validate
-from dataprune.core.recipe_training import ModelRecipe
+from dataprune.evaluation.choices import Chosen
 from dataprune.evaluation.curves import draw_curves, require_plots
 from dataprune.evaluation.report import markdown
 from dataprune.evaluation.strategies import parse_strategy, recorded_strategy
-from dataprune.probe.examples import DEFAULT_RUNS, read_examples
-from dataprune.sources._resolve import resolve_recipe
-from dataprune.tables.join import join_tables
-from dataprune.tables.manifest import SourceRef
-from dataprune.tables.scores import ScoreTable, read_scores
-from dataprune.versions.load import open_pinned
-
-if TYPE_CHECKING:
-    from dataprune.sources._load import Loaded
-
-DEFAULT_EVALUATIONS = Path(".dataprune/evaluations")
+from dataprune.evaluation.study import Study, named, open_study
+from dataprune.probe.examples import DEFAULT_RUNS
+from dataprune.selection._choice import AUTO
 
 _QUIET: OnProgress = lambda _unit_id, _told: None  # noqa: E731 - no progress wanted
 log = logging.getLogger("dataprune")
@@ -48,6 +38,7 @@ class CellsResult:
     model, scored_with: retrained, and of the probe that scored.
     scoring_s: device seconds of scoring; None where `why` says what hides it. unit: of these.
     status: "complete", or "partial" when units failed; failed: how many.
+    chosen: what `auto` chose for each budget, where it was asked for.
     """
 
     name: str
@@ -66,6 +57,7 @@ class CellsResult:
     status: str
     failed: int
     warnings: list[str] = field(default_factory=list)
+    chosen: list[Chosen] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
         """Write results.json, table.md, curve.png and curve.svg."""
@@ -88,6 +80,7 @@ def evaluate_cells(
     seeds: int | None = None,
     model: str | None = None,
     baselines: Sequence[str] | None = None,
+    pilot: float | None = None,
     extra: Sequence[str | Path] = (),
     source: str | None = None,
     scored_in: str | Path | None = None,
@@ -100,10 +93,11 @@ def evaluate_cells(
 ) -> CellsResult:
     """Scores -> evaluate: retrain on each strategy at each budget, on random rows and on all rows.
 
-    strategies: such as "hardest" or "window:offset=0.1". keep: fractions of the rows that may be
-        trained on, or counts. by: score column. protocol: "fixed_steps" or "fixed_epochs".
-    steps, epochs: how long, by protocol. seeds: retrainings of each arm. model: to retrain.
-    baselines: of "rs2" and "infobatch". What is None comes from the recipe's section `evaluate`.
+    strategies: such as "hardest", "window:offset=0.1", or "auto": a pilot chooses. keep: fractions
+        of the rows that may be trained on, or counts. by: score column. protocol: "fixed_steps" or
+        "fixed_epochs". steps, epochs: how long, by protocol. seeds: retrainings of each arm.
+    model: to retrain. baselines: of "rs2" and "infobatch". pilot: of auto, as `choose_strategies`.
+        What is None comes from the recipe's section `evaluate`.
     extra: further score or flag tables of the same source. source: where it lies now.
     scored_in: run folder of the scores, which tells what they cost; default: beside the table.
     work: run folder of the retrainings; those that are in it are not run again.
@@ -117,80 +111,24 @@ def evaluate_cells(
     if out is not None:
         require_plots()
     require("torch", extra="probe", why="retraining on versions")
-    path = Path(scores)
-    table = join_tables(read_scores(path), path, [Path(other) for other in extra])
-    if "curate" in table.meta["recipe"]:
-        raise UsageError(
-            f"{path} is of agent trajectories, and evaluate trains classifiers",
-            hint="train with your own trainer, on a version and on one of --control",
-        )
-    scored = parse_recipe(table.meta["recipe"], where=str(path))
     asked = {
         "strategies": strategies, "keep": keep, "protocol": protocol, "steps": steps,
-        "epochs": epochs, "seeds": seeds, "model": model, "baselines": baselines,
+        "epochs": epochs, "seeds": seeds, "model": model, "baselines": baselines, "pilot": pilot,
     }  # fmt: skip
-    settings = _settings(scored, asked)
-    recipe = _retrained(scored, settings, runner=runner, address=address, stream=stream)
-    ref = SourceRef.model_validate(table.meta["source"])
-    folder = work or DEFAULT_EVALUATIONS / f"{recipe.name}-{ref.fingerprint[:12]}"
-    opened = open_pinned(ref, source, examples=table.table, near=path)
-    loaded = read_examples(recipe, opened, work=folder)
-    homes = [Path(scored_in)] if scored_in else [path.parent]
-    run = _Run(scored, recipe, settings, table, path, homes)
-    try:
-        result = _evaluate(run, loaded, ref, folder, by, class_balance, on_progress)
-    finally:
-        loaded.discard()
+    run = {"runner": runner, "address": address, "stream": stream}
+    if pilot is not None and AUTO not in (strategies or (AUTO,)):
+        raise UsageError("pilot has no effect without strategy auto")
+    with open_study(
+        scores, asked, by=by, class_balance=class_balance, extra=extra, source=source,
+        scored_in=scored_in, work=work, run=run,
+    ) as study:  # fmt: skip
+        result = _evaluate(study, on_progress)
     if out is not None:
         result.write(Path(out))
     return result
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What is evaluated: scored as one recipe said, retrained as another does."""
-
-    scored: Recipe
-    recipe: Recipe
-    settings: EvaluateRecipe
-    table: ScoreTable
-    path: Path
-    homes: list[Path]
-
-
-def _settings(scored: Recipe, asked: dict[str, Any]) -> EvaluateRecipe:
-    """The recipe's section, with what was asked for in its place."""
-    base = scored.evaluate or EvaluateRecipe()
-    data = base.model_dump(mode="json")
-    data |= {k: list(v) if isinstance(v, tuple) else v for k, v in asked.items() if v is not None}
-    for name, of in (("steps", "fixed_steps"), ("epochs", "fixed_epochs")):
-        if asked[name] is None and data["protocol"] != of:
-            data[name] = None  # of the recipe's own protocol, which is not the one asked for
-    return validate(EvaluateRecipe, data, where="evaluate")
-
-
-def _retrained(scored: Recipe, settings: EvaluateRecipe, **run: Any) -> Recipe:
-    """The recipe to retrain with: the scoring one, on another model if that is asked for."""
-    changes = {f"run.{key}": value for key, value in run.items()}
-    if settings.model is not None:
-        changes["probe.model"] = settings.model.model_dump(mode="json")
-    return resolve_recipe(scored, changes)
-
-
-def _named(model: ModelRecipe) -> str:
-    params = ", ".join(f"{key}={value}" for key, value in model.params.items())
-    return f"{model.chosen}({params})" if params else model.chosen
-
-
-def _evaluate(
-    run: _Run,
-    loaded: Loaded,
-    ref: SourceRef,
-    folder: str | Path,
-    by: str | None,
-    class_balance: str | None,
-    on_progress: OnProgress,
-) -> CellsResult:
+def _evaluate(run: Study, on_progress: OnProgress) -> CellsResult:
     from dataprune.evaluation.arms import retrain
     from dataprune.evaluation.bench import make_bench
     from dataprune.evaluation.cells import plan_cells
@@ -201,10 +139,10 @@ def _evaluate(
     from dataprune.probe.check import check_model
     from dataprune.probe.plan import run_fingerprint
 
-    recipe, settings, table = run.recipe, run.settings, run.table
-    check_held_out(loaded.ref, ref)
-    names = settings.strategies or (recorded_strategy(run.scored.prune),)
-    strategies = [parse_strategy(name) for name in dict.fromkeys(names)]
+    recipe, settings, table, loaded = run.recipe, run.settings, run.table, run.loaded
+    check_held_out(loaded.ref, run.ref)
+    names = dict.fromkeys(settings.strategies or (recorded_strategy(run.scored.prune),))
+    strategies = [parse_strategy(name) for name in names if name != AUTO]
     if "infobatch" in settings.baselines and recipe.run.workers > 1:
         raise UsageError(
             f"infobatch knows the losses of one worker alone, and run.workers is "
@@ -213,15 +151,30 @@ def _evaluate(
         )
     bench = make_bench(recipe, loaded)
     check_model(recipe, loaded)
-    cells = plan_cells(recipe, settings, bench, table, strategies, by, class_balance, run.path)
+    plan = partial(
+        plan_cells, recipe, settings, bench, table, strategies, run.by, run.balance, run.path
+    )
+    cells, chosen = plan(), []
+    if AUTO in names:
+        from dataprune.evaluation.pilot import choose_by_pilot
+
+        chosen = choose_by_pilot(run, settings.keep, on_progress)
+        cells = plan(chosen={choice.keep: choice for choice in chosen})
     usual = f"{run.scored.name}-{run_fingerprint(run.scored, loaded)[:12]}"
     homes = [*run.homes, DEFAULT_RUNS / usual]
     scoring = scoring_cost(table, run.scored, homes, recipe.run)
     log.info("%d arms x %d seeds, tested on the %s", len(cells), settings.seeds, bench.held_out)
     arms = [cell.arm for cell in cells]
     retrained = retrain(
-        recipe, loaded, bench, arms, num_seeds=settings.seeds, work=folder, on_progress=on_progress
+        recipe,
+        loaded,
+        bench,
+        arms,
+        num_seeds=settings.seeds,
+        work=run.folder,
+        on_progress=on_progress,
     )
+    failed = len(retrained.failed) + sum(choice.failed for choice in chosen)
     classes = loaded.ref.class_names
     rows = tabulate(cells, retrained, bench, recipe.run, scoring, classes)
     warnings = warnings_for(rows, cells, bench, classes)
@@ -234,14 +187,15 @@ def _evaluate(
         metric_key=metric_key(bench.metric),
         protocol=settings.protocol,
         seeds=settings.seeds,
-        model=_named(recipe.probe.model),
-        scored_with=_named(run.scored.probe.model),
+        model=named(recipe.probe.model),
+        scored_with=named(run.scored.probe.model),
         held_out=bench.held_out,
         num_test_rows=bench.num_test_rows,
         scoring_s=scoring.seconds,
         why=scoring.why,
         unit=unit_of(recipe.run),
-        status=retrained.status,
-        failed=len(retrained.failed),
-        warnings=warnings,
+        status="partial" if failed else "complete",
+        failed=failed,
+        warnings=[*warnings, *(told for choice in chosen for told in choice.warnings)],
+        chosen=chosen,
     )

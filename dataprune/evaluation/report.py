@@ -77,7 +77,10 @@ def notes_of(result: CellsResult) -> list[str]:
         notes.append(
             "rs2 and infobatch choose among all rows while training, and make no dataset version"
         )
-    return notes
+    return notes + [
+        f"auto at keep {choice.keep} chose {choice.strategy}: {choice.why}"
+        for choice in result.chosen
+    ]
 
 
 def sentences_of(result: CellsResult) -> list[str]:
@@ -96,6 +99,8 @@ def sentences_of(result: CellsResult) -> list[str]:
 def _pays(row: dict[str, Any], result: CellsResult) -> str:
     scale, points = (1.0, "") if _scale(result) == 1 else (100.0, " points")
     start = f"{row['arm']}: {_seconds(row['train_s'])} {result.unit}"
+    if "pilot_s" in row:
+        start += f" after a pilot of {_seconds(row['pilot_s'])}"
     lost = {key.replace("gain_over_full", "lost"): value for key, value in row.items()}
     given = _shown(lost | {"lost": -row["gain_over_full"]}, "lost", scale)
     gives = f"gives up {given}{points} of {result.metric}"

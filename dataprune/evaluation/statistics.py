@@ -57,6 +57,22 @@ def paired(values: Mapping[int, float], others: Mapping[int, float]) -> Estimate
     return estimate(gains) if gains else None
 
 
+def difference_error(values: Sequence[Mapping[int, float]]) -> tuple[float, int] | None:
+    """Standard error of the difference of two arms' means over seeds, and its degrees of freedom.
+
+    Pooled over the arms: the spread that is left once each arm's and each seed's mean is taken out
+    (two-way layout), so that few seeds tell more than one pair of arms would. None where fewer than
+    two arms have fewer than two seeds in common.
+    """
+    seeds = sorted(set.intersection(*(set(own) for own in values))) if values else []
+    if len(values) < 2 or len(seeds) < 2:
+        return None
+    table = np.asarray([[own[seed] for seed in seeds] for own in values])
+    rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    degrees = (len(values) - 1) * (len(seeds) - 1)
+    return float(np.sqrt(2 * (rest**2).sum() / degrees / len(seeds))), degrees
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """P values corrected for as many tests, by Holm's step-down; None is no test."""
     order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)

@@ -24,10 +24,12 @@ class Asked:
     """One strategy, or several steps in order, each with its parameters.
 
     label: as typed, without spaces; names cells.
+    by: the score column it decides by; None for that of the whole evaluation.
     """
 
     label: str
     steps: tuple[Step, ...]
+    by: str | None = None
 
 
 def parse_strategy(text: str) -> Asked:

@@ -40,7 +40,7 @@ def tabulate(
     it may see: all of them for baselines), num_steps, seeds, the metric (with
     its half width and per_seed), worst_class and class_accuracy (classification), gain_over_full,
     gain_over_random (with p, p_holm and verdict), gain_over_matched, worst_class_gain_over_random,
-    train_s (device seconds) and what `payoff` gives.
+    train_s (device seconds), pilot_s (of auto, which scoring_s counts in) and what `payoff` gives.
     """
     rows = []
     by_arm = {name: records for name, records in retrained.records.items() if records}
@@ -56,6 +56,10 @@ def tabulate(
         row["train_s"] = training_seconds(records, run)
         if full_s is not None and cell.kind != "full":
             scoring_s = scoring.seconds if cell.reads_score else 0.0
+            if scoring_s is not None:
+                scoring_s += cell.pilot_s
+            if cell.pilot_s:
+                row["pilot_s"] = cell.pilot_s
             fewer = cell.arm.num_steps < full_steps
             row |= payoff(full_s, row["train_s"], scoring_s, fewer_steps=fewer)
         rows.append(row)

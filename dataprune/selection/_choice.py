@@ -13,6 +13,7 @@ from dataprune.core.recipe_prune import PruneRecipe
 from dataprune.selection import STRATEGIES, Strategy
 from dataprune.tables.join import LABEL_ISSUE
 
+AUTO = "auto"
 _LAST = "hardest"  # orders what is left where filters alone are asked for; it drops nothing then
 
 
@@ -26,7 +27,7 @@ class Step:
     @property
     def plugin(self) -> Strategy:
         """The strategy that is meant."""
-        return STRATEGIES.get(self.strategy)
+        return _strategy(self.strategy)
 
     @property
     def reads_score(self) -> bool:
@@ -209,9 +210,18 @@ def check_strategy(name: str, params: Mapping[str, Any]) -> Strategy:
     Raises:
         UsageError: no such strategy, or an unknown or missing parameter.
     """
-    strategy = STRATEGIES.get(name)
+    strategy = _strategy(name)
     check_params(strategy.function, params, what=f"strategy {name}")
     return strategy
+
+
+def _strategy(name: str) -> Strategy:
+    if name == AUTO:
+        raise UsageError(
+            "auto chooses a strategy by training on a share of the rows, and this trains nothing",
+            hint="dataprune evaluate SCORES.parquet --choose --keep 0.3 tells what to give here",
+        )
+    return STRATEGIES.get(name)
 
 
 def check_steps(recipe: PruneRecipe) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from tests.cli.conftest import Cli
@@ -37,3 +38,36 @@ def test_the_recipes_own_strategy_is_evaluated_where_none_is_named(
     found = cli("evaluate", ground / "work/scores.parquet", *args).json
     arms = [row["arm"] for row in found["rows"] if row["kind"] != "matched"]
     assert arms == ["full", "random@20", "hardest@20"]
+
+
+def test_choose_prints_what_was_tried_and_a_line_that_prunes_so(
+    ground: Path, cli: Cli, tmp_path: Path
+) -> None:
+    scores, work = ground / "work/scores.parquet", tmp_path / "w"
+    args = ("evaluate", scores, "--choose", "--keep", "0.3", "--by", "margin", "--pilot", 4)
+    done = cli(*args, "--work", work)
+    assert done.code == 0
+    for told in ("hardest", "random", "wrong labels: unknown", "trainings on everything"):
+        assert told in done.out
+    (found,) = cli(*args, "--work", work, "--json").json
+    line = shlex.split(found["command"])
+    assert found["command"] in done.out
+    assert found["strategy"].partition(":")[0] in line
+    assert cli(*line[1:], "--store", tmp_path / "store").code == 0
+    assert cli(*args, "--seeds", 2).code == cli(*args, "--out", tmp_path / "o").code == 2
+
+
+def test_auto_is_a_row_of_the_table(ground: Path, cli: Cli, tmp_path: Path) -> None:
+    args = ("--strategy", "auto", "--keep", "0.5", "--seeds", 2, "--steps", 20, "--work", tmp_path)
+    done = cli("evaluate", ground / "work/scores.parquet", *args)
+    assert done.code == 0
+    assert "auto (" in done.out
+    assert "auto at keep 0.5 chose" in done.out
+    assert "after a pilot of" in done.out
+
+
+def test_prune_names_the_command_that_chooses(ground: Path, cli: Cli, tmp_path: Path) -> None:
+    args = ("--keep", "0.5", "--strategy", "auto", "--name", "d", "--tag", "v1")
+    done = cli("prune", ground / "work/scores.parquet", *args, "--store", tmp_path)
+    assert done.code == 2
+    assert "evaluate SCORES.parquet --choose" in done.err

@@ -1,0 +1,185 @@
+"""The trainings of `auto`: candidates on part of the training rows, tested on another part of them.
+
+The test rows are neither trained on nor looked at, so that a comparison on them stays fair. The
+pilot's trainings are units as all others are: cut off, the same call goes on, and one that is
+finished is not run again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dataprune.core.errors import ProbeError, UsageError
+from dataprune.core.protocols import OnProgress
+from dataprune.evaluation.arms import Arm, retrain
+from dataprune.evaluation.bench import Bench, make_bench
+from dataprune.evaluation.cells import Layout
+from dataprune.evaluation.choices import Chosen, Tried
+from dataprune.evaluation.compare import values_of
+from dataprune.evaluation.costs import device_seconds, unit_of
+from dataprune.evaluation.priors import RANDOM, Candidate, candidates, fraction, noise_of
+from dataprune.evaluation.rounds import SEEDS, Round, finalists, plan_rounds, verdict
+from dataprune.evaluation.study import Study
+from dataprune.evaluation.telling import command_of, reason_of, warnings_of
+from dataprune.probe.check import check_model
+from dataprune.runs.ledger import Record
+from dataprune.selection._columns import default_column
+from dataprune.selection._quotas import budget_rows
+
+log = logging.getLogger("dataprune")
+Keep = float | int
+
+
+@dataclass
+class _Race:
+    """The candidates of one budget, and what came of them so far."""
+
+    keep: Keep
+    own_steps: int
+    arms: dict[str, Arm]
+    tried: dict[str, Tried]
+    rounds: list[Round]
+    left: list[str]
+    values: dict[str, dict[int, float]] = field(default_factory=dict)
+    units: dict[str, Record] = field(default_factory=dict)
+    failed: int = 0
+
+
+def choose_by_pilot(study: Study, keeps: Iterable[Keep], on_progress: OnProgress) -> list[Chosen]:
+    """A strategy for each budget.
+
+    Raises:
+        UsageError: a budget that cannot be.
+        ProbeError: every training failed.
+    """
+    pilot = _Pilot(study)
+    races = [pilot.race(keep) for keep in dict.fromkeys(keeps)]
+    first = [race for race in races if len(race.rounds) > 1]
+    if first:
+        pilot.run(first, lambda race: race.rounds[0], on_progress)
+        for race in first:
+            race.left = finalists(race.values, race.left)
+    pilot.run(races, lambda race: race.rounds[-1], on_progress)
+    return [pilot.chosen(race) for race in races]
+
+
+class _Pilot:
+    """What the races of one study share."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        check_model(study.recipe, study.loaded)
+        self.bench: Bench = make_bench(study.recipe, study.loaded, validation=True)
+        everything = make_bench(study.recipe, study.loaded)
+        self.noise = noise_of(study.table)
+        self.num_rows = len(everything.train_rows)
+        self.steps_of = Layout(study.recipe, study.settings, everything, study.table).num_steps
+        settings = study.settings.model_copy(update={"seeds": SEEDS[-1]})
+        self.layout = Layout(
+            study.recipe, settings, self.bench, study.table, study.path, balance=study.balance
+        )
+
+    def race(self, keep: Keep) -> _Race:
+        """Candidates with their rows, at the fraction that was asked for of fewer rows."""
+        study = self.study
+        share = fraction(keep, self.num_rows)
+        budget = budget_rows(keep, self.num_rows)
+        if budget == self.num_rows:
+            raise UsageError(
+                f"auto chooses which rows to leave out, and keep {keep} leaves none out"
+            )
+        own = self.steps_of(budget)
+        by = study.by or default_column(study.table, study.recipe)
+        arms, tried = {}, {}
+        for each in candidates(study.table, share, by, self.noise):
+            name = each.asked.label
+            tried[name] = Tried(name, each.asked.by, each.why)
+            try:
+                arms[name] = self._arm(each, share, own)
+            except UsageError as exc:  # such as flags that drop more than may go
+                tried[name] = replace(tried[name], left_out=exc.message)
+        most = int(study.settings.pilot * self.steps_of(self.num_rows))
+        rounds = plan_rounds(len(arms), own, most)
+        return _Race(keep, own, arms, tried, rounds, list(arms))
+
+    def _arm(self, candidate: Candidate, share: float, num_steps: int) -> Arm:
+        name = candidate.asked.label
+        if name == RANDOM:
+            budget = budget_rows(share, len(self.bench.train_rows))
+            return Arm(name, self.layout.random(budget), num_steps)
+        rows, _choice = self.layout.decided(candidate.asked, share)
+        return Arm(name, (rows,), num_steps)
+
+    def run(
+        self, races: Sequence[_Race], of: Callable[[_Race], Round], on_progress: OnProgress
+    ) -> None:
+        """Train one round of all races at once; who has not all its seeds takes part no more."""
+        arms = {
+            f"pilot {name}@{race.keep}, {of(race).steps} steps": (race, name)
+            for race in races
+            for name in race.left
+        }
+        wanted = [
+            replace(race.arms[name], name=label, num_steps=of(race).steps)
+            for label, (race, name) in arms.items()
+        ]
+        study, seeds = self.study, of(races[0]).seeds
+        done = retrain(
+            study.recipe, study.loaded, self.bench, wanted,
+            num_seeds=seeds, work=study.folder, on_progress=on_progress,
+        )  # fmt: skip
+        for race in races:
+            race.values = {}
+        for label, (race, name) in arms.items():
+            self._note(race, name, done.records[label], seeds)
+        for race in races:
+            race.left = [name for name in race.left if name in race.values]
+            if not race.left:
+                first = done.failed[0]
+                raise ProbeError(
+                    f"no candidate of keep {race.keep} was trained; the first: {first.error}",
+                    hint=first.hint,
+                )
+
+    def _note(self, race: _Race, name: str, records: Mapping[int, Record], seeds: int) -> None:
+        found = values_of(records)
+        race.units |= {record.unit_id: record for record in records.values()}
+        told = race.tried[name]
+        told = replace(told, per_seed=[*told.per_seed, [found[s] for s in sorted(found)]])
+        if len(found) == seeds:
+            race.values[name] = found
+        else:
+            race.failed += seeds - len(found)
+            told = replace(told, left_out=f"{seeds - len(found)} of its {seeds} trainings failed")
+        race.tried[name] = told
+
+    def chosen(self, race: _Race) -> Chosen:
+        """The verdict, in the words and figures that a user is told."""
+        study, run = self.study, self.study.recipe.run
+        found = verdict(race.values, race.left)
+        told = race.tried[found.chosen]
+        seconds = math.fsum(record.run["seconds"] for record in race.units.values())
+        scale = 1.0 if self.bench.metric == "R2" else 100.0
+        chosen = Chosen(
+            keep=race.keep,
+            strategy=told.strategy,
+            by=told.by,
+            why=reason_of(found, race.rounds[-1], told.why, scale),
+            noise=self.noise,
+            tried=list(race.tried.values()),
+            rounds=race.rounds,
+            over=found.over,
+            full_steps=self.steps_of(self.num_rows),
+            own_steps=race.own_steps,
+            num_validation_rows=self.bench.num_test_rows,
+            metric=self.bench.metric,
+            pilot_s=device_seconds(seconds, run),
+            unit=unit_of(run),
+            failed=race.failed,
+            command=command_of(study, told.strategy, told.by, race.keep),
+        )
+        log.info("auto chose %s for keep %s: %s", chosen.strategy, race.keep, chosen.why)
+        return replace(chosen, warnings=warnings_of(chosen))

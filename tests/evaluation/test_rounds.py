@@ -1,0 +1,88 @@
+"""How long the pilot's rounds are, and who wins on made-up results."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataprune.evaluation.rounds import FINALISTS, finalists, plan_rounds, verdict
+from dataprune.evaluation.statistics import difference_error
+
+ORDER = ["first", "second", "third", "random"]
+
+
+def seeds(*values: float) -> dict[int, float]:
+    return dict(enumerate(values))
+
+
+@pytest.mark.parametrize("candidates", range(1, 7))
+@pytest.mark.parametrize("own", [40, 300, 2000])
+@pytest.mark.parametrize("budget", [60, 500, 2000, 9000])
+def test_rounds_take_the_budget_at_most_and_the_last_is_the_longest(
+    candidates: int, own: int, budget: int
+) -> None:
+    rounds = plan_rounds(candidates, own, budget)
+    assert sum(round_.total for round_ in rounds) <= budget
+    assert all(1 <= round_.steps <= own for round_ in rounds)
+    assert rounds[0].arms == candidates
+    assert rounds[-1].arms == (candidates if len(rounds) == 1 else FINALISTS)
+    assert rounds[0].steps <= rounds[-1].steps
+
+
+def test_a_round_that_few_steps_suffice_for_leaves_the_rest_to_the_last() -> None:
+    first, last = plan_rounds(5, 40, 2000)
+    assert first.steps == last.steps == 40
+    first, last = plan_rounds(6, 1000, 1200)
+    assert (first.steps, last.steps) == (50, 66)
+
+
+def test_the_best_go_on_and_random_rows_always_do() -> None:
+    values = {"first": seeds(0.5), "second": seeds(0.9), "third": seeds(0.8), "random": seeds(0.1)}
+    assert finalists(values, ORDER) == ["second", "third", "random"]
+    assert finalists({k: v for k, v in values.items() if k != "random"}, ORDER) == ORDER[:3]
+    del values["second"]
+    assert finalists(values, ORDER) == ["first", "third", "random"]
+
+
+def test_a_clear_lead_wins_over_what_was_expected() -> None:
+    values = {"first": seeds(0.70, 0.71, 0.70), "third": seeds(0.80, 0.81, 0.81)}
+    found = verdict(values, ORDER)
+    assert (found.chosen, found.leader) == ("third", "third")
+    assert found.over[0].other == "first"
+    assert found.over[0].mean == pytest.approx(0.1033, abs=1e-3)
+    assert found.over[0].tells
+
+
+def test_a_lead_that_seeds_may_give_leaves_the_one_that_was_expected() -> None:
+    values = {"first": seeds(0.80, 0.70, 0.75), "second": seeds(0.72, 0.80, 0.76)}
+    found = verdict(values, ORDER)
+    assert (found.chosen, found.leader) == ("first", "second")
+    assert not found.over[0].tells
+
+
+def test_equal_results_go_to_the_first_of_the_order() -> None:
+    values = {name: seeds(0.8, 0.8, 0.8) for name in reversed(ORDER)}
+    assert verdict(values, ORDER).chosen == "first"
+
+
+def test_random_rows_win_only_by_a_lead() -> None:
+    rival = seeds(0.70, 0.72, 0.71)
+    near = {"first": rival, "random": seeds(0.71, 0.71, 0.72)}
+    far = {"first": rival, "random": seeds(0.80, 0.82, 0.81)}
+    assert verdict(near, ORDER).chosen == "first"
+    assert verdict(far, ORDER).chosen == "random"
+
+
+def test_one_seed_gives_no_interval_and_the_best_mean() -> None:
+    found = verdict({"first": seeds(0.5), "second": seeds(0.6)}, ORDER)
+    assert (found.chosen, found.error) == ("second", None)
+    assert found.over[0].half_width is None
+    assert verdict({"first": seeds(0.5, 0.6)}, ORDER).over == []
+
+
+def test_the_pooled_error_of_two_arms_is_that_of_their_paired_differences() -> None:
+    one, other = seeds(0.5, 0.7, 0.6), seeds(0.4, 0.5, 0.6)
+    error, degrees = difference_error([one, other]) or (0.0, 0)
+    assert degrees == 2
+    assert error == pytest.approx((0.01 / 3) ** 0.5)  # of 0.1, 0.2, 0.0
+    assert difference_error([one]) is None
+    assert difference_error([one, {0: 0.5, 7: 0.5}]) is None
