@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dataprune.evaluation.run import EvaluationResult
     from dataprune.flags.label_issue import LabelFlags, flag_labels
     from dataprune.flow import curate, evaluate, flag, load, prune, publish, score
+    from dataprune.planning.plan import PlanResult, plan
     from dataprune.probe.gradients import gradient_norms
     from dataprune.probe.recorder import Recorder
     from dataprune.probe.trainer_callback import RecorderCallback
@@ -44,6 +45,7 @@ _HOMES = {
     "ImportResult": "dataprune.scores._import",
     "LabelFlags": "dataprune.flags.label_issue",
     "LoadedVersion": "dataprune.versions.load",
+    "PlanResult": "dataprune.planning.plan",
     "PruneResult": "dataprune.publishing.prune_result",
     "Published": "dataprune.publishing.publisher",
     "Recipe": "dataprune.core.recipe",
@@ -61,6 +63,7 @@ _HOMES = {
     "import_scores": "dataprune.scores._import",
     "load": "dataprune.flow",
     "load_recipe": "dataprune.core.recipe",
+    "plan": "dataprune.planning.plan",
     "prune": "dataprune.flow",
     "publish": "dataprune.flow",
     "run": "dataprune.releasing.run",
@@ -76,6 +79,7 @@ __all__ = [
     "ImportResult",
     "LabelFlags",
     "LoadedVersion",
+    "PlanResult",
     "PruneResult",
     "Published",
     "Recipe",
@@ -94,6 +98,7 @@ __all__ = [
     "import_scores",
     "load",
     "load_recipe",
+    "plan",
     "prune",
     "publish",
     "run",

@@ -24,17 +24,16 @@ from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.flags import compute_flags, find_flags
 from dataprune.flags._units import StoredUnits, read_units
-from dataprune.probe.examples import read_examples
 from dataprune.publishing.building import build_pruned, check_control, where_to_push
 from dataprune.publishing.open import open_version
 from dataprune.publishing.prune_result import PruneResult
+from dataprune.scores._features import with_features
 from dataprune.scores._result import ScoreResult
 from dataprune.scores._score_traces import score_recorded
 from dataprune.selection._choice import check_steps, make_choice
 from dataprune.selection._decided import decide_from_scores
-from dataprune.sources import open_source
-from dataprune.sources._load import describe
-from dataprune.sources._resolve import resolve_recipe, with_default_model
+from dataprune.selection._features import features_read
+from dataprune.sources._resolve import resolve_recipe
 from dataprune.tables.flags import check_flags_path
 from dataprune.tables.join import join_tables
 from dataprune.tables.manifest import RowOrder, SourceRef
@@ -67,6 +66,7 @@ def score(
     task: str | None = None,
     scores: Sequence[str] | None = None,
     flags: Sequence[str] | None = None,
+    features: bool | None = None,
     at: Sequence[int] | None = None,
     seeds: int | None = None,
     work: str | Path | None = None,
@@ -81,6 +81,7 @@ def score(
     recipe: a shipped recipe's name, a YAML file, a data path (default recipe), or a Recipe.
     inputs, label: columns of the source; one image, text or list column, or numeric ones.
     flags: label_issue, memorized; they need cross-fitting: 5 folds twice by default.
+    features: record features of the rows; default: if a strategy of the recipe reads them.
     traces: a folder of recorded traces to score instead, at their last common epoch by default.
     work: a folder or a URL; units already there are not trained again. Others override the recipe.
 
@@ -96,49 +97,27 @@ def score(
         "task": task,
         "scores.names": scores,
         "flags": flags,
+        "scores.features": features,
     }
     if traces is not None:
         recipe = resolve_recipe(recipe, about)
         check_steps(recipe.prune)
         trains = {"seeds": seeds, "work": work, "runner": runner, "address": address}
         return score_recorded(recipe, Path(traces), at, out, no_effect=trains)
-    from dataprune.probe.check import check_signals, check_trainable
+    from dataprune.planning.prepare import prepared
     from dataprune.probe.gate import timing_gate
     from dataprune.probe.observe import Observed, observe
-    from dataprune.probe.plan import holds_out_folds, run_place
+    from dataprune.probe.plan import holds_out_folds
     from dataprune.scores._aggregate import compute_scores
-    from dataprune.scores._check import check_scores, find_scores
     from dataprune.scores._table import share_table, table_meta, table_path, warnings_of_removals
 
-    changes = {
-        **about,
-        "scores.at": at,
-        "seeds": seeds,
-        "run.runner": runner,
-        "run.address": address,
-    }
-    recipe = resolve_recipe(recipe, changes)
-    flagging = find_flags(recipe.flags, recipe.task)
-    wanted = find_scores(recipe.score_names, *(flag.beside for flag in flagging))
-    check_steps(recipe.prune)
-    opened = open_source(recipe.source)
-    loaded = read_examples(recipe, opened, work=work)
-    try:
-        log.info(describe(loaded, opened.schema.names))
-        recipe = with_default_model(recipe, loaded.ref.kind)
-        place = run_place(recipe, loaded, work)
-        signals = {s.name: s.signals for s in wanted}
-        if any(signals.values()):
-            require("torch", extra="probe", why="training probes")
-            check_trainable(recipe, loaded)
-            check_signals(recipe, loaded, signals)
-            check_scores(recipe, loaded, wanted)
+    changes = {"scores.at": at, "seeds": seeds, "run.runner": runner, "run.address": address}
+    with prepared(resolve_recipe(recipe, {**about, **changes}), work) as job:
+        recipe, loaded, wanted, place = job.recipe, job.loaded, job.wanted, job.place
         path = Path(out) if out is not None else table_path(place, loaded, wanted, recipe.flags)
         seen = Observed({}, {}, [], [], [])
-        if any(signals.values()):
-            seen = observe(recipe, loaded, signals, place, on_progress)
-    finally:
-        loaded.discard()
+        if job.trains:
+            seen = observe(recipe, loaded, job.signals, place, on_progress)
     judged = not all(score.at_init for score in wanted)
     timing, warnings = timing_gate(recipe, loaded, seen) if judged else ([], [])
     columns = compute_scores(
@@ -147,10 +126,13 @@ def score(
     warnings += warnings_of_removals(recipe, wanted, seen) + columns.warnings
     meta = table_meta(recipe, loaded, seen, columns, timing)
     run = StoredUnits(recipe, RunExamples(loaded.examples, loaded.ref), seen.records, seen.missing)
-    flagged = compute_flags(flagging, run)
+    flagged = compute_flags(job.flagging, run)
     warnings += flagged.warnings
     meta |= {"flag_overlap": flagged.overlap} if flagged.overlap else {}
-    write_scores(path, loaded.examples, columns.values, meta, flagged.columns)
+    write_scores(
+        path, loaded.examples, columns.values,
+        with_features(path, recipe, seen.records, meta), flagged.columns,
+    )  # fmt: skip
     share_table(place, path)
     return ScoreResult(
         path=path,
@@ -158,17 +140,10 @@ def score(
         status=meta["status"],
         recipe=recipe,
         source=loaded.ref,
-        reliability=columns.reliability,
-        between=columns.between,
-        timing=timing,
-        seeds=meta["seeds"],
-        trained=seen.trained,
-        failed=seen.failed,
-        notes=seen.reasons,
-        warnings=warnings,
-        flags=flagged.totals,
-        flag_overlap=flagged.overlap,
-    )
+        reliability=columns.reliability, between=columns.between, timing=timing,
+        seeds=meta["seeds"], trained=seen.trained, failed=seen.failed, notes=seen.reasons,
+        warnings=warnings, flags=flagged.totals, flag_overlap=flagged.overlap,
+    )  # fmt: skip
 
 
 def flag(
@@ -223,6 +198,7 @@ def prune(
     relabel: bool | None = None,
     seed: int | None = None,
     extra: Sequence[str | Path] = (),
+    features: str | Path | None = None,
     source: str | None = None,
     store: str | Path = DEFAULT_STORE,
     view: bool = False,
@@ -239,9 +215,10 @@ def prune(
     keep: a float in (0, 1] keeps `round(keep * n)` of all rows, an int exactly that many.
     strategy: one, or several in order; params: NAME is of the last one, STEP.NAME of another.
     max_per_group: rows of one group of near-duplicates to keep at most.
-    drop_likely: drop rows whose label is flagged likely wrong first; without keep, keep the others.
-    relabel: add `suggested_label`, which differs from the label in those; without keep, keep all.
+    drop_likely, relabel: first drop rows whose label is likely wrong, or add `suggested_label`,
+        which differs in those; without keep, all others are kept.
     extra: further score or flag tables of the same source; `by` may name their columns.
+    features: FILE.parquet[:COLUMN] with `row` and a vector, in place of the scores' own.
     source: where the source lies now, if not where it was scored. Other defaults: the recipe's.
     order: "score" stores the rows best to keep first.
     push: ORG/REPO on the Hub to publish to, the control too; "" for the recipe's `publish.to`.
@@ -263,15 +240,17 @@ def prune(
         drop_likely=drop_likely, relabel=relabel,
     )  # fmt: skip
     check_relabel(choice, view=view)
-    decided = decide_from_scores(table, recipe, choice, by, order=order)
+    read = features_read(table, path, choice, features)
+    decided = decide_from_scores(table, recipe, choice, by, order=order, features=read)
     check_control(decided, control=control)
     result = PruneResult.of(choice, decided, tag)
     if dry_run:
         return result
     opened = open_pinned(ref, source, examples=table.table, near=path)
     draft = Draft(
-        name, tag, opened, ref, table, decided.table, choice, decided.column, view, order=order
-    )
+        name, tag, opened, ref, table, decided.table, choice, decided.column, view, order=order,
+        features_sha256=None if read is None else read.sha256,
+    )  # fmt: skip
     result = build_pruned(result, LocalStore(Path(store)), draft, to=to, control=control)
     where: dict[str, Any] = {"to": to, "store": store, "source": source, "private": private}
     made = result.tags if to is not None else ()
@@ -354,12 +333,10 @@ def load(
 ) -> LoadedVersion:
     """Version -> load: `name@tag`, every file checked against the manifest.
 
-    name: of a version in the store, or ORG/REPO on the Hub.
-    tag: on the Hub also an alias or a commit.
+    name: in the store, or ORG/REPO on the Hub. tag: on the Hub also an alias or a commit.
     source: where a view's source lies now, if it has moved.
     lock: of the Hub: a lock file to hold to and to add to; default: `dataprune.lock` of the working
-        folder, if it is there.
-    locked: of the Hub: refuse what the lock file does not know.
+        folder, if it is there. locked: refuse what the lock file does not know.
 
     Raises:
         VersionNotFoundError: no such name or tag; the hint lists what there is.

@@ -10,9 +10,9 @@ from dataprune._version import __version__
 from dataprune.cli.errors import run_and_exit
 
 COMMANDS = (
-    "score", "run", "scores", "flags", "audit", "curate", "judge", "prune", "publish", "load",
-    "evaluate", "versions", "promote", "rollback", "yank", "retract", "explain", "diff", "status",
-    "submit", "schedule", "reproduce",
+    "plan", "score", "run", "scores", "flags", "audit", "curate", "judge", "prune", "publish",
+    "load", "evaluate", "versions", "promote", "rollback", "yank", "retract", "explain", "diff",
+    "status", "submit", "schedule", "reproduce",
 )  # fmt: skip
 
 

@@ -42,6 +42,51 @@ lock_option: Callable[[F], F] = click.option(
 )  # fmt: skip
 
 
+def numbers(_ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    """What was typed as 5,10 -> [5, 10]."""
+    if value is None:
+        return None
+    try:
+        return [int(part) for part in value.split(",")]
+    except ValueError as exc:
+        what = "epochs" if param.name == "at" else "numbers"
+        raise click.BadParameter(f"{value!r} is not a list of {what} such as 5,10") from exc
+
+
+def scoring_options(command: F) -> F:
+    """What a scoring job is: the options that `score` and `plan` have alike."""
+    for option in reversed(_SCORING):
+        command = option(command)
+    return command
+
+
+_SCORING: tuple[Callable[[Any], Any], ...] = (
+    source_option,
+    click.option(
+        "--input", "inputs", multiple=True, metavar="COLUMN", help="Input column; repeat."
+    ),
+    click.option("--label", metavar="COLUMN", help="Label column."),
+    click.option(
+        "--task", type=click.Choice(["classification", "multilabel", "regression", "none"]),
+        help="What the labels are; none: go without.",
+    ),
+    click.option(
+        "--score", "scores", multiple=True, metavar="NAME", help="Score to compute; repeat."
+    ),
+    click.option(
+        "--flag", "flags", multiple=True, metavar="NAME",
+        help="Flag to add, by cross-fitting: label_issue (wrong labels), memorized. Repeat.",
+    ),
+    click.option(
+        "--features/--no-features", default=None,
+        help="Record features of the rows, for kcenter, d2 and others. Default: where the recipe's "
+        "strategy reads them.",
+    ),
+    click.option("--at", callback=numbers, metavar="EPOCH,...", help="Epochs to score at."),
+    click.option("--seeds", type=click.IntRange(min=1), help="Number of probe seeds."),
+)  # fmt: skip
+
+
 def assignments(
     values: tuple[str, ...], read: Callable[[str], Any], example: str = ""
 ) -> dict[str, Any]:

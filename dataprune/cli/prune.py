@@ -34,6 +34,11 @@ def _params(
     "--with", "extra", multiple=True, metavar="FLAGS.parquet", type=click.Path(dir_okay=False),
     help="Flags or further scores of the same source; --by may name their columns. Repeat.",
 )  # fmt: skip
+@click.option(
+    "--features", metavar="FILE.parquet[:COLUMN]",
+    help="Features of the rows, for kcenter, d2 and others: row and a vector. Default: the scores' "
+    "own (score --features).",
+)  # fmt: skip
 @click.option("--keep", metavar="FRACTION|COUNT", help="25000 is a count; 0.5 or 50% a fraction.")
 @click.option("--by", metavar="NAME", help="Score column, such as el2n or el2n@10.")
 @click.option(
@@ -96,6 +101,7 @@ def command(
     ctx: click.Context,
     scores: str,
     extra: tuple[str, ...],
+    features: str | None,
     keep: str | None,
     by: str | None,
     strategy: tuple[str, ...],
@@ -139,6 +145,7 @@ def command(
         "drop_likely": drop_likely,
         "seed": seed,
         "extra": extra,
+        "features": features,
     }
     if what_if is not None:
         _compare(ctx, scores, what_if, decides, as_json=as_json)

@@ -6,36 +6,14 @@ from typing import Any
 
 import click
 
-from dataprune.cli.options import address_option, json_option, runner_option, source_option
+from dataprune.cli.options import address_option, json_option, runner_option, scoring_options
 
 _WIDEST = 10  # scores in a square of correlations
 
 
-def _epochs(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[int] | None:
-    if value is None:
-        return None
-    try:
-        return [int(part) for part in value.split(",")]
-    except ValueError as exc:
-        raise click.BadParameter(f"{value!r} is not a list of epochs such as 5,10") from exc
-
-
 @click.command("score")
 @click.argument("recipe", metavar="RECIPE|SOURCE")
-@source_option
-@click.option("--input", "inputs", multiple=True, metavar="COLUMN", help="Input column; repeat.")
-@click.option("--label", metavar="COLUMN", help="Label column.")
-@click.option(
-    "--task", type=click.Choice(["classification", "multilabel", "regression", "none"]),
-    help="What the labels are; none: go without.",
-)  # fmt: skip
-@click.option("--score", "scores", multiple=True, metavar="NAME", help="Score to compute; repeat.")
-@click.option(
-    "--flag", "flags", multiple=True, metavar="NAME",
-    help="Flag to add, by cross-fitting: label_issue (wrong labels), memorized. Repeat.",
-)  # fmt: skip
-@click.option("--at", callback=_epochs, metavar="EPOCH,...", help="Epochs to score at.")
-@click.option("--seeds", type=click.IntRange(min=1), help="Number of probe seeds.")
+@scoring_options
 @click.option("--work", type=click.Path(file_okay=False), help="Run folder; keeps finished units.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Score table to write.")
 @click.option(
@@ -53,6 +31,7 @@ def command(
     task: str | None,
     scores: tuple[str, ...],
     flags: tuple[str, ...],
+    features: bool | None,  # noqa: FBT001 - click's
     at: list[int] | None,
     seeds: int | None,
     work: str | None,
@@ -85,6 +64,7 @@ def command(
             task=task,
             scores=scores or None,
             flags=flags or None,
+            features=features,
             at=at,
             seeds=seeds,
             work=work,

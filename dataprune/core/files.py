@@ -54,6 +54,10 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
         if durable:
             sync(path.parent)
+    except OSError as exc:
+        if exc.filename is None:  # a write that found the disk full does not say of which file
+            exc.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dataprune.core.recipe_training import Strict
 
@@ -55,6 +55,15 @@ class PruneRecipe(Strict):
         if self.steps and {"strategy", "params"} & self.model_fields_set:
             raise ValueError("steps and strategy say the same: leave strategy and params out")
         return self
+
+    @model_serializer(mode="wrap")
+    def _says_strategies_once(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the defaults that steps stand in place of, so that it can be read again."""
+        told: dict[str, Any] = dump(self)
+        if self.steps:
+            for name in ("strategy", "params"):
+                told.pop(name, None)
+        return told
 
     @model_validator(mode="after")
     def _relabels_what_is_kept(self) -> PruneRecipe:

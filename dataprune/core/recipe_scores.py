@@ -47,6 +47,12 @@ class ScoresRecipe(Strict):
         description="for scores mem_*: the module of the model, by its path as in named_modules(), "
         "whose output is edited; null: the input of the last linear layer",
     )
+    features: bool | None = Field(
+        None,
+        description="record what the last linear layer reads of every row at the end of training, "
+        "for strategies that read features (kcenter, d2, ...), beside the score table; default: "
+        "if one that prune names reads them",
+    )
     timing_gate: Literal["error", "warn", "off"] = Field(
         "error", description="what to do when a scored epoch is too early to be believed"
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from dataprune.evaluation.bench import Bench, Rows, steps_per_epoch
 from dataprune.evaluation.dynamic import INFOBATCH, RS2
 from dataprune.evaluation.strategies import Asked, choice_of
 from dataprune.selection._decided import decide_from_scores
+from dataprune.selection._features import features_read
 from dataprune.selection._quotas import budget_rows, class_quotas
 from dataprune.tables.scores import ScoreTable
 
@@ -50,12 +52,15 @@ def plan_cells(
     strategies: Sequence[Asked],
     by: str | None = None,
     balance: str | None = None,
+    path: Path | None = None,
 ) -> list[Cell]:
     """Decide every cell among the rows that may be trained on, and draw its controls.
 
     Full data comes first, then by budget: random rows, baselines, each strategy with its match.
     A budget is one of these rows, so all arms of one have exactly as many. Random rows are drawn
     anew for each seed, so that the spread over seeds covers the draw.
+
+    path: of the score table, beside which features are; without it there are none.
 
     Raises:
         UsageError: a budget or a strategy that cannot be met.
@@ -72,7 +77,10 @@ def plan_cells(
         for asked in strategies:
             name = f"{asked.label}@{keep}"
             choice = choice_of(asked, recipe.prune, keep, balance)
-            decided = decide_from_scores(among, recipe, choice, by)
+            features = None if path is None else features_read(table, path, choice)
+            if features is not None:
+                features = replace(features, values=features.values[bench.train_rows])
+            decided = decide_from_scores(among, recipe, choice, by, features=features)
             kept = decided.table.column("keep").to_numpy(zero_copy_only=False)
             rows = bench.train_rows[kept.astype(np.bool_)]
             assert len(rows) == budget

@@ -136,7 +136,7 @@ def evaluate_cells(
     opened = open_pinned(ref, source, examples=table.table, near=path)
     loaded = read_examples(recipe, opened, work=folder)
     homes = [Path(scored_in)] if scored_in else [path.parent]
-    run = _Run(scored, recipe, settings, table, homes)
+    run = _Run(scored, recipe, settings, table, path, homes)
     try:
         result = _evaluate(run, loaded, ref, folder, by, class_balance, on_progress)
     finally:
@@ -154,6 +154,7 @@ class _Run:
     recipe: Recipe
     settings: EvaluateRecipe
     table: ScoreTable
+    path: Path
     homes: list[Path]
 
 
@@ -212,7 +213,7 @@ def _evaluate(
         )
     bench = make_bench(recipe, loaded)
     check_model(recipe, loaded)
-    cells = plan_cells(recipe, settings, bench, table, strategies, by, class_balance)
+    cells = plan_cells(recipe, settings, bench, table, strategies, by, class_balance, run.path)
     usual = f"{run.scored.name}-{run_fingerprint(run.scored, loaded)[:12]}"
     homes = [*run.homes, DEFAULT_RUNS / usual]
     scoring = scoring_cost(table, run.scored, homes, recipe.run)

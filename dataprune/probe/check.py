@@ -38,6 +38,10 @@ def check_trainable(recipe: Recipe, loaded: Loaded) -> None:
         _check_folds(recipe, loaded)
     _check_augment(recipe, loaded)
     check_model(recipe, loaded)
+    if recipe.scores.features:
+        from dataprune.probe.features import check_features
+
+        check_features(recipe.probe.model.chosen, *_blank_run(recipe, loaded))
 
 
 def check_signals(recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[str]]) -> None:

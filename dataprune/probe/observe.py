@@ -11,7 +11,7 @@ from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
 from dataprune.probe.costs import extra_costs
-from dataprune.probe.plan import holds_out_folds, plan_units, shared_arrays
+from dataprune.probe.plan import holds_out_folds, plan_run, shared_arrays
 from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger, Record
 from dataprune.runs.place import Place
@@ -60,16 +60,11 @@ def observe(
         ProbeError: every unit failed.
         BusyError: another process works in the folder.
     """
-    from dataprune.probe.signals import recorded_anyway
-    from dataprune.probe.tasks import TASKS
-
     wanted = sorted({signal for signals in scores.values() for signal in signals})
-    assert recipe.task is not None
     ledger = Ledger(work)
     with ledger.exclusive(wait_s=60 * recipe.run.wait_minutes) as lease:
-        also = recorded_anyway(TASKS.get(recipe.task), recipe.scores.mode, wanted)
         earlier = ledger.records()
-        plan = plan_units(recipe, loaded, wanted, earlier, also=also)
+        plan = plan_run(recipe, loaded, scores, earlier)
         if holds_out_folds(recipe, loaded):
             log.info(
                 "each seed holds out one of %d folds; a row's score is the mean over the seeds "

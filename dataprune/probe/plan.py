@@ -10,7 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ ENTRYPOINT = "dataprune.probe.unit:probe_unit"
 # Raise it with any change to what a probe computes: data, training, tasks, signals, models.
 PROBE_VERSION = 3
 _GROWING = ("signals", "checkpoints")
+# Of a unit's spec: in its identity only where they decide something, or by another name.
+_NOT_ALWAYS = frozenset({"removal", "layer", "features", "workers"})
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,22 @@ def check_stream(recipe: Recipe, place: Place) -> None:
             f"run.stream reads inputs from the run folder, which workers cannot at {place.url}",
             hint="give a work folder on a disk that every node shares",
         )
+
+
+def plan_run(
+    recipe: Recipe, loaded: Loaded, scores: Mapping[str, Iterable[str]], records: list[Record]
+) -> Plan:
+    """Units for scores: each records what they read, and what costs nothing beside that.
+
+    scores: {score: signals that it reads}.
+    """
+    from dataprune.probe.signals import recorded_anyway
+    from dataprune.probe.tasks import TASKS
+
+    assert recipe.task is not None
+    wanted = sorted({signal for signals in scores.values() for signal in signals})
+    also = recorded_anyway(TASKS.get(recipe.task), recipe.scores.mode, wanted)
+    return plan_units(recipe, loaded, wanted, records, also=also)
 
 
 def plan_units(
@@ -265,13 +283,14 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         "window": recipe.scores.window,
         "removal": recipe.scores.removal,
         "layer": recipe.scores.layer,
+        "features": bool(recipe.scores.features),
         "threads": recipe.run.num_cpus,
         "workers": recipe.run.workers,
         "device": "cuda" if recipe.run.num_gpus > 0 else "cpu",
         "torch": importlib.metadata.version("torch"),
     }
     identity = {
-        **{key: value for key, value in spec.items() if key not in {"removal", "layer", "workers"}},
+        **{key: value for key, value in spec.items() if key not in _NOT_ALWAYS},
         "probe": _identifying(recipe),
         "inputs": reading_of(recipe),
         "entrypoint": ENTRYPOINT,
@@ -279,6 +298,7 @@ def _unit(recipe: Recipe, loaded: Loaded, signals: list[str], seed: int) -> Unit
         "holdout": _holdout(recipe, loaded),
         "window": recipe.scores.window if _has_windows(signals) else None,
         **(_identifying_removal(recipe) if _has_removal(signals) else {}),
+        **({"features": recipe.probe.last_epoch} if recipe.scores.features else {}),
         "dtype": "float32",
         "probe_version": PROBE_VERSION,
         "world_size": recipe.run.workers,
@@ -320,8 +340,8 @@ def _differences(unit: Unit, record: Record) -> list[str]:
         wanted, have = unit.identity.get(key), record.identity.get(key)
         serves = set(wanted) <= set(have) if key in _GROWING and have else wanted == have  # type: ignore[arg-type]
         decides = "removal" if key == "layer" else key  # a last layer is None, too
-        if decides in {"window", "removal"} and unit.identity.get(decides) is None:
-            continue  # no wanted signal has it
+        if decides in {"window", "removal", "features"} and unit.identity.get(decides) is None:
+            continue  # nothing that is wanted has it
         if not serves:
             keys.append(key)
     return sorted(keys)
@@ -343,6 +363,8 @@ def _why(unit: Unit, records: list[Record]) -> list[str]:
         if key in _GROWING:
             missing = sorted(set(wanted) - set(have or ()))  # type: ignore[arg-type]
             reasons.append(f"{key} {', '.join(map(str, missing))} were not recorded")
+        elif key == "features":
+            reasons.append(f"features were not recorded at epoch {wanted}")
         elif key == "probe":
             reasons.append("the probe recipe is another")
         else:

@@ -15,6 +15,7 @@ from torch import nn
 from dataprune.core.protocols import Attempt, Shared
 from dataprune.core.recipe import ProbeRecipe
 from dataprune.probe.data import Batches, make_batches, tensor_of
+from dataprune.probe.features import write_features_of
 from dataprune.probe.models import find_model
 from dataprune.probe.observer import EvalObserver, Observer
 from dataprune.probe.schedule import lr_factor
@@ -35,6 +36,7 @@ from dataprune.probe.train import (
     seeded_model,
 )
 from dataprune.probe.watch import Watch
+from dataprune.tables.features import FEATURES
 from dataprune.tables.heldout import condense, write_heldout
 from dataprune.tables.trace import TRACE, write_trace, write_trace_shards
 
@@ -63,7 +65,7 @@ def build_model(
 
 
 def probe_unit(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
-    """Train one probe and write its trace, and `heldout.parquet` when cross-fitting.
+    """Train one probe and write its trace; `heldout.parquet` when cross-fitting, features if asked.
 
     The trace is `trace.parquet`, or of several workers that observed a range of rows each, shards
     (`tables/trace.py`). spec: made in `plan`. shared: inputs, targets, mean and std (not for text),
@@ -87,7 +89,7 @@ def _train_and_record(
 ) -> dict[str, Any]:
     salt = (spec["root_seed"], spec["seed"])
     task = TASKS.get(spec["task"])
-    in_sample = _in_sample(spec, shared)
+    in_sample = trained_rows(spec, shared)
     generator = seeded_generator(*salt)
     rows = tensor_of(np.flatnonzero(in_sample))
     batches = make_batches(shared, "", rows, probe, generator, device, team)
@@ -97,7 +99,9 @@ def _train_and_record(
     model = build_model(probe, shared["inputs"].shape, spec["num_outputs"], *salt).to(device)
     model = team.prepared(model)
     held_out = tensor_of(~in_sample).to(device)
-    observer = _observer(spec, task, batches, num_pixels(shared["inputs"].shape), ~held_out, team)
+    observer = make_observer(
+        spec, task, batches, num_pixels(shared["inputs"].shape), ~held_out, team
+    )
     watch = Watch(
         observer,
         task,
@@ -123,6 +127,8 @@ def _train_and_record(
     _write_trace(attempt.folder, spec["mode"], observer, len(held_out), team)
     if watch.num_outputs_taken:
         _write_heldout(attempt.folder / HELD_OUT, spec, shared, in_sample, watch)
+    if spec["features"]:
+        write_features_of(attempt.folder / FEATURES, model, batches, team, probe.last_epoch)
     removals = observer.removals if isinstance(observer, EvalObserver) else {}
     return {
         **({"removals": {str(k): v for k, v in removals.items()}} if removals else {}),
@@ -157,14 +163,18 @@ def _write_heldout(
     write_heldout(path, table, {"fold": spec["fold"], "epochs": watch.num_outputs_taken})
 
 
-def _observer(
+def make_observer(
     spec: dict[str, Any],
     task: Task,
     batches: Batches,
     pixels: int,
     in_sample: torch.Tensor,
     team: Team,
-) -> Observer:
+) -> EvalObserver | StepObserver:
+    """What records the unit's signals, in the way of its mode.
+
+    pixels: of an image. in_sample: bool (N,), the rows trained on.
+    """
     signals = [SIGNALS.get(name) for name in spec["signals"]]
     sizes = Sizes(spec["num_outputs"], spec["window"], pixels)
     if spec["mode"] == "train":
@@ -185,7 +195,8 @@ def _observer(
     )
 
 
-def _in_sample(spec: dict[str, Any], shared: Shared) -> npt.NDArray[np.bool_]:
+def trained_rows(spec: dict[str, Any], shared: Shared) -> npt.NDArray[np.bool_]:
+    """The rows that a unit trains on, bool (N,)."""
     if spec["fold"] is None:
         return np.ones(len(shared["targets"]), dtype=np.bool_)
     in_sample: npt.NDArray[np.bool_] = shared[f"folds/{spec['repeat']}"] != spec["fold"]

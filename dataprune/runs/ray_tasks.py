@@ -14,7 +14,7 @@ from typing import Any
 from dataprune.core.errors import DatapruneError
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources, Shared, Unit
 from dataprune.runs.budget import Spending, refusal
-from dataprune.runs.execute import execute
+from dataprune.runs.execute import LOST_HINT, Failure, execute, failed
 from dataprune.runs.ledger import Ledger
 from dataprune.runs.metrics import UnitMetrics
 from dataprune.runs.place import LocalPlace, open_place
@@ -106,9 +106,7 @@ class _Tasks:
                 unit = pending.pop(ref)
                 outcomes[unit.unit_id] = self._ended(ref, unit)
             for unit in pending.values():
-                progress = None
-                with contextlib.suppress(OSError, DatapruneError):  # storage is away: ask again
-                    progress = self.ledger.progress(unit.unit_id)
+                progress = self._progress(unit.unit_id)
                 if progress is not None and progress != told.get(unit.unit_id):
                     told[unit.unit_id] = progress
                     self.spending.told(unit.unit_id, progress)
@@ -119,13 +117,19 @@ class _Tasks:
             outcomes[unit.unit_id] = Outcome(unit.unit_id, unit.label, error, hint, skipped=True)
         return [outcomes[unit.unit_id] for unit in self.job.units]
 
+    def _progress(self, unit_id: str) -> dict[str, Any] | None:
+        with contextlib.suppress(OSError, DatapruneError):  # storage that is away for a moment
+            return self.ledger.progress(unit_id)
+        return None
+
     def _has_room(self, num_pending: int) -> bool:
         """Whether one more may be handed to Ray: all at once where no budget is to be kept.
 
-        With a budget, twice what runs now, so that an autoscaler sees that more is wanted.
+        With a budget, twice what runs now, so that an autoscaler sees that more is wanted. Of
+        gangs, too: each that waits is a process.
         """
-        budget = self.job.resources.budget
-        if budget.gpu_hours is None and budget.cpu_hours is None:
+        budget, is_gang = self.job.resources.budget, self.job.resources.workers > 1
+        if budget.gpu_hours is None and budget.cpu_hours is None and not is_gang:
             return True
         room = 2 * _capacity(self.ray, self.job.resources)
         return num_pending < max(room, 1) and self.spending.may_start()
@@ -133,14 +137,22 @@ class _Tasks:
     def _ended(self, ref: Any, unit: Unit) -> Outcome:
         """The outcome of a task that Ray says has ended."""
         outcome = self._outcome(ref, unit)
-        found = self.ledger.told(unit.unit_id) if outcome.error is None else None
-        failure = self.ledger.failure(unit.unit_id) if outcome.error else None
-        seconds = found.run["seconds"] if found else (failure or {}).get("seconds", 0.0)
+        seconds = self._seconds(outcome)
         self.spending.ended(unit.unit_id, seconds)
         state = "failed" if outcome.error else "finished"
         self.metrics.ended(state, seconds)
         self.on_progress(unit.unit_id, {"label": unit.label, "state": state})
         return outcome
+
+    def _seconds(self, outcome: Outcome) -> float:
+        """How long a unit ran."""
+        with contextlib.suppress(OSError, DatapruneError):  # as above; it counts for the budget
+            if outcome.error is not None:
+                failure = self.ledger.failure(outcome.unit_id) or {}
+                return float(failure.get("seconds", 0))
+            if (found := self.ledger.told(outcome.unit_id)) is not None:
+                return float(found.run["seconds"])
+        return 0.0
 
     def _outcome(self, ref: Any, unit: Unit) -> Outcome:
         exceptions = self.ray.exceptions
@@ -150,20 +162,17 @@ class _Tasks:
             # An error outside the unit, before or after it: dataprune is missing there, say.
             message = f"{type(exc.cause).__name__}: {exc.cause}"
             hint = "workers need the same dataprune installed, and the run folder"
-            if isinstance(exc.cause, DatapruneError):
+            if isinstance(exc.cause, DatapruneError):  # storage that is away, say
                 message, hint = exc.cause.message, exc.cause.hint or hint
+            failure = Failure(message, hint, str(exc))
         except exceptions.RayError as exc:
             reason = str(exc).strip().splitlines()[0]
             lost = self.ledger.attempts(unit.unit_id)
             message = f"worker lost {lost} times: {type(exc).__name__}: {reason}"
-            hint = "look at the node's memory and logs, then run again: finished units are kept"
+            failure = Failure(message, LOST_HINT, str(exc))
         else:
             return outcome
-        # Where storage is full or away, the outcome still says what was wrong.
-        with contextlib.suppress(OSError, DatapruneError):
-            attempt = self.ledger.attempts(unit.unit_id)
-            self.ledger.fail(unit, None, {"error": message, "hint": hint, "attempt": attempt})
-        return Outcome(unit.unit_id, unit.label, message, hint)
+        return failed(self.ledger, unit, failure, attempt=self.ledger.attempts(unit.unit_id))
 
 
 def _capacity(ray: Any, resources: Resources) -> int:

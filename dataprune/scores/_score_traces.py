@@ -36,6 +36,11 @@ def score_recorded(
             f"flag {recipe.flags[0]} wants held-out votes, and recorded traces have none",
             hint="leave it out, or give your held-out probabilities to dataprune flags --probs",
         )
+    if recipe.scores.features:
+        raise UsageError(
+            "recorded traces have no features",
+            hint="set scores.features to false; prune takes a file by --features",
+        )
     made = score_traces(recipe, folder, at, None if out is None else Path(out))
     return ScoreResult(
         path=made.path,

@@ -15,6 +15,7 @@ from dataprune.probe.observe import Observed
 from dataprune.runs.place import Place
 from dataprune.scores import Score
 from dataprune.scores._aggregate import ScoreColumns
+from dataprune.scores._features import features_path
 from dataprune.scores._removals import meta_of_removals
 from dataprune.sources._load import Loaded
 from dataprune.tables.manifest import portable_recipe
@@ -51,9 +52,12 @@ def table_path(
 
 
 def share_table(place: Place, path: Path) -> None:
-    """Let others see the run folder's own table, where it lies behind a URL."""
-    if path == place.folder / NAME:
-        place.share(NAME)
+    """Let others see the run folder's own table, where it lies behind a URL; first its features."""
+    if path != place.folder / NAME:
+        return
+    if features_path(path).is_file():
+        place.share(features_path(path).name)
+    place.share(NAME)
 
 
 def table_meta(

@@ -54,6 +54,7 @@ class Pool:
     easier: whether higher scores are of easier rows; else of harder ones.
     columns: further scores, by the names that parameters of `Strategy.reads` have as values.
     labels: int64 (n,), the class of each row; None where rows are of no one class.
+    features: float32 (n, D), finite; None where no strategy asks for them.
     """
 
     scores: Values
@@ -62,6 +63,7 @@ class Pool:
     easier: bool = False
     columns: Mapping[str, Column] = field(default_factory=dict)
     labels: Rows | None = None
+    features: npt.NDArray[np.float32] | None = None
 
     def score(self, name: str | None) -> Column:
         """A score that a parameter names; None is the one decided by."""
@@ -108,6 +110,7 @@ class Strategy:
     needs_score: whether it reads the score that is decided by.
     reads: names of parameters whose value is the name of a score column.
     draws: whether chance decides among rows of unequal scores, too.
+    needs_features: whether it reads the rows' features.
     own_quotas: whether it shares its budget among the classes itself.
     sorts: of a ranker whose order is that of one column alone, which end of the score comes first,
         or the tie-break; selection can stream then. row_local: of a filter that looks at each row
@@ -121,6 +124,7 @@ class Strategy:
     drop: Callable[..., Dropped] | None = None
     reads: tuple[str, ...] = ()
     draws: bool = False
+    needs_features: bool = False
     own_quotas: bool = False
     sorts: Literal["high", "low", "ties"] | None = None
     row_local: bool = False

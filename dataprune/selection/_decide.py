@@ -14,7 +14,7 @@ from dataprune.core.errors import UsageError
 from dataprune.core.fingerprint import mix64
 from dataprune.selection import Column, Order, Pool, Rows, Strategy
 from dataprune.selection._choice import Choice, check_strategy
-from dataprune.selection._excluded import Excluded, excluded_rows
+from dataprune.selection._excluded import Excluded, excluded_rows, without
 from dataprune.selection._quotas import budget_rows, check_floor, class_quotas
 from dataprune.selection._steps import part_of, without_dropped
 from dataprune.tables import decisions
@@ -32,6 +32,7 @@ def decide(
     *,
     easier: bool = False,
     columns: Mapping[str, Column] | None = None,
+    features: npt.NDArray[np.float32] | None = None,
 ) -> pa.Table:
     """A decision for every example: exactly `budget_rows(choice.keep, n)` of all are kept.
 
@@ -41,7 +42,7 @@ def decide(
     examples: the examples table, any order; a row's decision does not depend on its place. With
         flags beside it, for `drop_likely` and filters; or a ledger.
     scores: float64 (n,), finite, beside it. easier: whether higher ones are of easier rows.
-    columns: further scores that parameters name.
+    columns: further scores that parameters name. features: float32 (n, D), finite, if need be.
 
     Raises:
         UsageError: the budget, quotas, floors or parameters cannot be met.
@@ -50,7 +51,7 @@ def decide(
     labels, names = strata(examples, class_names, choice, strategy)
     ties = mix64(examples.column("row").to_numpy(), "ties", strategy.name, choice.seed)
     of_class = None if names == [NO_CLASSES] else labels
-    everything = Pool(scores, ties, len(labels), easier, columns or {}, of_class)
+    everything = Pool(scores, ties, len(labels), easier, columns or {}, of_class, features)
     out = excluded_rows(examples, ties, drop_likely=choice.drop_likely)
     left, out = without_dropped(examples, everything, choice, out)
     budget = check_budget(choice, len(labels), len(left), out.why)
@@ -68,7 +69,7 @@ def decide(
         if len(rows):
             pool = replace(part_of(everything, rows), budget=quota)
             parts.append(_taken(rows, _ordered(strategy, pool, choice), quota, labels, floor))
-    left_out = np.setdiff1d(left, allowed)
+    left_out = without(left, allowed)
     if len(left_out):
         parts.append((left_out, np.zeros(len(left_out), dtype=np.bool_), "group_is_full", ""))
     table = _assemble(examples, scores, parts, out, strategy.name)

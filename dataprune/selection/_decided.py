@@ -25,6 +25,7 @@ from dataprune.selection._steps import Stage, waterfall
 from dataprune.selection._stream import decide_in_parts, streams
 from dataprune.selection._warnings import warnings_for, warnings_of_ties
 from dataprune.tables.decisions import count_by_class, count_reasons
+from dataprune.tables.features import Features
 from dataprune.tables.join import LABEL_ISSUE
 from dataprune.tables.ledger import is_ledger
 from dataprune.tables.manifest import RowOrder
@@ -57,11 +58,18 @@ class Decided:
 
 
 def decide_from_scores(
-    table: ScoreTable, recipe: Recipe, choice: Choice, by: str | None, *, order: RowOrder = "source"
+    table: ScoreTable,
+    recipe: Recipe,
+    choice: Choice,
+    by: str | None,
+    *,
+    order: RowOrder = "source",
+    features: Features | None = None,
 ) -> Decided:
     """Decide by a column of a score table, the recipe's where none is named.
 
     order: that the rows will be stored in; it decides nothing, and makes some choices matter.
+    features: of its rows, if a step reads them.
 
     Raises:
         UsageError: no such column, flags that are not there, or as `decide`.
@@ -71,7 +79,7 @@ def decide_from_scores(
     if streams(table, choice, order):
         decisions = decide_in_parts(table, choice, column)
     else:
-        decisions = _decided_at_once(table, choice, column)
+        decisions = _decided_at_once(table, choice, column, features)
     warnings = warnings_of(decisions, table, choice, column if choice.last.reads_score else None)
     warnings += _without_effect(table, recipe, choice, by, order)
     if table.origin(column)["status"] == "partial":
@@ -88,11 +96,16 @@ def decide_from_scores(
     )
 
 
-def _decided_at_once(table: ScoreTable, choice: Choice, column: str) -> pa.Table:
+def _decided_at_once(
+    table: ScoreTable, choice: Choice, column: str, features: Features | None
+) -> pa.Table:
     values = table.values(column, among=competing(table))
     easier, columns = is_easier(table, column), columns_read(table, choice)
     class_names = table.meta["source"]["class_names"]
-    decisions = decide(table.table, values, class_names, choice, easier=easier, columns=columns)
+    vectors = None if features is None else features.values
+    decisions = decide(
+        table.table, values, class_names, choice, easier=easier, columns=columns, features=vectors
+    )
     if choice.last.reads_score and easier:
         return _named_the_other_way(decisions)
     return decisions

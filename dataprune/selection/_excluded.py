@@ -16,6 +16,16 @@ from dataprune.tables.ledger import COLUMNS, kept_rows
 Rows = npt.NDArray[np.int64]
 
 
+def without(rows: Rows, taken: Rows) -> Rows:
+    """The rows, ascending, less those taken, which are among them.
+
+    A set difference would hash every row: of 800,000 that took a third of all the CPU of pruning.
+    """
+    stays = np.ones(rows[-1] + 1 if len(rows) else 0, dtype=np.bool_)
+    stays[taken] = False
+    return rows[stays[rows]]
+
+
 @dataclass(frozen=True)
 class Excluded:
     """Rows that are dropped before the rest competes, the least suspicious first.

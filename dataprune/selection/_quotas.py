@@ -11,7 +11,7 @@ Counts = npt.NDArray[np.int64]
 
 
 def parse_keep(text: str, option: str = "--keep") -> float | int:
-    """What an option was given: a whole number is a count; with a point or a % it is a fraction.
+    """An option as typed: a whole number is a count; a point or a percent sign is a fraction.
 
     Raises:
         UsageError: neither.

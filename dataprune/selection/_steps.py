@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dataprune.selection import Left, Pool, Rows
 from dataprune.selection._choice import Choice, check_strategy, labels_of
-from dataprune.selection._excluded import Excluded
+from dataprune.selection._excluded import Excluded, without
 from dataprune.selection._label_issues import RULE
 
 
@@ -35,6 +35,7 @@ def part_of(pool: Pool, places: Rows) -> Pool:
         easier=pool.easier,
         columns={name: column.at(places) for name, column in pool.columns.items()},
         labels=None if pool.labels is None else pool.labels[places],
+        features=None if pool.features is None else pool.features[places],
     )
 
 
@@ -45,7 +46,7 @@ def without_dropped(
 
     pool: all rows. out: rows that were dropped before any filter.
     """
-    left = np.setdiff1d(np.arange(len(table)), out.rows)
+    left = without(np.arange(len(table)), out.rows)
     for label, step in zip(labels_in(choice), choice.before, strict=False):
         plugin = check_strategy(step.strategy, step.params)
         assert plugin.drop is not None, "make_choice lets filters alone come first"
@@ -60,7 +61,7 @@ def without_dropped(
             if len(out.rows)
             else f"rows that {label} drops",
         )
-        left = np.setdiff1d(left, rows)
+        left = without(left, rows)
     return left, out
 
 

@@ -16,6 +16,8 @@ from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.selection._choice import Choice, make_choice
 from dataprune.selection._decided import Decided, decide_from_scores
+from dataprune.selection._features import features_read
+from dataprune.tables.features import Features
 from dataprune.tables.join import join_tables
 from dataprune.tables.scores import ScoreTable, read_scores
 
@@ -73,6 +75,7 @@ def what_if(
     drop_likely: bool | None = None,
     seed: int | None = None,
     extra: Sequence[str | Path] = (),
+    features: str | Path | None = None,
 ) -> WhatIf:
     """What `prune` would keep of a score table at several budgets; nothing is built.
 
@@ -98,7 +101,8 @@ def what_if(
         drop_likely=drop_likely,
         relabel=False,
     )
-    return outcomes_at(table, recipe, choice, by, budgets)
+    read = features_read(table, path, choice, features)
+    return outcomes_at(table, recipe, choice, by, budgets, features=read)
 
 
 def outcomes_at(
@@ -107,6 +111,8 @@ def outcomes_at(
     choice: Choice,
     by: str | None,
     budgets: Sequence[float | int],
+    *,
+    features: Features | None = None,
 ) -> WhatIf:
     """Decide at each budget; the score table decides as for `decide_from_scores`.
 
@@ -119,7 +125,9 @@ def outcomes_at(
     error: UsageError | None = None
     for keep in sorted(budgets, key=lambda k: k * len(table.table) if isinstance(k, float) else k):
         try:
-            decided = decide_from_scores(table, recipe, replace(choice, keep=keep), by)
+            decided = decide_from_scores(
+                table, recipe, replace(choice, keep=keep), by, features=features
+            )
         except UsageError as exc:
             error = error or exc
             outcomes.append(Outcome(keep, problem=exc.message))

@@ -38,6 +38,8 @@ class Source:
     batches: reads record batches in source order; None reads every column.
     file_batches: reads every column of one of `files`, by its place; None where files are not read
         one by one.
+    piece_rows: rows of a file that come in several batches and are one piece to a writer, so that
+        how much is read at a time changes no file; None where every batch is a piece.
     license: as the source states it.
     private: whether it is shown to some only; None where that is not known.
     test: the held-out split, if the source has one.
@@ -55,6 +57,7 @@ class Source:
     num_rows: int
     batches: Callable[[list[str] | None], Iterator[pa.RecordBatch]]
     file_batches: Callable[[int], Iterator[pa.RecordBatch]] | None = None
+    piece_rows: int | None = None
     license: str | None = None
     private: bool | None = None
     test: Source | None = None

@@ -31,6 +31,7 @@ class FileFormat:
     infers: the schema is not in the file: the first one that has rows settles it for the whole
         source, its test split too.
     parquet: whether its files on this machine are a source's `paths`.
+    piece_rows: as a source has it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class FileFormat:
     read: Callable[[DataFile, pa.Schema, list[str] | None], Iterator[pa.RecordBatch]]
     infers: bool = False
     parquet: bool = False
+    piece_rows: int | None = None
 
 
 def open_files(recipe: SourceRecipe, form: FileFormat) -> Source:
@@ -140,7 +142,12 @@ def _open_split(
 
     source = make_source(recipe, form.name, split, whole, entries, batches)
     paths = tuple(file.path for file in files if file.path is not None) if form.parquet else ()
-    return replace(source, paths=paths, file_batches=lambda at: form.read(files[at], whole, None))
+    return replace(
+        source,
+        paths=paths,
+        file_batches=lambda at: form.read(files[at], whole, None),
+        piece_rows=form.piece_rows,
+    )
 
 
 def _check_alike(schema: pa.Schema, found: pa.Schema, like: str, where: str) -> None:

@@ -121,6 +121,11 @@ class SelectionEntry(Strict):
     suggested_sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="suggested labels of the kept rows"
     )
+    features_sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="the file of features that a strategy read, which the version does not hold",
+    )
 
     @property
     def steps_in_words(self) -> str:
@@ -149,6 +154,8 @@ class SelectionEntry(Strict):
                 told.pop(name, None)
         if not self.steps:
             told.pop("steps", None)
+        if self.features_sha256 is None:
+            told.pop("features_sha256", None)
         return told
 
 
@@ -342,6 +349,8 @@ def portable_recipe(recipe: Recipe) -> dict[str, Any]:
     for section in ("curate", "evaluate"):  # as before there was such a section
         if data[section] is None:
             del data[section]
+    if not data["scores"]["features"]:  # as before they could be asked for
+        del data["scores"]["features"]
     if not data["prune"]["steps"]:  # as before there were several
         del data["prune"]["steps"]
     return data

@@ -18,6 +18,7 @@ from dataprune.core.recipe import Recipe
 from dataprune.tables import (
     decisions,
     examples,
+    features,
     flags,
     heldout,
     ledger,
@@ -66,6 +67,8 @@ def render() -> dict[str, str]:
                 "removals": "with scores mem_*, per epoch: what was removed of which layer (null: "
                 "the input of the last linear one), a mean over seeds, the localizability index, "
                 "and whether it is above 0 in most",
+                "features": "with features: file (beside the table), sha256, dimensions, seeds, "
+                "and the epoch after which they were taken",
                 "carried": "where rows keep scores of earlier revisions of the source: [{source: "
                 "its fingerprint, unit_ids, rows}], newest first; the rest of the metadata speaks "
                 "of the table's own units",
@@ -91,6 +94,20 @@ def render() -> dict[str, str]:
             heldout.DESCRIPTIONS,
             "a row per example that the unit did not train on",
             {"fold": "the fold it is", "epochs": "how many last epochs the outputs are a mean of"},
+        ),
+        "features.v1.json": _columns(
+            features.FORMAT,
+            features.FORMAT_VERSION,
+            features.SCHEMA,
+            features.DESCRIPTIONS,
+            "a row per example of the source, in source order",
+            {
+                "epoch": "after which they were taken",
+                "source_fingerprint": "beside a score table: the source the rows belong to",
+                "seeds": "beside a score table: whose features the vectors are a mean of",
+                "unit_ids": "beside a score table: fingerprints of their units",
+                "whitened": "beside a score table: {ridge}: its share of the mean variance",
+            },
         ),
         "examples.v1.json": _columns(
             run_examples.FORMAT,

@@ -57,7 +57,7 @@ DECISIONS = "decisions.parquet"
 SCORES = "scores.parquet"
 _CHOSEN = (
     "strategy", "by", "keep", "params", "class_balance", "min_per_class", "max_per_group", "seed",
-    "drop_likely", "relabel", "flags_sha256",
+    "drop_likely", "relabel", "flags_sha256", "features_sha256",
 )  # fmt: skip
 
 
@@ -74,6 +74,7 @@ class Draft:
         but another version's own rows.
     selection: as recorded, where it was not made now.
     parents: versions this one is made from.
+    features_sha256: hash of the file of features that a strategy read.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Draft:
     positions: npt.NDArray[np.int64] | None = None
     selection: SelectionEntry | None = None
     parents: tuple[ParentRef, ...] = ()
+    features_sha256: str | None = None
 
 
 def build_version(store: LocalStore, draft: Draft) -> tuple[Manifest, bool]:
@@ -139,6 +141,7 @@ def build_control(store: LocalStore, draft: Draft) -> Manifest:
         decisions=decisions,
         choice=choice,
         control_of=draft.tag,
+        features_sha256=None,
     )
     return build_version(store, control)[0]
 
@@ -201,6 +204,7 @@ def _selection(draft: Draft) -> SelectionEntry:
         relabel=choice.relabel,
         flags_sha256=flags.get("sha256"),
         suggested_sha256=suggested,
+        features_sha256=draft.features_sha256,
     )
 
 

@@ -50,15 +50,16 @@ def write_shards(
     labels = [name for name in (source.columns.label, suggested) if name is not None]
     wanted: dict[Any, int] = {}
     spill = folder / ".spill"
-    in_shards: Iterable[Iterable[pa.RecordBatch]] = (
-        [_kept_batches(source, keep)]
+    in_shards: Iterable[Iterable[list[pa.RecordBatch]]] = (
+        [_kept_pieces(source, keep)]
         if arrangement is None
-        else arranged(source, arrangement, spill)
+        else (([batch] for batch in shard) for shard in arranged(source, arrangement, spill))
     )
-    for batches in in_shards:
-        for batch in batches:
-            shards.add(batch)
-            _count(batch, labels, wanted)
+    for pieces in in_shards:
+        for piece in pieces:
+            shards.add(piece)
+            for batch in piece:
+                _count(batch, labels, wanted)
         if arrangement is not None:
             shards.end()
     if spill.exists():
@@ -82,21 +83,24 @@ def write_shards(
 
 def kept_table(source: Source, keep: npt.NDArray[np.bool_]) -> pa.Table:
     """The kept rows in memory, with the source's schema."""
-    return pa.Table.from_batches(list(_kept_batches(source, keep)), schema=source.schema)
+    batches = [batch for piece in _kept_pieces(source, keep) for batch in piece]
+    return pa.Table.from_batches(batches, schema=source.schema)
 
 
-def _kept_batches(source: Source, keep: npt.NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:
-    row = 0
-    for batch in _batches_with(source, keep):
-        if isinstance(batch, int):
-            row += batch
-            continue
-        mask = keep[row : row + len(batch)]
-        row += len(batch)
+def _kept_pieces(source: Source, keep: npt.NDArray[np.bool_]) -> Iterator[list[pa.RecordBatch]]:
+    """The kept rows, piece by piece; pieces without one are left out."""
+    row, piece = 0, list[pa.RecordBatch]()
+    for batch, ends in _read_for(source, keep):
+        num_rows = batch if isinstance(batch, int) else len(batch)
+        mask = keep[row : row + num_rows]
+        row += num_rows
         if row > len(keep):
             break
-        if mask.any():
-            yield batch.filter(pa.array(mask)).cast(source.schema)
+        if not isinstance(batch, int) and mask.any():
+            piece.append(batch.filter(pa.array(mask)).cast(source.schema))
+        if ends and piece:
+            yield piece
+            piece = []
     if row != len(keep):
         has = "more" if row > len(keep) else row
         raise AlignmentError(
@@ -105,24 +109,33 @@ def _kept_batches(source: Source, keep: npt.NDArray[np.bool_]) -> Iterator[pa.Re
         )
 
 
-def _batches_with(source: Source, keep: npt.NDArray[np.bool_]) -> Iterator[pa.RecordBatch | int]:
-    """Batches of the files that hold a kept row; of the others, how many rows they have."""
+def _read_for(
+    source: Source, keep: npt.NDArray[np.bool_]
+) -> Iterator[tuple[pa.RecordBatch | int, bool]]:
+    """Batches of the files that hold a kept row; of the others, how many rows they have.
+
+    With each, whether a piece ends there.
+    """
     if source.file_batches is None:
-        yield from source.batches(None)
+        for batch in source.batches(None):
+            yield batch, True
         return
     row = 0
     for i, entry in enumerate(source.files):
-        rows = entry.rows or 0
-        if keep[row : row + rows].any():
-            yield from source.file_batches(i)
+        rows, read = entry.rows or 0, 0
+        if not keep[row : row + rows].any():
+            yield rows, True
         else:
-            yield rows
+            for batch in source.file_batches(i):
+                read += len(batch)
+                whole = source.piece_rows is None or read % source.piece_rows == 0
+                yield batch, whole or read >= rows
         row += rows
 
 
 @dataclass
 class _Shards:
-    """Groups batches into row groups and row groups into shards."""
+    """Groups pieces into row groups and row groups into shards."""
 
     schema: pa.Schema
     folder: Path
@@ -132,9 +145,10 @@ class _Shards:
     shard_bytes: int = 0
     writer: pq.ParquetWriter | None = None
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        self.pending.append(batch)
-        self.pending_bytes += batch.nbytes
+    def add(self, piece: list[pa.RecordBatch]) -> None:
+        """Take a piece, which no row group parts."""
+        self.pending.extend(piece)
+        self.pending_bytes += sum(batch.nbytes for batch in piece)
         if self.pending_bytes >= _ROW_GROUP_BYTES:
             self._flush()
 

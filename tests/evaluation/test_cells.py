@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dataprune import flow
+from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
 from dataprune.core.recipe_evaluate import EvaluateRecipe
 from dataprune.evaluation.arms import retrain_units
@@ -155,3 +157,22 @@ def test_a_length_of_the_other_protocol_is_refused() -> None:
     for wrong in ({"epochs": 3}, {"steps": 3, "protocol": "fixed_epochs"}):
         with pytest.raises(ValueError, match="has no effect with"):
             EvaluateRecipe(**wrong)
+
+
+def test_strategies_of_geometry_read_the_features_beside_the_scores(
+    split_recipe: Recipe, tmp_path: Path
+) -> None:
+    path = flow.score(split_recipe, features=True, work=tmp_path / "work").path
+    bench = make_bench(split_recipe, loaded_of(split_recipe))
+    asked, settings = [parse_strategy("kcenter")], EvaluateRecipe(keep=(30,))
+    table = read_scores(path)
+    cells = plan_cells(split_recipe, settings, bench, table, asked, path=path)
+    [arm] = [cell.arm for cell in cells if cell.strategy == "kcenter"]
+    built = flow.prune(
+        path, name="d", tag="v1", keep=30, strategy="kcenter", view=True, store=tmp_path / "store"
+    )
+    assert built.rows_out == 30
+    decisions = flow.load("d", "v1", store=tmp_path / "store").decisions_table
+    assert arm.rows_of(0).tolist() == [r["row"] for r in decisions.to_pylist() if r["keep"]]
+    with pytest.raises(UsageError, match="features"):
+        plan_cells(split_recipe, settings, bench, table, asked)

@@ -158,7 +158,9 @@ def test_does_it_pay_says_when(split_scores: Path, tmp_path: Path) -> None:
     )
     row = next(row for row in fewer.rows if row["arm"] == "hardest@0.1")
     if row["saved_s"] > 0:
-        assert f"from retraining {row['breaks_even_at']} on" in sentences_of(fewer)[3]
+        count = row["breaks_even_at"]
+        when = "the first retraining" if count == 1 else f"retraining {count}"
+        assert f"saves from {when} on" in sentences_of(fewer)[3]
 
 
 def test_regression_has_curves_and_no_classes(tmp_path: Path) -> None:

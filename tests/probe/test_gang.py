@@ -18,6 +18,7 @@ from dataprune.probe.plan import ENTRYPOINT, plan_units, shared_arrays
 from dataprune.probe.signals import AFTER_REMOVAL, SIGNALS
 from dataprune.probe.unit import probe_unit
 from dataprune.sources._load import Loaded
+from dataprune.tables.features import read_unit_features
 from dataprune.tables.heldout import read_heldout
 from dataprune.tables.trace import Trace, read_trace, read_unit_trace
 from tests.probe.conftest import features_table, images_table
@@ -35,7 +36,11 @@ SMALL_CNN: dict[str, Any] = {
     "probe__model": {"name": "small_cnn", "params": {"widths": [4, 4]}},
     "probe__augment": {"crop": 1, "flip": True},
 }
-CROSS_FIT: dict[str, Any] = {"holdout": {"folds": 3, "repeats": 1, "last": 2}, "seeds": 3}
+CROSS_FIT: dict[str, Any] = {
+    "holdout": {"folds": 3, "repeats": 1, "last": 2},
+    "seeds": 3,
+    "scores__features": True,
+}
 IN_OUTPUTS = {"correct", "el2n", "loss", "forget_events", "best_epochs_el2n", "mean_p_label"}
 EVERY = set(SIGNALS.names())
 # name: source, changes of the recipe, signals
@@ -153,6 +158,17 @@ def test_several_workers_tell_what_one_does(pairs: dict[str, Pair], name: str) -
     assert ours == theirs
 
 
+def test_features_are_written_once_and_are_those_of_one_worker(pairs: dict[str, Pair]) -> None:
+    alone, together = (
+        read_unit_features(folder, 420)
+        for folder in (
+            pairs["cross-fitting"].files[0] / "features.parquet",
+            pairs["cross-fitting"].files[1].path("features.parquet"),
+        )
+    )
+    assert np.allclose(alone, together, atol=0.01)
+
+
 def test_each_worker_writes_the_rows_it_observed_in_whole_batches_of_the_pass(
     pairs: dict[str, Pair],
 ) -> None:
@@ -267,16 +283,21 @@ def test_several_workers_retrain_as_one_does(
 
     recipe = make_recipe(**{**TWO_EPOCHS, **SMALL_CNN})
     unit = plan_units(recipe, loaded["images"], {"loss"}, []).units[0]
-    held_out = np.arange(420) % 3 == 0
+    held_out = np.arange(420) % 4 == 0
     shared = shared_arrays(recipe, loaded["images"]) | {"rows/a": np.flatnonzero(~held_out)}
     shared["held_out"] = held_out
-    spec = {**unit.spec, "arm": "a", "num_steps": 12}
+    arm = {"rows": "rows/a", "targets": "targets", "dynamic": None}
+    spec = {**unit.spec, **arm, "num_steps": 12}
     (tmp_path / "alone").mkdir()
     alone = retrain_unit(spec, shared, Attempt(tmp_path / "alone", lambda _progress: None))
     task = Task(
         "dataprune.evaluation.retrain:retrain_unit", {**spec, "workers": 2}, shared, tmp_path
     )
-    assert in_gangs(2, [task]) == [alone]
+    (together,) = in_gangs(2, [task])
+    for each in (alone, together):
+        assert each.pop("train_s") > 0
+    assert together == alone
+    assert alone["value"] > 0
     assert [path.name for path in (tmp_path / "rank-0").iterdir()] == ["quality.json"]
     assert list((tmp_path / "rank-1").iterdir()) == []
 

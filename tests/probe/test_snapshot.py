@@ -141,7 +141,8 @@ def test_a_retraining_unit_goes_on_where_it_was_stopped(
 
     recipe = make_recipe()
     unit = plan_units(recipe, tested_loaded, {"loss"}, []).units[0]
-    spec = {**unit.spec, "arm": "half", "num_steps": 7}
+    arm = {"rows": "rows/half", "targets": "targets", "dynamic": None}
+    spec = {**unit.spec, **arm, "num_steps": 7}
     shared = {**shared_arrays(recipe, tested_loaded), "rows/half": np.arange(0, 60, 2)}
     (tmp_path / "whole").mkdir()
     undisturbed = retrain_unit(spec, shared, Attempt(tmp_path / "whole", lambda _progress: None))
@@ -150,6 +151,8 @@ def test_a_retraining_unit_goes_on_where_it_was_stopped(
         retrain_unit, spec, shared, tmp_path / "attempts", snapshots
     )
     assert attempts > 2
+    for each in (result, undisturbed):
+        assert each.pop("train_s") > 0
     assert result == undisturbed
     assert made_of(folder) == made_of(tmp_path / "whole")
 

@@ -60,7 +60,7 @@ def test_a_second_process_is_told_who_holds_the_folder(place: Place) -> None:
         began = time.monotonic()
         with pytest.raises(BusyError, match=rf"process {process.pid} on elsewhere") as caught:
             hold(place, what="the folder").__enter__()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # and not a lease's life
         assert caught.value.exit_code == 4
         assert holder_of(place) == f"process {process.pid} on elsewhere"
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dataprune.core.errors import ProbeError
-from dataprune.core.protocols import Attempt, Shared, Unit
+from dataprune.core.protocols import Attempt, Gang, Shared, Unit
 from dataprune.runs.ledger import Ledger
 
 
@@ -95,3 +99,89 @@ def be_overtaken(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict
     ledger.commit(me, attempt, {}, run)
     (attempt.folder / "done.txt").write_text("done")
     return {}
+
+
+def note(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
+    """Say where on a cluster it runs and when; wait there until `meet` of its kind are running."""
+    import ray
+
+    began = time.time()
+    here = Path(spec["here"])
+    here.mkdir(exist_ok=True)
+    (here / str(spec["number"])).touch()
+    deadline = time.monotonic() + 60
+    while len(list(here.iterdir())) < spec.get("meet", 0):
+        assert time.monotonic() < deadline, "the others did not come"
+        time.sleep(0.02)
+    time.sleep(spec.get("seconds", 0))
+    node, gpus = ray.get_runtime_context().get_node_id(), ray.get_gpu_ids()
+    return {"node": node, "gpus": gpus, "began": began, "ended": time.time()}
+
+
+def together(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
+    """Do a part as one process of a gang, the way training does: all wait for all.
+
+    spec: `log`, where each start is noted; `fails` or `dies`: the rank that does, `deaths` times.
+    """
+    gang = attempt.gang
+    began = time.time()
+    with Path(spec["log"]).open("a") as log:
+        log.write(f"{gang.rank}\n")
+    starts = Path(spec["log"]).read_text().split().count(str(gang.rank))
+    with _meeting(gang) as others:
+        (attempt.folder / f"part-{gang.rank}.bin").write_bytes(bytes([gang.rank]) * 100)
+        if spec.get("fails") == gang.rank:
+            raise ProbeError("this part cannot be done", hint="ask for another")
+        if spec.get("dies") == gang.rank and starts <= spec["deaths"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(spec.get("seconds", 0))
+        for other in others:
+            other.sendall(b"!")
+        for other in others:
+            if other.recv(1) != b"!":
+                raise ConnectionError("connection closed by peer")
+    return {"rank": gang.rank, "size": gang.size, "began": began, "ended": time.time()}
+
+
+@contextlib.contextmanager
+def _meeting(gang: Gang) -> Iterator[list[socket.socket]]:
+    """Connections of the first process with every other, which has one: with the first."""
+    host, _, port = gang.address.rpartition(":")
+    with contextlib.ExitStack() as stack:
+        if gang.rank == 0:
+            server = stack.enter_context(socket.create_server((host, int(port))))
+            server.settimeout(60)
+            yield [stack.enter_context(server.accept()[0]) for _ in range(gang.size - 1)]
+            return
+        deadline = time.monotonic() + 60
+        connection = None
+        while connection is None:
+            assert time.monotonic() < deadline, "the first one did not come"
+            time.sleep(0.05)
+            with contextlib.suppress(ConnectionRefusedError):
+                connection = socket.create_connection((host, int(port)))
+        yield [stack.enter_context(connection)]
+
+
+def work_on_a_full_disk(spec: dict[str, Any], shared: Shared, attempt: Attempt) -> dict[str, Any]:
+    """Tell progress and keep a snapshot while the disk is full, as training does."""
+    ballast = Path(spec["ballast"])
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    progress = attempt.folder.parent / "progress.json"
+    attempt.report({"epoch": 0, "epochs": 1})
+    failed = not progress.exists()
+    time.sleep(0.02)
+    if asked := attempt.snapshots.due():
+        attempt.snapshots.save(torch_save)
+    ballast.unlink()
+    (attempt.folder / "done.txt").write_text("done")
+    return {"progress_failed": failed, "snapshots_asked": asked}
+
+
+def torch_save(path: Path) -> None:
+    """What torch does."""
+    import torch
+
+    torch.save({"weights": torch.zeros(100_000)}, path)

@@ -30,7 +30,9 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "window": [{"offset": 0}, {"offset": 2}, {"offset": 0.25}],
 }
 # These fill no budget: see test_steps.py.
-FILTERS = ["duplicates", "flagged", "threshold"]
+FILTERS = ["duplicates", "flagged", "semantic_dedup", "threshold"]
+# These read features, too: see test_geometric.py.
+GEOMETRIC = ["d2", "facility_location", "kcenter", "moderate", "prototypes"]
 # Those whose kept set only grows with the budget, with any parameters above.
 MONOTONE = {"easiest": {}, "gumbel": {"temperature": 1.0}, "hardest": {}, "random": {}}
 NAMES = ["a", "b", "c", "d"]
@@ -41,13 +43,13 @@ def every_strategy() -> list[Any]:
     return [
         pytest.param(name, params, id=f"{name}-{i}")
         for name in STRATEGIES.names()
-        if name not in FILTERS
+        if name not in FILTERS + GEOMETRIC
         for i, params in enumerate(CASES.get(name, [{}]))
     ]
 
 
 def test_every_registered_strategy_has_a_case_here_and_is_named_like_its_file() -> None:
-    assert STRATEGIES.names() == sorted([*CASES, *FILTERS])
+    assert STRATEGIES.names() == sorted([*CASES, *FILTERS, *GEOMETRIC])
     assert all(STRATEGIES.get(name).name == name for name in STRATEGIES.names())
     assert [n for n in STRATEGIES.names() if STRATEGIES.get(n).order is None] == FILTERS
 

@@ -129,8 +129,9 @@ def test_a_score_table_has_the_columns_its_schema_lists(tiny_scores: Path) -> No
 def test_a_score_tables_metadata_has_the_keys_its_schema_lists(tiny_scores: Path) -> None:
     listed = set(schema("scores.v1.json")["metadata"]["keys"])
     # only where scores mem_* or flags are: tests/probe/test_removal.py and tests/flags have them;
-    # or scores were carried over: tests/scores/test_carry.py
-    listed -= {"removals", "flags", "flag_overlap", "carried"}
+    # or scores were carried over: tests/scores/test_carry.py; or features were asked for:
+    # tests/test_features_flow.py
+    listed -= {"removals", "flags", "flag_overlap", "carried", "features"}
     assert listed - set(read_scores(tiny_scores).meta) == set()
 
 

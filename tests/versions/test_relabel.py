@@ -256,9 +256,10 @@ def test_suggested_labels_that_were_written_wrong_are_noticed(
 ) -> None:
     add = _Shards.add
 
-    def spoilt(shards: _Shards, batch: pa.RecordBatch) -> None:
-        at = batch.schema.get_field_index("suggested_label")
-        add(shards, batch.set_column(at, batch.schema.field(at), batch.column("label")))
+    def spoilt(shards: _Shards, piece: list[pa.RecordBatch]) -> None:
+        at = piece[0].schema.get_field_index("suggested_label")
+        field = piece[0].schema.field(at)
+        add(shards, [batch.set_column(at, field, batch.column("label")) for batch in piece])
 
     monkeypatch.setattr(_Shards, "add", spoilt)
     with pytest.raises(VersionError, match="or their labels differ"):
