@@ -162,7 +162,7 @@ class _Tasks:
             # An error outside the unit, before or after it: dataprune is missing there, say.
             message = f"{type(exc.cause).__name__}: {exc.cause}"
             hint = "workers need the same dataprune installed, and the run folder"
-            if isinstance(exc.cause, DatapruneError):
+            if isinstance(exc.cause, DatapruneError):  # storage that is away, say
                 message, hint = exc.cause.message, exc.cause.hint or hint
             failure = Failure(message, hint, str(exc))
         except exceptions.RayError as exc:
