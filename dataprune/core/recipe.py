@@ -152,7 +152,7 @@ class ProbeRecipe(Strict):
 
 
 class Budget(Strict):
-    """What all units of a work folder may cost; none is started that would cost more."""
+    """What all units of one source may cost in a work folder; none is started beyond it."""
 
     gpu_hours: float | None = Field(None, gt=0, description="hours times the share of a GPU")
     cpu_hours: float | None = Field(None, gt=0, description="hours times CPU threads")

@@ -24,7 +24,7 @@ from dataprune.planning.estimate import (
 )
 from dataprune.planning.prepare import Prepared, prepared
 from dataprune.probe.costs import extra_costs
-from dataprune.probe.plan import Plan, plan_run, shared_arrays
+from dataprune.probe.plan import Plan, plan_run, seconds_spent, shared_arrays
 from dataprune.runs.ledger import Ledger
 from dataprune.sources._resolve import resolve_recipe
 from dataprune.tables.manifest import SourceRef
@@ -45,7 +45,8 @@ class PlanResult:
     finished: seconds of each that is there already and serves. reasons: why others are not used.
     preview: what a short stretch of one unit showed; None where no unit is to be trained.
     start_s: reading the source and warming up, once. data_bytes: of the arrays that units share.
-    spent_s: of every finished unit of the folder. at_once: numbers of units at once to tell of.
+    spent_s: of every finished unit of this source in the folder.
+    at_once: numbers of units at once to tell of.
     """
 
     recipe: Recipe
@@ -226,7 +227,7 @@ def _planned(
         preview=preview,
         start_s=start_s,
         data_bytes=data_bytes,
-        spent_s=sum(record.run["seconds"] for record in records),
+        spent_s=sum(seconds_spent(records, loaded.ref.fingerprint)),
         at_once=tuple(sorted(set(at_once))) if at_once else _default_at_once(recipe),
         warnings=_warnings(recipe, preview),
     )

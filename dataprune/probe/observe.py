@@ -11,7 +11,7 @@ from dataprune.core.files import write_json
 from dataprune.core.protocols import Job, OnProgress, Outcome, Resources
 from dataprune.core.recipe import Recipe
 from dataprune.probe.costs import extra_costs
-from dataprune.probe.plan import holds_out_folds, plan_run, shared_arrays
+from dataprune.probe.plan import holds_out_folds, plan_run, seconds_spent, shared_arrays
 from dataprune.runs.job import run_job
 from dataprune.runs.ledger import Ledger, Record
 from dataprune.runs.place import Place
@@ -85,7 +85,7 @@ def observe(
         shared = shared_arrays(recipe, loaded) if plan.units else {}
         job = Job(
             work.url, plan.units, shared, Resources.of(recipe.run), lease.run_id, lease.check,
-            before=[record.run["seconds"] for record in earlier],
+            before=seconds_spent(earlier, loaded.ref.fingerprint),
         )  # fmt: skip
         finished, failed = run_job(recipe.run.runner, job, on_progress)
     new = {u.spec["seed"]: finished[u.unit_id] for u in plan.units if u.unit_id in finished}

@@ -108,6 +108,14 @@ def plan_run(
     return plan_units(recipe, loaded, wanted, records, also=also)
 
 
+def seconds_spent(records: Iterable[Record], source: str) -> list[float]:
+    """Seconds of each finished unit of a source, by its fingerprint: what a budget counts.
+
+    A source that has grown is another one, so that a nightly run has its budget each time.
+    """
+    return [r.run["seconds"] for r in records if r.identity.get("source") == source]
+
+
 def plan_units(
     recipe: Recipe,
     loaded: Loaded,

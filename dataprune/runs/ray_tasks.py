@@ -167,12 +167,17 @@ class _Tasks:
             failure = Failure(message, hint, str(exc))
         except exceptions.RayError as exc:
             reason = str(exc).strip().splitlines()[0]
-            lost = self.ledger.attempts(unit.unit_id)
-            message = f"worker lost {lost} times: {type(exc).__name__}: {reason}"
+            message = f"worker lost {self._attempts(unit)} times: {type(exc).__name__}: {reason}"
             failure = Failure(message, LOST_HINT, str(exc))
         else:
             return outcome
-        return failed(self.ledger, unit, failure, attempt=self.ledger.attempts(unit.unit_id))
+        return failed(self.ledger, unit, failure, attempt=self._attempts(unit))
+
+    def _attempts(self, unit: Unit) -> int:
+        """Attempts at a unit that are known; storage that is away must not end the run."""
+        with contextlib.suppress(OSError, DatapruneError):
+            return self.ledger.attempts(unit.unit_id)
+        return 1
 
 
 def _capacity(ray: Any, resources: Resources) -> int:

@@ -112,10 +112,10 @@ class Jobs:
         Raises:
             DatapruneError: the cluster is gone, or has forgotten the job.
         """
-        self._wait_for_start(submission_id, tell)
-        seen, failures = 0, 0
+        seen, failures, told = 0, 0, False
         while True:
             try:
+                told = self._wait_for_start(submission_id, tell, told=told)
                 for text in self._tail(submission_id, skip=seen):
                     seen, failures = seen + len(text), 0
                     write(text)
@@ -149,13 +149,15 @@ class Jobs:
             time.sleep(_POLL_S)
         return was_running, job
 
-    def _wait_for_start(self, submission_id: str, tell: Write) -> None:
-        since, told = time.monotonic(), False
+    def _wait_for_start(self, submission_id: str, tell: Write, *, told: bool) -> bool:
+        """Wait while a job is pending; whether it was told why."""
+        since = time.monotonic()
         while (job := self.job(submission_id)).status == "PENDING":
             if not told and time.monotonic() - since > _PENDING_S:
                 told = True
                 tell(job.message)
             time.sleep(_POLL_S)
+        return told
 
     def _tail(self, submission_id: str, skip: int) -> Iterator[str]:
         """A job's log from its beginning, without the first `skip` characters, until it ends."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataprune import flow
-from dataprune.core.errors import RecipeError
+from dataprune.core.errors import PartialError, RecipeError
 from dataprune.core.protocols import Job, Resources
 from dataprune.core.recipe import Budget, Recipe, parse_recipe
 from dataprune.runs.budget import Spending, limit_s
@@ -144,6 +147,23 @@ def test_a_spent_budget_leaves_a_valid_partial_table_and_goes_on_when_it_is_rais
     whole = flow.score(recipe(budget={"cpu_hours": 10}), work=work)
     assert whole.trained == [3, 4, 5]
     assert whole.path.read_bytes() == undisturbed.path.read_bytes()
+
+
+def test_a_source_that_has_grown_has_its_budget_anew(tmp_path: Path) -> None:
+    """What older rows cost would leave nothing for a nightly run."""
+    rng = np.random.default_rng(0)
+    table = pa.table(
+        {"x": rng.normal(size=(200, 4)).tolist(), "label": [f"class-{i % 2}" for i in range(200)]}
+    )
+    source = tmp_path / "rows.parquet"
+    tight = recipe(budget={"cpu_hours": 1e-7}).model_dump(mode="json")
+    tight["source"] = {"uri": str(source)}
+    tight["seeds"] = 3
+    for rows in (100, 200):
+        pq.write_table(table.slice(0, rows), source)
+        with pytest.raises(PartialError):
+            flow.score(parse_recipe(tight, where="tests"), work=tmp_path / "work")
+    assert len(list((tmp_path / "work").glob("units/*/unit.json"))) == 2  # the first of each
 
 
 def test_a_budget_of_gpus_has_no_effect_without_them() -> None:
