@@ -241,7 +241,9 @@ def test_processes_that_have_no_row_to_score_take_part_all_the_same(
     assert isinstance(result, dict), result
     one = {path.name for path in (tmp_path / "rank-0").iterdir()}
     other = {path.name for path in (tmp_path / "rank-1").iterdir()}
-    assert sorted(one | other) == ["heldout.parquet", "trace-e1-r0.parquet", "trace-e2-r0.parquet"]
+    assert sorted(one | other) == [
+        "features.parquet", "heldout.parquet", "trace-e1-r0.parquet", "trace-e2-r0.parquet",
+    ]  # fmt: skip
     assert not one & other
     assert len(read_unit_trace(gathered(tmp_path, 2), {"loss"}).in_sample) == 60
 

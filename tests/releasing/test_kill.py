@@ -54,12 +54,14 @@ def test_of_two_schedulers_one_works_and_the_other_exits_4(
         assert first.poll() is None, first.stderr.read() if first.stderr else ""
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)  # so that it holds the folder however slow the other starts
     second = start(release, tmp_path)
     _, err = second.communicate(timeout=60)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 4
     error, hint = err.splitlines()
     assert error.startswith("Error: release grows in ")
-    assert error.endswith("is in use by another dataprune process")
+    assert f"is in use by process {first.pid} on " in error
     assert hint.startswith("Hint: ")
     assert finish(first) == "v1-el2n-keep0.5"
 

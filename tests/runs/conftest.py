@@ -75,7 +75,6 @@ class Undisturbed:
     work: Path
     table: bytes
     traces: dict[str, bytes]
-    longest_s: float
 
 
 def left_by(work: Path) -> dict[str, bytes]:
@@ -94,8 +93,7 @@ def undisturbed(forks: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("undisturbed")
     work = folder / "work"
     ended(forks.start("score", recipe_file(folder), "--work", work, "--json"))
-    longest_s = max(run["seconds"] for run in runs_of(work))
-    return Undisturbed(work, (work / "scores.parquet").read_bytes(), left_by(work), longest_s)
+    return Undisturbed(work, (work / "scores.parquet").read_bytes(), left_by(work))
 
 
 def hold(work: Path, name: str, times: int = 1) -> Callable[[], dict[int, str]]:

@@ -22,12 +22,13 @@ from dataprune.runs.place import Place, open_place
 from tests.runs.object_store import ObjectStore
 
 LIFE_S = 1.2
-# Holds the folder of argv[1] as the machine argv[2] until its stdin ends.
-HOLD = f"""
+# Holds the folder of argv[1] as the machine argv[2], by leases of argv[3] s, until its stdin ends.
+HOLD = """
 import sys
 from dataprune.runs.lease import hold
 from dataprune.runs.place import open_place
-with hold(open_place(sys.argv[1]), what="it", life_s={LIFE_S}, host=sys.argv[2]) as lease:
+life_s = float(sys.argv[3])
+with hold(open_place(sys.argv[1]), what="it", life_s=life_s, host=sys.argv[2]) as lease:
     print(lease.run_id, flush=True)
     sys.stdin.read()
 """
@@ -42,10 +43,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 
 @contextmanager
-def holder(place: Place, host: str = "elsewhere") -> Iterator[subprocess.Popen[str]]:
+def holder(
+    place: Place, host: str = "elsewhere", life_s: float = LIFE_S
+) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the folder, on a machine of that name."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, place.url, host],
+        [sys.executable, "-c", HOLD, place.url, host, str(life_s)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
@@ -56,7 +59,7 @@ def holder(place: Place, host: str = "elsewhere") -> Iterator[subprocess.Popen[s
 
 
 def test_a_second_process_is_told_who_holds_the_folder(place: Place) -> None:
-    with holder(place) as process:
+    with holder(place, life_s=60) as process:
         began = time.monotonic()
         with pytest.raises(BusyError, match=rf"process {process.pid} on elsewhere") as caught:
             hold(place, what="the folder").__enter__()
@@ -139,7 +142,7 @@ def test_of_two_that_take_over_at_once_one_works_and_the_other_is_told(place: Pl
         process.kill()
     command = [sys.executable, "-c", HOLD.replace('what="it"', 'what="it", wait_s=4')]
     several = [
-        subprocess.Popen([*command, place.url, host], stdin=subprocess.PIPE,
+        subprocess.Popen([*command, place.url, host, str(LIFE_S)], stdin=subprocess.PIPE,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for host in ("north", "south")
     ]  # fmt: skip
@@ -192,7 +195,7 @@ def test_a_lease_that_cannot_be_given_back_hides_neither_a_result_nor_an_error(
 def test_a_holder_that_slept_while_another_came_and_went_goes_on_no_more(tmp_path: Path) -> None:
     script = HOLD + "\n    lease.check()"
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path), "here"],
+        [sys.executable, "-c", script, str(tmp_path), "here", str(LIFE_S)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None

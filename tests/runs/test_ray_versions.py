@@ -38,7 +38,7 @@ CONNECT = """
 import json, pathlib, sys
 from dataprune.core.errors import DatapruneError
 from dataprune.core.protocols import Job, Resources
-from dataprune.runs.ray_connect import RayRunner
+from dataprune.runs.ray_tasks import RayRunner
 for address in sys.argv[1:]:
     job = Job(pathlib.Path("run"), [], {}, Resources(address=address))
     try:
