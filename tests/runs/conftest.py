@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -80,11 +79,6 @@ class Undisturbed:
 def left_by(work: Path) -> dict[str, bytes]:
     """{unit id: trace} of a work folder."""
     return {path.parent.name: path.read_bytes() for path in work.glob("units/*/trace.parquet")}
-
-
-def runs_of(work: Path) -> list[dict[str, Any]]:
-    """`run` of every unit.json of a work folder."""
-    return [json.loads(path.read_text())["run"] for path in work.glob("units/*/unit.json")]
 
 
 @pytest.fixture(scope="session")
