@@ -149,6 +149,7 @@ def _units() -> list[Unit]:
         "window": 10,
         "threads": 1,
         "workers": 1,
+        "features": False,
         "device": "cpu",
         "torch": importlib.metadata.version("torch"),
     }
