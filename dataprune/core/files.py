@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dataprune.core.errors import BusyError, TableError
 
@@ -80,9 +80,12 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write JSON atomically: sorted keys, two-space indent, a newline at the end."""
-    write_text(
-        path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", durable=durable
-    )
+    write_text(path, json_text(value), durable=durable)
+
+
+def json_text(value: Any) -> str:
+    """JSON as our files hold it."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
@@ -118,16 +121,21 @@ def exclusive(lock: Path, *, what: str) -> Iterator[None]:
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as handle:
-        for tries_left in reversed(range(_LOCK_TRIES)):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as exc:
-                if tries_left:  # it may only be `is_held`, asking for a moment
-                    time.sleep(_LOCK_WAIT_S)
-                    continue
-                raise BusyError(
-                    f"{what} is in use by another dataprune process",
-                    hint="wait for it to end, or work in another folder",
-                ) from exc
+        if not try_lock(handle):
+            raise BusyError(
+                f"{what} is in use by another dataprune process",
+                hint="wait for it to end, or work in another folder",
+            )
         yield
+
+
+def try_lock(handle: IO[str]) -> bool:
+    """Take the kernel's lock on an open file, held until it is closed; whether we got it."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_WAIT_S)  # it may only be `is_held`, asking for a moment
+        else:
+            return True
+    return False

@@ -8,7 +8,6 @@ renewed any more may be taken over when it has run out.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -20,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dataprune.core.errors import BusyError, DatapruneError
-from dataprune.core.files import is_held
+from dataprune.core.files import is_held, try_lock
 from dataprune.runs.place import LocalPlace, Place
 
 NAME = "lease.json"
@@ -30,7 +29,6 @@ LEASE_S = 60.0
 _RENEWALS = 4  # in the life of a lease
 _SETTLE_S = 1.0  # after taking a lease that others may be taking, too
 _POLL_S = 1.0
-_LOCK_TRIES, _LOCK_WAIT_S = 10, 0.02
 
 log = logging.getLogger("dataprune")
 
@@ -213,15 +211,7 @@ def _has_died(place: Place, holder: dict[str, Any], name: str) -> bool:
 def _lock(place: LocalPlace, of: str, ours: contextlib.ExitStack) -> bool:
     """Take the kernel's lock, which it drops when this process dies."""
     place.folder.mkdir(parents=True, exist_ok=True)
-    handle = ours.enter_context((place.folder / f"{of}{LOCK}").open("a+"))
-    for _ in range(_LOCK_TRIES):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_LOCK_WAIT_S)  # it may only be somebody who asks whether it is held
-        else:
-            return True
-    return False
+    return try_lock(ours.enter_context((place.folder / f"{of}{LOCK}").open("a+")))
 
 
 def holder_of(place: Place, of: str = "") -> str | None:

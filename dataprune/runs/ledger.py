@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataprune.core.files import sha256_file
+from dataprune.core.files import json_text, sha256_file
 from dataprune.core.protocols import Unit
 from dataprune.runs.lease import Lease, hold
 from dataprune.runs.place import Place, open_place
@@ -127,8 +127,7 @@ class Ledger:
         self._write(f"units/{unit_id}/progress.json", progress, durable=False)
 
     def _write(self, name: str, value: Any, *, durable: bool = True) -> None:
-        text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        self.place.write(name, text.encode(), durable=durable)
+        self.place.write(name, json_text(value).encode(), durable=durable)
 
     def attempts(self, unit_id: str) -> int:
         """Attempts at a unit that are under way or were cut off in this run."""

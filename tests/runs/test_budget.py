@@ -18,6 +18,7 @@ from dataprune.core.protocols import Job, Resources
 from dataprune.core.recipe import Budget, Recipe, parse_recipe
 from dataprune.runs.budget import Spending, limit_s
 from dataprune.tables.scores import read_scores
+from tests.runs.tiny import tiny_recipe
 
 
 def job(hours: float | None, before: list[float] | None = None) -> Job:
@@ -111,20 +112,7 @@ def test_without_a_budget_all_may_start_at_once() -> None:
 
 
 def recipe(**run: Any) -> Recipe:
-    data = {
-        "name": "tiny",
-        "source": {"uri": "digits"},
-        "probe": {
-            "model": {"name": "mlp", "params": {"widths": [16]}},
-            "batch_size": 64,
-            "optimizer": {"lr": 0.1},
-            "schedule_epochs": 4,
-        },
-        "scores": {"names": ["el2n"], "timing_gate": "off"},
-        "seeds": 6,
-        "run": run,
-    }
-    return parse_recipe(data, where="tests")
+    return tiny_recipe(scores=["el2n"], seeds=6, epochs=4, run=run)
 
 
 def test_a_spent_budget_leaves_a_valid_partial_table_and_goes_on_when_it_is_raised(

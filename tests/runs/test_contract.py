@@ -20,6 +20,7 @@ from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.flow import score
 from dataprune.runs import get_runner
 from dataprune.runs.ledger import Ledger
+from tests.runs.tiny import tiny_recipe
 
 # Ray workers inherit the environment of the process that starts Ray, which no fixture has done
 # yet while this file is imported: so `units` can be imported there by name, as it can be here.
@@ -218,19 +219,7 @@ def test_a_runner_that_does_not_exist_is_refused_with_the_known_names() -> None:
 @pytest.fixture(scope="module")
 def probe_recipe() -> Recipe:
     """Two seeds of a tiny probe on the digits."""
-    data = {
-        "name": "tiny",
-        "source": {"uri": "digits"},
-        "probe": {
-            "model": {"name": "mlp", "params": {"widths": [16]}},
-            "batch_size": 64,
-            "optimizer": {"lr": 0.1},
-            "schedule_epochs": 2,
-        },
-        "scores": {"names": ["el2n", "grand", "forgetting"], "timing_gate": "off"},
-        "seeds": 2,
-    }
-    return parse_recipe(data, where="tests")
+    return tiny_recipe(scores=["el2n", "grand", "forgetting"])
 
 
 @pytest.mark.ray

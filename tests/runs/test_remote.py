@@ -14,6 +14,7 @@ from dataprune.core.errors import DatapruneError, UsageError
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.runs.status import run_status
 from tests.runs.object_store import ObjectStore
+from tests.runs.tiny import tiny_recipe
 
 URL = "s3://bucket/runs/tiny"
 
@@ -21,19 +22,7 @@ URL = "s3://bucket/runs/tiny"
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
     """Two seeds of a tiny probe on the digits."""
-    data = {
-        "name": "tiny",
-        "source": {"uri": "digits"},
-        "probe": {
-            "model": {"name": "mlp", "params": {"widths": [16]}},
-            "batch_size": 64,
-            "optimizer": {"lr": 0.1},
-            "schedule_epochs": 2,
-        },
-        "scores": {"names": ["el2n", "forgetting"], "timing_gate": "off"},
-        "seeds": 2,
-    }
-    return parse_recipe(data, where="tests")
+    return tiny_recipe(scores=["el2n", "forgetting"])
 
 
 @pytest.fixture(scope="module")

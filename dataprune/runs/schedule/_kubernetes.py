@@ -32,6 +32,14 @@ def metadata(name: str) -> Document:
     return {"name": name, "labels": {"app.kubernetes.io/name": "dataprune"}}
 
 
+def schedule(plan: Plan) -> Document:
+    """When a CronJob or RayCronJob runs."""
+    spec: Document = {"schedule": plan.cron}
+    if plan.timezone is not None:
+        spec["timeZone"] = plan.timezone
+    return spec
+
+
 def resources(*, cpus: int, memory_gb: float, gpus: int = 0) -> Document:
     """Requests that are limits, too: Ray counts on what a pod may use."""
     amounts: Document = {"cpu": str(cpus), "memory": f"{math.ceil(memory_gb * 1024)}Mi"}

@@ -14,6 +14,7 @@ from dataprune.runs.schedule._kubernetes import (
     pod,
     recipe_map,
     resources,
+    schedule,
     to_yaml,
 )
 from dataprune.runs.schedule._plan import Plan, Target
@@ -31,15 +32,12 @@ _NOTES = (
 
 
 def _render(plan: Plan) -> str:
-    spec: Document = {"schedule": plan.cron}
-    if plan.timezone is not None:
-        spec["timeZone"] = plan.timezone
     document = {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
         "metadata": metadata(plan.named(longest=_LONGEST)),
         "spec": {
-            **spec,
+            **schedule(plan),
             "concurrencyPolicy": "Forbid",
             "startingDeadlineSeconds": _START_S,
             "successfulJobsHistoryLimit": 3,

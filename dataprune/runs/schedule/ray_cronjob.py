@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataprune.runs.schedule._kubernetes import Document, metadata, recipe_map, to_yaml
+from dataprune.runs.schedule._kubernetes import metadata, recipe_map, schedule, to_yaml
 from dataprune.runs.schedule._plan import Plan, Target
 from dataprune.runs.schedule._ray_cluster import NOTES, USES, job_spec
 
@@ -17,14 +17,11 @@ _NOTES = (
 
 
 def _render(plan: Plan) -> str:
-    spec: Document = {"schedule": plan.cron}
-    if plan.timezone is not None:
-        spec["timeZone"] = plan.timezone
     document = {
         "apiVersion": "ray.io/v1",
         "kind": "RayCronJob",
         "metadata": metadata(plan.named(longest=_LONGEST)),
-        "spec": {**spec, "jobTemplate": job_spec(plan)},
+        "spec": {**schedule(plan), "jobTemplate": job_spec(plan)},
     }
     return to_yaml(plan, [_NOTES, NOTES], [*recipe_map(plan), document])
 
