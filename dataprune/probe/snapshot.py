@@ -43,7 +43,7 @@ class Stateful(Protocol):
 
 
 @dataclass
-class Place:
+class Reached:
     """How far training has come.
 
     step, epoch: done. losses: of the steps of the epoch under way.
@@ -83,13 +83,13 @@ class Keeper:
 
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, order: torch.Generator
-    ) -> Place:
+    ) -> Reached:
         """Put everything as it was at the last snapshot; without one, nothing is touched.
 
         order: the generator that epochs are drawn from; the next draw is of the epoch under way.
         """
         if self._found is None:
-            return Place()
+            return Reached()
         found, self._found = self._found, None  # frees it
         device = next(model.parameters()).device
         model.load_state_dict(found["model"])
@@ -105,11 +105,11 @@ class Keeper:
             self._beside.restore(found["beside"])
         losses = list(found["losses"].to(device).unbind())
         log.info("training goes on from step %d, in epoch %d", found["step"], found["epoch"] + 1)
-        return Place(found["step"], found["epoch"], losses)
+        return Reached(found["step"], found["epoch"], losses)
 
     def offer(
         self,
-        place: Place,
+        place: Reached,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         order: torch.Tensor,
@@ -126,7 +126,7 @@ class Keeper:
 
     def _state(
         self,
-        place: Place,
+        place: Reached,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         order: torch.Tensor,

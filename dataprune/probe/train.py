@@ -18,7 +18,7 @@ from dataprune.core.errors import ProbeError
 from dataprune.core.fingerprint import derive_seed
 from dataprune.core.recipe_training import Optimizer
 from dataprune.probe.data import Batch, Batches
-from dataprune.probe.snapshot import Keeper, Place
+from dataprune.probe.snapshot import Keeper, Reached
 from dataprune.probe.tasks import Task
 from dataprune.probe.team import Team
 
@@ -184,7 +184,7 @@ def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContex
     return torch.autocast(device.type, getattr(torch, precision))
 
 
-def _raise_if_diverged(at: Place) -> float:
+def _raise_if_diverged(at: Reached) -> float:
     """Mean of the epoch's losses; looks at them rarely, since each look waits for the device."""
     values = torch.stack(at.losses).double().cpu()
     if not bool(values.isfinite().all()):
