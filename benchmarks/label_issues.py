@@ -32,7 +32,7 @@ def measure(name: str, noisy: NoisySet) -> list[dict[str, Any]]:
     columns, wrong = found.columns, noisy.wrong
     mean, given = mean_softmax(noisy)
     tier = columns["tier"]
-    theirs = {f: find_label_issues(given, mean, filter_by=f) for f in FILTERS}
+    theirs = {f: find_label_issues(given, mean, filter_by=f, n_jobs=1) for f in FILTERS}
     best = max(FILTERS, key=lambda f: f1(theirs[f], wrong))
     rules = {
         "likely": tier == "likely",

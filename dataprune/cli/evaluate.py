@@ -32,7 +32,7 @@ _DEFAULT_STORE = ".dataprune/store"
 )  # fmt: skip
 @click.option(
     "--strategy", "strategies", multiple=True, metavar="NAME[:PARAM=VALUE,...]",
-    help="Of scores: how to choose, such as window:offset=0.1, or auto. Repeat to compare.",
+    help="Of scores: how to choose, such as window:skip_hardest=0.1, or auto. Repeat to compare.",
 )  # fmt: skip
 @click.option(
     "--keep", metavar="KEEP,...", help="Of scores: fractions or counts, such as 0.7,0.3,0.1."

@@ -88,7 +88,6 @@ def candidates(table: ScoreTable, keep: float, by: str, noise: Noise) -> list[Ca
     room = math.floor(round(90 * (1 - keep), 6)) / 100
     usual = 0.0 if keep >= _HALF else 0.1 if keep >= 0.2 else 0.3
     skipped = min(round(max(rate, _TOP), 2), room)
-    offset = skipped if easier else max(0.0, round(1 - keep - skipped, 4))
     ccs, careful = (
         _cut(table, by, "ccs", "beta", beta, room) for beta in (usual, max(usual, rate))
     )
@@ -97,7 +96,7 @@ def candidates(table: ScoreTable, keep: float, by: str, noise: Noise) -> list[Ca
     why_ccs = "covers the range of the score"
     why_careful = f"{why_ccs} without its hardest end, where wrong labels gather"
     why_hard = "hard rows teach most where much is kept"
-    window = (f"window:offset={offset}", by, f"the hardest but for the top {skipped:.0%}")
+    window = (f"window:skip_hardest={skipped:g}", by, f"the hardest but for the top {skipped:.0%}")
     known_wrong = LABEL_ISSUE in table.meta.get("flags", {}) and bool(is_likely(table.table).any())
     best = (hard, by, why_hard) if keep >= _HALF else (ccs, by, why_ccs)
     wanted = []

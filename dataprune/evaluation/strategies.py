@@ -17,6 +17,7 @@ from dataprune.selection._choice import (
 )
 
 _THEN = "->"
+_BY = "by"
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,19 @@ class Asked:
 def parse_strategy(text: str) -> Asked:
     """`NAME[:PARAM=VALUE[,PARAM=VALUE...]]`, several of them with `->` between.
 
+    PARAM is a parameter of that step's own, or `by` of the last one: the score column to decide by.
+
     Raises:
         UsageError: it is not written so, or there is no such strategy or parameter.
     """
     label = "".join(text.split())
-    steps = tuple(_step(part, text) for part in label.split(_THEN))
+    *before, last = (_step(part, text) for part in label.split(_THEN))
+    by = last.params.get(_BY)
+    last = Step(last.strategy, {k: v for k, v in last.params.items() if k != _BY})
+    steps = (*before, last)
     for step in steps:
         check_strategy(step.strategy, step.params)
-    return Asked(label, steps)
+    return Asked(label, steps, None if by is None else str(by))
 
 
 def _step(part: str, text: str) -> Step:

@@ -55,7 +55,10 @@ def verdicts(votes: Sequence[Vote], labels: Labels, filter_by: str) -> npt.NDArr
 
     over_blocks(work, n, num_classes)
     cleanlab = require("cleanlab.filter", extra="cleanlab", why=f"rule {PREFIX}{filter_by}")
-    found: npt.NDArray[np.bool_] = cleanlab.find_label_issues(labels, mean_nC, filter_by=filter_by)
+    # With more jobs it forks, and a fork of a process that has threads can hang for ever.
+    found: npt.NDArray[np.bool_] = cleanlab.find_label_issues(
+        labels, mean_nC, filter_by=filter_by, n_jobs=1
+    )
     return found
 
 

@@ -115,6 +115,7 @@ class Strategy:
     sorts: of a ranker whose order is that of one column alone, which end of the score comes first,
         or the tie-break; selection can stream then. row_local: of a filter that looks at each row
         alone; it can stream, too.
+    one_of: names of parameters of which exactly one is given.
     says: what it did, for people; {by} stands for the score. meanings: of its reasons.
     """
 
@@ -128,6 +129,7 @@ class Strategy:
     own_quotas: bool = False
     sorts: Literal["high", "low", "ties"] | None = None
     row_local: bool = False
+    one_of: tuple[str, ...] = ()
     says: str = "chose the rows by {by}"
     meanings: Mapping[str, str] = field(default_factory=dict)
 

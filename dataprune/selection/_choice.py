@@ -212,6 +212,11 @@ def check_strategy(name: str, params: Mapping[str, Any]) -> Strategy:
     """
     strategy = _strategy(name)
     check_params(strategy.function, params, what=f"strategy {name}")
+    given = [each for each in strategy.one_of if each in params]
+    if strategy.one_of and len(given) != 1:
+        ways = " or ".join(strategy.one_of)
+        told = f"takes one of {ways}, not both" if given else f"needs the parameter {ways}"
+        raise UsageError(f"strategy {name} {told}", hint=f"give it as {strategy.one_of[0]}=VALUE")
     return strategy
 
 

@@ -64,8 +64,8 @@ def test_ccs_drops_as_much_as_the_noise_and_leaves_room_for_a_choice() -> None:
 
 def test_a_score_that_is_higher_for_easier_rows_is_turned_round() -> None:
     names = tried({"el2n": "easier"}, 0.7, NOISY)
-    assert {"easiest", "window:offset=0.2"} <= set(names)
-    assert {"hardest", "window:offset=0.1"} <= set(tried(PLAIN, 0.7, NOISY))
+    assert {"easiest", "window:skip_hardest=0.2"} <= set(names)
+    assert {"hardest", "window:skip_hardest=0.2"} <= set(tried(PLAIN, 0.7, NOISY))
 
 
 def test_beta_sampling_is_by_dual_and_all_others_by_the_score_asked_for() -> None:

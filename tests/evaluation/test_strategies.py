@@ -17,6 +17,13 @@ def test_a_name_with_parameters() -> None:
     assert found.steps == (Step("window", {"offset": 0.1}),)
 
 
+def test_each_strategy_may_decide_by_a_score_of_its_own() -> None:
+    found = parse_strategy("flagged->ccs:by=aum@12,beta=0.1")
+    assert found.by == "aum@12"
+    assert found.steps == (Step("flagged"), Step("ccs", {"beta": 0.1}))
+    assert parse_strategy("hardest").by is None
+
+
 def test_steps_in_order_become_filters_and_one_that_fills_the_budget() -> None:
     asked = parse_strategy("duplicates -> flagged:tier=suspect -> ccs:beta=0.1")
     choice = choice_of(asked, PruneRecipe(strategy="ccs", params={"beta": 0.3}), 0.5, None)
@@ -44,6 +51,7 @@ def test_a_cell_keeps_floors_and_seed_of_the_recipe_and_not_its_strategy() -> No
         ("hardst", "hardst"),
         ("window", "needs the parameter offset"),
         ("window:ofset=1", "no parameter ofset"),
+        ("flagged:by=aum->hardest", "no parameter by"),
         ("window:offset", "cannot be read"),
         ("", "has no name"),
         ("hardest->", "has no name"),

@@ -49,7 +49,7 @@ def test_planted_errors_among_questions(
     votes = held_out(rows.column("text").to_pylist(), given, ngram_range=(1, 2))
     mean = np.mean(votes, axis=0)
     found = dataprune.flag_labels(votes, given).columns["is_label_issue"]
-    others = [find_label_issues(given, mean, filter_by=name) for name in FILTERS]
+    others = [find_label_issues(given, mean, filter_by=name, n_jobs=1) for name in FILTERS]
     others.append(mean.argmax(axis=1) != given)
     assert f1(found, wrong) > max(f1(other, wrong) for other in others) + 0.02
     clean = held_out(rows.column("text").to_pylist(), truth, ngram_range=(1, 2))

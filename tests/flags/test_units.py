@@ -307,7 +307,9 @@ def test_cleanlabs_verdicts_are_those_of_its_filter(
     probs = {f"v{i}": vote for i, vote in enumerate(data.votes)}
     more: Any = {"labels_name": "labels", "class_names": None, "logits": False, "seed": 0}
     found = flag_votes(probs, data.given, **more, rule=f"cleanlab:{filter_by}")
-    expected = find_label_issues(data.given, np.mean(data.votes, axis=0), filter_by=filter_by)
+    expected = find_label_issues(
+        data.given, np.mean(data.votes, axis=0), filter_by=filter_by, n_jobs=1
+    )
     assert np.array_equal(found.columns["is_label_issue"], expected)
     assert found.totals["tiers"] == {
         "likely": expected.sum(), "suspect": 0, "ok": 1000 - expected.sum(),

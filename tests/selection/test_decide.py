@@ -129,7 +129,18 @@ def test_score_columns_beside_the_examples_do_not_leak_into_decisions() -> None:
         ("hardset", {}, "no strategy named hardset", "did you mean hardest"),
         ("hardest", {"offset": 3}, "strategy hardest has no parameter offset", "no parameters"),
         ("window", {"ofset": 3}, "strategy window has no parameter ofset", "did you mean offset"),
-        ("window", {}, "strategy window needs the parameter offset", "offset=VALUE"),
+        (
+            "window",
+            {},
+            "strategy window needs the parameter offset or skip_hardest",
+            "offset=VALUE",
+        ),
+        (
+            "window",
+            {"offset": 1, "skip_hardest": 1},
+            "strategy window takes one of offset or skip_hardest, not both",
+            "offset=VALUE",
+        ),
     ],
 )
 def test_a_mistyped_strategy_or_parameter_is_named_with_the_nearest(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprune.core.errors import UsageError
-from dataprune.selection import STRATEGIES, Column, _decide
+from dataprune.selection import STRATEGIES, Column, Pool, _decide
 from dataprune.selection._choice import Choice
 from dataprune.selection._quotas import class_quotas
 from dataprune.tables.examples import examples_table
@@ -27,8 +27,10 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "gumbel": [{"temperature": 2.0}],
     "hardest": [{}],
     "random": [{}],
-    "window": [{"offset": 0}, {"offset": 2}, {"offset": 0.25}],
+    "window": [{"offset": 0}, {"offset": 2}, {"offset": 0.25}, {"skip_hardest": 2}],
 }
+# Parameters that skip rows whatever the budget is.
+SKIPS = ("offset", "skip_hardest", "beta")
 # These fill no budget: see test_steps.py.
 FILTERS = ["duplicates", "flagged", "semantic_dedup", "threshold"]
 # These read features, too: see test_geometric.py.
@@ -90,7 +92,7 @@ def does_not_fit(params: dict[str, Any], balance: str, budget: int, labels: Any)
     if balance != "none":
         sizes = np.bincount(labels)
         quotas = class_quotas(balance, budget, sizes, 0, NAMES)
-    offset = params.get("offset") or params.get("beta") or 0
+    offset = next((params[name] for name in SKIPS if name in params), 0)
     return any(
         (offset if isinstance(offset, int) else round(offset * size)) + quota > size
         for size, quota in zip(sizes.tolist(), quotas.tolist(), strict=True)
@@ -155,7 +157,7 @@ def test_a_floor_is_held_for_every_class_in_every_balance_or_is_a_usage_error(
     try:
         table = decide(examples_of(labels), scores, NAMES, choice)
     except UsageError:
-        assert not possible or params.get("offset") or params.get("beta")
+        assert not possible or any(params.get(name) for name in SKIPS)
         return
     assert possible
     mask = table.column("keep").to_numpy(zero_copy_only=False)
@@ -198,7 +200,7 @@ def test_ties_are_broken_by_the_seed_and_not_by_the_rows_place(
 def test_a_rows_tie_break_does_not_depend_on_which_other_rows_there_are(
     strategy: str, params: dict[str, Any]
 ) -> None:
-    params = {**params, **{name: 0 for name in ("offset", "beta") if name in params}}
+    params = {**params, **{name: 0 for name in SKIPS if name in params}}
     examples = examples_of(np.zeros(60))
     choice = Choice(strategy, 1.0, params)
     whole = decide(examples, np.ones(60), NAMES, choice).column("rank").to_numpy()
@@ -242,6 +244,27 @@ def test_a_window_drops_the_lowest_offset_rows_and_keeps_the_next(
     offset = data.draw(st.integers(0, len(scores) - budget), label="offset")
     kept = keep("window", scores, budget, offset=offset)
     assert sorted(scores[row] for row in kept) == sorted(scores)[offset : offset + budget]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(any_scores, min_size=1, unique=True), st.booleans(), st.data())
+def test_a_window_can_skip_the_hardest_and_keep_the_next_hardest(
+    scores: list[float],
+    easier: bool,  # noqa: FBT001
+    data: st.DataObject,
+) -> None:
+    budget = data.draw(st.integers(1, len(scores)), label="budget")
+    skip = data.draw(st.integers(0, len(scores) - budget), label="skip_hardest")
+    pool = Pool(np.asarray(scores), np.arange(len(scores), dtype=np.uint64), budget, easier)
+    order = STRATEGIES.get("window").order
+    assert order is not None
+    found = order(pool, skip_hardest=skip)
+    falling = sorted(range(len(scores)), key=lambda i: scores[i], reverse=not easier)
+    assert found.places[:budget].tolist() == falling[skip : skip + budget]
+    reasons = dict(
+        zip(falling, ["among_hardest"] * skip + ["too_easy"] * len(scores), strict=False)
+    )
+    assert found.dropped.tolist() == [reasons[i] for i in range(len(scores))]
 
 
 def test_a_windows_ranks_rise_from_its_lower_end_and_then_go_down_below_it() -> None:
