@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dataprune.core.recipe import Recipe, load_recipe
     from dataprune.evaluation.auto import choose_strategies
     from dataprune.evaluation.choices import Chosen
-    from dataprune.evaluation.of_scores import CellsResult, evaluate_cells
-    from dataprune.evaluation.run import EvaluationResult
+    from dataprune.evaluation.of_scores import evaluate_cells
+    from dataprune.evaluation.outcome import EvaluationResult
     from dataprune.flags.label_issue import LabelFlags, flag_labels
     from dataprune.flow import curate, evaluate, flag, load, prune, publish, score
     from dataprune.planning.plan import PlanResult, plan
@@ -40,11 +40,10 @@ if TYPE_CHECKING:
     from dataprune.versions.load import LoadedVersion
 
 _HOMES = {
-    "CellsResult": "dataprune.evaluation.of_scores",
     "Chosen": "dataprune.evaluation.choices",
     "CurateResult": "dataprune.publishing.curated",
     "DatapruneError": "dataprune.core.errors",
-    "EvaluationResult": "dataprune.evaluation.run",
+    "EvaluationResult": "dataprune.evaluation.outcome",
     "ImportResult": "dataprune.scores._import",
     "LabelFlags": "dataprune.flags.label_issue",
     "LoadedVersion": "dataprune.versions.load",
@@ -76,7 +75,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "CellsResult",
     "Chosen",
     "CurateResult",
     "DatapruneError",

@@ -46,7 +46,7 @@ from dataprune.versions.relabel import check_relabel
 from dataprune.versions.store import DEFAULT_STORE, LocalStore
 
 if TYPE_CHECKING:
-    from dataprune.evaluation.run import EvaluationResult
+    from dataprune.evaluation.outcome import EvaluationResult
     from dataprune.flags.label_issue import LabelFlags
     from dataprune.publishing.curated import CurateResult
     from dataprune.publishing.publisher import Published
@@ -350,28 +350,39 @@ def load(
 def evaluate(
     name: str,
     *tags: str,
-    seeds: int = 3,
+    seeds: int | None = None,
+    protocol: str | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    model: str | None = None,
+    baselines: Sequence[str] | None = None,
     store: str | Path = DEFAULT_STORE,
     source: str | None = None,
+    scored_in: str | Path | None = None,
     work: str | Path | None = None,
+    out: str | Path | None = None,
     runner: str | None = None,
     address: str | None = None,
     stream: bool | None = None,
     on_progress: OnProgress = _QUIET,
 ) -> EvaluationResult:
-    """Version -> evaluate: retrain the probe on each version, its control and the full data.
+    """Version -> evaluate: retrain on each version, on as many random rows and on everything.
 
-    Every arm trains for as many steps as the recipe gives the full data, a relabelled version on
-    its suggested labels.
-    stream: read inputs from disk while training, as `run.stream` of a recipe.
+    A relabelled version trains on its suggested labels. Other options: as `evaluate_cells`, which
+    does the same for strategies that made no version yet; default: the recipe's `evaluate`.
 
     Raises:
-        UsageError: the versions come from different sources.
-        PartialError: every unit failed.
+        UsageError: the versions come from different sources, or an option that cannot be.
+        ProbeError: every unit failed.
     """
     require("torch", extra="probe", why="retraining on versions")
-    from dataprune.evaluation.run import evaluate_versions
+    from dataprune.evaluation.of_versions import evaluate_versions
 
-    changes = {"run.runner": runner, "run.address": address, "run.stream": stream}
+    asked = {
+        "seeds": seeds, "protocol": protocol, "steps": steps, "epochs": epochs, "model": model,
+        "baselines": baselines,
+    }  # fmt: skip
+    run = {"runner": runner, "address": address, "stream": stream}
+    where: dict[str, Any] = {"source": source, "scored_in": scored_in, "work": work, "out": out}
     local = LocalStore(Path(store))
-    return evaluate_versions(local, name, tags, changes, seeds, source, work, on_progress)
+    return evaluate_versions(local, name, tags, asked, run, **where, on_progress=on_progress)

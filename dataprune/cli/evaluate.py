@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,11 +15,9 @@ from dataprune.cli.options import (
     store_option,
 )
 
-_FEW_STEPS = 100
-_TRAIN_LONGER = (
-    "before you believe this, raise probe.schedule_epochs or lower probe.batch_size and score again"
-)
-_SEEDS = 3
+if TYPE_CHECKING:
+    from dataprune.evaluation.outcome import EvaluationResult
+
 _DEFAULT_STORE = ".dataprune/store"
 
 
@@ -48,16 +46,14 @@ _DEFAULT_STORE = ".dataprune/store"
 )  # fmt: skip
 @click.option(
     "--protocol", type=click.Choice(["fixed_steps", "fixed_epochs"]),
-    help="Of scores: as many steps for every arm, or as many epochs over its own rows.",
+    help="As many steps for every arm, or as many epochs over its own rows.",
 )  # fmt: skip
-@click.option("--steps", type=click.IntRange(min=1), help="Of scores: steps, with fixed_steps.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Of scores: epochs, with fixed_epochs.")
-@click.option(
-    "--model", metavar="NAME", help="Of scores: retrain this model, not the probe that scored."
-)
+@click.option("--steps", type=click.IntRange(min=1), help="Steps, with fixed_steps.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs, with fixed_epochs.")
+@click.option("--model", metavar="NAME", help="Retrain this model, not the probe that scored.")
 @click.option(
     "--baseline", "baselines", multiple=True, type=click.Choice(["rs2", "infobatch"]),
-    help="Of scores: also select while training, for as many steps. Repeat.",
+    help="Also select while training, for as many steps. Repeat.",
 )  # fmt: skip
 @click.option(
     "--choose", is_flag=True,
@@ -69,11 +65,11 @@ _DEFAULT_STORE = ".dataprune/store"
 )  # fmt: skip
 @click.option(
     "--scored-in", type=click.Path(file_okay=False),
-    help="Of scores: run folder that tells what scoring cost; default: beside the table.",
+    help="Run folder that tells what scoring cost; default: the usual one, or beside the table.",
 )  # fmt: skip
 @click.option(
     "--out", type=click.Path(file_okay=False),
-    help="Of scores: folder for results.json, table.md, curve.png and curve.svg.",
+    help="Folder for results.json, table.md, curve.png and curve.svg.",
 )  # fmt: skip
 @store_option
 @source_option
@@ -85,10 +81,12 @@ _DEFAULT_STORE = ".dataprune/store"
 def command(name: str, tags: tuple[str, ...], *, as_json: bool, **options: Any) -> int:
     """Retrain on part of the rows and on everything, and compare.
 
-    With NAME TAG...: the version, its control and the full data, for equally many steps. A
-    relabelled version trains on its suggested_label; every arm is tested on labels as given.
+    With NAME TAG...: each version. A relabelled one trains on its suggested_label; every arm is
+    tested on labels as given.
 
-    With SCORES.parquet: each --strategy at each --keep beside random rows and the full data, by
+    With SCORES.parquet: each --strategy at each --keep, without making a version of it.
+
+    Beside each of them: as many random rows, random rows of the same classes, and everything, by
     one of two protocols, with a test against random and what scoring and retraining cost.
 
     Results come with 95 % intervals over seeds; gains are paired by seed. After an interruption
@@ -99,42 +97,59 @@ def command(name: str, tags: tuple[str, ...], *, as_json: bool, **options: Any) 
         raise click.UsageError(f"{name} is a score table, and {tags[0]} the tag of a version")
     if not of_scores and not tags:
         raise click.UsageError("Missing argument 'TAG...' of the version")
-    used = {"seeds", "source", "work", "runner", "address", "stream"}
+    options["stream"] = options["stream"] or None
+    options["baselines"] = options["baselines"] or None
+    asked = {option: options.pop(option) or None for option in _OF_SCORES}
     if not of_scores:
-        used.add("store")
-        given = [o for o in _OF_SCORES if options[o]]
-        if given:
-            flag = _OF_SCORES[given[0]]
-            raise click.UsageError(f"{flag} has no effect on versions: give SCORES.parquet")
-    elif options["store"] != _DEFAULT_STORE:
+        if given := [flag for option, flag in _OF_SCORES.items() if asked[option]]:
+            raise click.UsageError(f"{given[0]} has no effect on versions: give SCORES.parquet")
+        return _of_versions(name, tags, options, as_json)
+    if options.pop("store") != _DEFAULT_STORE:
         raise click.UsageError("--store has no effect on a score table")
-    shared = {key: options[key] for key in used}
-    shared["stream"] = options["stream"] or None
-    if of_scores:
-        asked = {**shared, **{o: options[o] or None for o in _OF_SCORES}}
-        return (_choose if asked.pop("choose") else _of_scores)(name, asked, as_json)
-    shared["seeds"] = options["seeds"] or _SEEDS
-    return _of_versions(name, tags, shared, as_json)
+    asked |= options
+    return (_choose if asked.pop("choose") else _of_scores)(name, asked, as_json)
 
 
 _OF_SCORES = {
     "strategies": "--strategy", "keep": "--keep", "by": "--by", "class_balance": "--class-balance",
-    "extra": "--with", "protocol": "--protocol", "steps": "--steps", "epochs": "--epochs",
-    "model": "--model", "baselines": "--baseline", "scored_in": "--scored-in", "out": "--out",
-    "pilot": "--pilot", "choose": "--choose",
+    "extra": "--with", "pilot": "--pilot", "choose": "--choose",
+}  # fmt: skip
+_NOT_OF_CHOOSING = {
+    "strategies": "--strategy", "baselines": "--baseline", "seeds": "--seeds",
+    "scored_in": "--scored-in", "out": "--out",
 }  # fmt: skip
 
 
 def _of_scores(name: str, options: dict[str, Any], as_json: bool) -> int:  # noqa: FBT001
-    from dataclasses import asdict
-
-    from dataprune.cli.output import emit_json, emit_table, talk, warn
-    from dataprune.evaluation import report
+    from dataprune.cli.output import talk
     from dataprune.evaluation.of_scores import evaluate_cells
 
-    options = _read(options)
     with talk(quiet=as_json) as on_progress:
-        result = evaluate_cells(name, **options, on_progress=on_progress)
+        result = evaluate_cells(name, **_read(options), on_progress=on_progress)
+    return _tell(result, options["out"], as_json)
+
+
+def _of_versions(
+    name: str,
+    tags: tuple[str, ...],
+    options: dict[str, Any],
+    as_json: bool,  # noqa: FBT001
+) -> int:
+    from dataprune import flow
+    from dataprune.cli.output import talk
+
+    with talk(quiet=as_json) as on_progress:
+        result = flow.evaluate(name, *tags, **options, on_progress=on_progress)
+    return _tell(result, options["out"], as_json)
+
+
+def _tell(result: EvaluationResult, out: str | None, as_json: bool) -> int:  # noqa: FBT001
+    """Print the table, what it means and what to mind."""
+    from dataclasses import asdict
+
+    from dataprune.cli.output import emit_json, emit_table, warn
+    from dataprune.evaluation import report
+
     warn(result.warnings)
     if as_json:
         emit_json(asdict(result))
@@ -142,8 +157,8 @@ def _of_scores(name: str, options: dict[str, Any], as_json: bool) -> int:  # noq
         emit_table(report.title_of(result), report.header_of(result), report.cells_of(result))
         for line in (*report.notes_of(result), *report.sentences_of(result)):
             click.echo(line)
-    if options["out"] is not None:
-        click.echo(f"written: {options['out']}", err=True)
+    if out is not None:
+        click.echo(f"written: {out}", err=True)
     if result.status == "partial":
         warn([f"PARTIAL: {result.failed} units are missing from these figures"])
         return 3
@@ -167,9 +182,8 @@ def _choose(name: str, options: dict[str, Any], as_json: bool) -> int:  # noqa: 
     from dataprune.evaluation import telling
     from dataprune.evaluation.auto import choose_strategies
 
-    for option in ("strategies", "baselines", "seeds", "scored_in", "out"):
+    for option, flag in _NOT_OF_CHOOSING.items():
         if options.pop(option):
-            flag = _OF_SCORES.get(option, "--seeds")
             raise click.UsageError(f"{flag} has no effect with --choose")
     with talk(quiet=as_json) as on_progress:
         chosen = choose_strategies(name, **_read(options), on_progress=on_progress)
@@ -185,70 +199,3 @@ def _choose(name: str, options: dict[str, Any], as_json: bool) -> int:  # noqa: 
         warn([f"PARTIAL: {failed} trainings of the pilot failed"])
         return 3
     return 0
-
-
-def _of_versions(
-    name: str,
-    tags: tuple[str, ...],
-    options: dict[str, Any],
-    as_json: bool,  # noqa: FBT001
-) -> int:
-    from dataprune import flow
-    from dataprune.cli.output import emit_json, emit_table, talk, warn
-
-    with talk(quiet=as_json) as on_progress:
-        result = flow.evaluate(name, *tags, **options, on_progress=on_progress)
-    if result.num_steps < _FEW_STEPS:
-        warn([f"each arm trained for {result.num_steps} steps only; {_TRAIN_LONGER}"])
-    if as_json:
-        emit_json(
-            {
-                "name": name,
-                "status": result.status,
-                "held_out": result.held_out,
-                "num_test_rows": result.num_test_rows,
-                "num_steps": result.num_steps,
-                "metric": result.metric,
-                "arms": result.rows,
-            }
-        )
-    else:
-        emit_table(*_table(name, result))
-        if relabelled := [r["arm"] for r in result.rows if r["labels"] != "given"]:
-            click.echo(
-                f"trained on suggested_label: {', '.join(relabelled)}; every arm is tested on "
-                "labels as given"
-            )
-    if result.status == "partial":
-        warn([f"PARTIAL: {len(result.failed)} units are missing from these figures"])
-        return 3
-    return 0
-
-
-def _table(name: str, result: Any) -> tuple[str, list[str], list[list[Any]]]:
-    """Title, header and rows of an evaluation of versions."""
-    header = ["arm", "rows", "seeds", result.metric, "gain over full", "gain over control"]
-    keys = [result.metric_key, "gain_over_full", "gain_over_control"]
-    if any("worst_class" in row for row in result.rows):
-        header.append("worst class")
-        keys.append("worst_class")
-    scale, unit = (1, "") if result.metric_key == "r2" else (100, " in %")
-    rows = [
-        [r["arm"], r["num_rows"], r["seeds"], *(_shown(r, key, scale) for key in keys)]
-        for r in result.rows
-    ]
-    title = (
-        f"{name}: {result.metric}{unit} after {result.num_steps} steps, on "
-        f"{result.num_test_rows} rows "
-        f"({result.held_out}); 95 % intervals over seeds, not over test rows"
-    )
-    return title, header, rows
-
-
-def _shown(row: dict[str, Any], key: str, scale: int) -> str | None:
-    if key not in row:
-        return None
-    half = row[f"{key}_half_width"]
-    sign = "+" if key.startswith("gain") else ""
-    spread = "" if half is None else f" +- {scale * half:.2f}"
-    return f"{scale * row[key]:{sign}z.2f}{spread}"

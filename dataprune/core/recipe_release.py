@@ -30,7 +30,7 @@ _Share = Annotated[Annotated[float, Field(ge=0, le=1)] | None, *_CAN_BE_OFF]
 
 
 class Pilot(Strict):
-    """A short retraining of the recipe's probe on the version and on its random control."""
+    """A short retraining of the recipe's probe on the version and on random rows of its classes."""
 
     seeds: int = Field(3, ge=2, description="retrainings of each; differences are paired by seed")
     tolerance: float = Field(
@@ -38,7 +38,7 @@ class Pilot(Strict):
         ge=0,
         le=1,
         description="how much worse the version may be, in the metric's own units: it fails if the "
-        "whole 95 % interval of its gain over the control is below minus this",
+        "whole 95 % interval of its gain over random rows is below minus this",
     )
 
 
@@ -51,7 +51,9 @@ class Gates(Strict):
     class_floor: _Share = Field(0.1, description="least share of any class that is kept")
     pilot: Annotated[
         Pilot | None, BeforeValidator(_pilot_off), Field(json_schema_extra=_or_false)
-    ] = Field(Pilot(), description="the version trains no worse than its random control")
+    ] = Field(
+        Pilot(), description="the version trains no worse than random rows of the same classes"
+    )
     rank_drift: _Correlation = Field(
         0.7,
         description="least Spearman correlation of new scores with those of the last version, over "

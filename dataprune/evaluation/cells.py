@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from dataprune.core.fingerprint import mix64
 from dataprune.core.recipe import Recipe
@@ -73,13 +74,9 @@ def plan_cells(
         UsageError: a budget or a strategy that cannot be met.
     """
     layout, chosen = Layout(recipe, settings, bench, table, path, by, balance), chosen or {}
-    cells = [Cell(layout.arm(FULL, (bench.train_rows,)), "full", FULL, len(bench.train_rows))]
+    cells = [layout.full()]
     for keep in settings.keep:
-        budget = budget_rows(keep, len(bench.train_rows))
-        control = f"random@{keep}"
-        random = layout.arm(control, layout.random(budget))
-        cells.append(Cell(random, "random", "random", budget, keep))
-        cells += layout.baselines(keep, budget, control)
+        cells += layout.controls(keep)
         for asked in strategies:
             cells += layout.strategy(asked, keep)
         if keep in chosen:
@@ -108,12 +105,23 @@ class Layout:
         usual = self.recipe.probe.schedule_epochs
         if self.settings.protocol == "fixed_epochs":
             return (self.settings.epochs or usual) * steps_per_epoch(self.recipe, num_rows)
-        every = len(self.bench.train_rows)
+        every = self.num_rows
         return self.settings.steps or usual * steps_per_epoch(self.recipe, every)
 
-    def arm(self, name: str, rows: tuple[Rows, ...]) -> Arm:
+    def arm(
+        self, name: str, rows: tuple[Rows, ...], targets: npt.NDArray[Any] | None = None
+    ) -> Arm:
         """An arm of fixed rows."""
-        return Arm(name, rows, self.num_steps(len(rows[0])))
+        return Arm(name, rows, self.num_steps(len(rows[0])), targets)
+
+    def full(self) -> Cell:
+        """The cell of everything that may be trained on."""
+        return Cell(self.arm(FULL, (self.bench.train_rows,)), "full", FULL, self.num_rows)
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows may be trained on."""
+        return len(self.bench.train_rows)
 
     @cached_property
     def among(self) -> ScoreTable:
@@ -138,7 +146,7 @@ class Layout:
 
     def strategy(self, asked: Asked, keep: float | int) -> list[Cell]:
         """The cell of a strategy, and that of random rows of the same classes."""
-        name, budget = f"{asked.label}@{keep}", budget_rows(keep, len(self.bench.train_rows))
+        name, budget = f"{asked.label}@{keep}", budget_rows(keep, self.num_rows)
         rows, choice = self.decided(asked, keep)
         assert len(rows) == budget
         matched = self.matched(name, rows, keep)
@@ -155,7 +163,7 @@ class Layout:
         """
         name = f"{AUTO} ({chosen.strategy})"
         if chosen.strategy == RANDOM:
-            budget = budget_rows(chosen.keep, len(self.bench.train_rows))
+            budget = budget_rows(chosen.keep, self.num_rows)
             arm = self.arm(f"{name}@{chosen.keep}", self.random(budget))
             cells = [Cell(arm, "strategy", AUTO, budget, chosen.keep)]
         else:
@@ -168,7 +176,7 @@ class Layout:
 
     def random(self, budget: int) -> tuple[Rows, ...]:
         """Uniformly random rows, drawn anew for each seed."""
-        every = np.zeros(len(self.bench.train_rows), dtype=np.int64)
+        every = np.zeros(self.num_rows, dtype=np.int64)
         return self._drawn(every, np.asarray([budget]))
 
     def matched(self, name: str, rows: Rows, keep: float | int) -> Cell | None:
@@ -196,9 +204,11 @@ class Layout:
             drawn.append(np.sort(rows[order[places < counts[strata[order]]]]))
         return tuple(drawn)
 
-    def baselines(self, keep: float | int, budget: int, control: str) -> list[Cell]:
-        """Training-time selection for as many steps as the random rows of the budget take."""
-        cells, steps = [], self.num_steps(budget)
+    def controls(self, keep: float | int) -> list[Cell]:
+        """Random rows of a budget, and training-time selection for as many steps as these take."""
+        budget, control = budget_rows(keep, self.num_rows), f"random@{keep}"
+        random = self.arm(control, self.random(budget))
+        cells, steps = [Cell(random, "random", "random", budget, keep)], random.num_steps
         for name in self.settings.baselines:
             about = {**RS2, "budget": budget} if name == "rs2" else INFOBATCH
             arm = Arm(f"{name}@{keep}", (self.bench.train_rows,), steps, dynamic=about)

@@ -10,7 +10,7 @@ from dataprune.core.extras import require
 from dataprune.core.files import atomic_path
 
 if TYPE_CHECKING:
-    from dataprune.evaluation.of_scores import CellsResult
+    from dataprune.evaluation.outcome import EvaluationResult
 
 # Okabe and Ito's palette, told apart by all kinds of colour vision; markers differ, too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -31,7 +31,7 @@ def require_plots() -> None:
     require("matplotlib.figure", extra="plots", why=_WHY)
 
 
-def draw_curves(result: CellsResult, folder: Path) -> list[Path]:
+def draw_curves(result: EvaluationResult, folder: Path) -> list[Path]:
     """Write curve.png and curve.svg; the same result gives the same bytes.
 
     Raises:
@@ -50,7 +50,7 @@ def draw_curves(result: CellsResult, folder: Path) -> list[Path]:
     return paths
 
 
-def _figure(result: CellsResult, figures: Any) -> Any:
+def _figure(result: EvaluationResult, figures: Any) -> Any:
     panels = [(result.metric_key, f"test {result.metric}")]
     if any("worst_class" in row for row in result.rows):
         panels.append(("worst_class", "accuracy in the worst class"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataprune.evaluation.of_scores import CellsResult
+    from dataprune.evaluation.outcome import EvaluationResult
 
 _PROTOCOLS = {
     "fixed_steps": "every arm takes as many steps",
@@ -14,7 +14,7 @@ _PROTOCOLS = {
 }
 
 
-def title_of(result: CellsResult) -> str:
+def title_of(result: EvaluationResult) -> str:
     """What the table shows and how it came about."""
     return (
         f"{result.name}: {result.metric}{'' if _scale(result) == 1 else ' in %'} of "
@@ -24,7 +24,7 @@ def title_of(result: CellsResult) -> str:
     )
 
 
-def header_of(result: CellsResult) -> list[str]:
+def header_of(result: EvaluationResult) -> list[str]:
     """Names of the columns."""
     worst = ["worst class", "gain over random there"] if _has_classes(result) else []
     return [
@@ -33,12 +33,12 @@ def header_of(result: CellsResult) -> list[str]:
     ]  # fmt: skip
 
 
-def cells_of(result: CellsResult) -> list[list[str | None]]:
+def cells_of(result: EvaluationResult) -> list[list[str | None]]:
     """The table as text; differences that hold after Holm's correction have a star."""
     return [_line(row, result) for row in result.rows if row["kind"] != "matched"]
 
 
-def _line(row: dict[str, Any], result: CellsResult) -> list[str | None]:
+def _line(row: dict[str, Any], result: EvaluationResult) -> list[str | None]:
     scale = _scale(result)
     p = row.get("gain_over_random_p_holm")
     line = [
@@ -67,12 +67,17 @@ def _shown(row: dict[str, Any], key: str, scale: float) -> str | None:
     return f"{scale * row[key]:{'+' if 'gain' in key else ''}z.2f}{spread}{star}"
 
 
-def notes_of(result: CellsResult) -> list[str]:
+def notes_of(result: EvaluationResult) -> list[str]:
     """What the columns mean that a reader might get wrong."""
     level = "* holds after Holm's correction over all arms (p < 0.05)"
     notes = [f"random rows are drawn anew for each seed; {level}"]
     if result.model != result.scored_with:
         notes.append(f"transfer: scores are of {result.scored_with}, retrained is {result.model}")
+    if relabelled := [row["arm"] for row in result.rows if row["labels"] != "given"]:
+        notes.append(
+            f"trained on suggested_label: {', '.join(relabelled)}; every arm is tested on labels "
+            "as given"
+        )
     if any(row["kind"] == "baseline" for row in result.rows):
         notes.append(
             "rs2 and infobatch choose among all rows while training, and make no dataset version"
@@ -83,7 +88,7 @@ def notes_of(result: CellsResult) -> list[str]:
     ]
 
 
-def sentences_of(result: CellsResult) -> list[str]:
+def sentences_of(result: EvaluationResult) -> list[str]:
     """Does it pay? One sentence for each cell, and one for what scoring took."""
     unit = result.unit
     full = next((row for row in result.rows if row["kind"] == "full"), None)
@@ -96,7 +101,7 @@ def sentences_of(result: CellsResult) -> list[str]:
     return sentences + [_pays(row, result) for row in result.rows if row["kind"] == "strategy"]
 
 
-def _pays(row: dict[str, Any], result: CellsResult) -> str:
+def _pays(row: dict[str, Any], result: EvaluationResult) -> str:
     scale, points = (1.0, "") if _scale(result) == 1 else (100.0, " points")
     start = f"{row['arm']}: {_seconds(row['train_s'])} {result.unit}"
     if "pilot_s" in row:
@@ -114,7 +119,7 @@ def _pays(row: dict[str, Any], result: CellsResult) -> str:
     return f"{start}, saves {when} ({_seconds(row['saved_s'])} each), {gives}"
 
 
-def markdown(result: CellsResult) -> str:
+def markdown(result: EvaluationResult) -> str:
     """table.md."""
     lines = [title_of(result), "", _bar(header_of(result)), _bar(["---"] * len(header_of(result)))]
     lines += [_bar([cell or "-" for cell in line]) for line in cells_of(result)]
@@ -134,9 +139,9 @@ def _bar(cells: Sequence[str]) -> str:
     return f"| {' | '.join(escaped)} |"
 
 
-def _has_classes(result: CellsResult) -> bool:
+def _has_classes(result: EvaluationResult) -> bool:
     return any("worst_class" in row for row in result.rows)
 
 
-def _scale(result: CellsResult) -> float:
+def _scale(result: EvaluationResult) -> float:
     return 1 if result.metric_key == "r2" else 100

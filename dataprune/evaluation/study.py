@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +30,11 @@ DEFAULT_EVALUATIONS = Path(".dataprune/evaluations")
 class Study:
     """What is evaluated: scored as one recipe said, retrained as another does.
 
-    path, extra: of the table and what was joined to it. homes: run folders that may tell what
-    scoring cost. folder: run folder of the retrainings. by, balance: as asked for, or None.
+    homes: run folders that may tell what scoring cost. folder: run folder of the retrainings.
+    path, extra: of the table and what was joined to it. by, balance: as asked for, or None.
     """
 
-    path: Path
-    extra: tuple[Path, ...]
+    name: str
     scored: Recipe
     recipe: Recipe
     settings: EvaluateRecipe
@@ -44,8 +43,10 @@ class Study:
     ref: SourceRef
     homes: list[Path]
     folder: str | Path
-    by: str | None
-    balance: str | None
+    path: Path
+    extra: tuple[Path, ...] = ()
+    by: str | None = None
+    balance: str | None = None
 
 
 @contextmanager
@@ -77,8 +78,8 @@ def open_study(
             hint="train with your own trainer, on a version and on one of --control",
         )
     scored = parse_recipe(table.meta["recipe"], where=str(path))
-    settings = _settings(scored, asked)
-    recipe = _retrained(scored, settings, **run)
+    settings = settings_of(scored, asked)
+    recipe = retrained_recipe(scored, settings, run)
     ref = SourceRef.model_validate(table.meta["source"])
     folder = work or DEFAULT_EVALUATIONS / f"{recipe.name}-{ref.fingerprint[:12]}"
     opened = open_pinned(ref, source, examples=table.table, near=path)
@@ -86,15 +87,19 @@ def open_study(
     homes = [Path(scored_in)] if scored_in else [path.parent]
     try:
         yield Study(
-            path, others, scored, recipe, settings, table, loaded, ref, homes, folder,
-            by, class_balance,
+            recipe.name, scored, recipe, settings, table, loaded, ref, homes, folder,
+            path, others, by, class_balance,
         )  # fmt: skip
     finally:
         loaded.discard()
 
 
-def _settings(scored: Recipe, asked: dict[str, Any]) -> EvaluateRecipe:
-    """The recipe's section, with what was asked for in its place."""
+def settings_of(scored: Recipe, asked: Mapping[str, Any]) -> EvaluateRecipe:
+    """The recipe's section, with what was asked for in its place.
+
+    Raises:
+        UsageError: settings that cannot be.
+    """
     base = scored.evaluate or EvaluateRecipe()
     data = base.model_dump(mode="json")
     data |= {k: list(v) if isinstance(v, tuple) else v for k, v in asked.items() if v is not None}
@@ -104,7 +109,7 @@ def _settings(scored: Recipe, asked: dict[str, Any]) -> EvaluateRecipe:
     return validate(EvaluateRecipe, data, where="evaluate")
 
 
-def _retrained(scored: Recipe, settings: EvaluateRecipe, **run: Any) -> Recipe:
+def retrained_recipe(scored: Recipe, settings: EvaluateRecipe, run: Mapping[str, Any]) -> Recipe:
     """The recipe to retrain with: the scoring one, on another model if that is asked for."""
     changes = {f"run.{key}": value for key, value in run.items()}
     if settings.model is not None:

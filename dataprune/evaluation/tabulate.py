@@ -15,6 +15,7 @@ from dataprune.evaluation.compare import gain, interval, metric_key, values_of, 
 from dataprune.evaluation.costs import ScoringCost, payoff, training_seconds
 from dataprune.evaluation.statistics import holm, paired
 from dataprune.runs.ledger import Record
+from dataprune.tables.flags import SUGGESTED
 
 _LEVEL = 0.05
 _FEW_ROWS = 10  # of a class
@@ -37,10 +38,11 @@ def tabulate(
     """A row per cell that has a finished unit.
 
     Keys: arm, kind, strategy, keep, budget (rows of an epoch), share (that, of all), num_rows (that
-    it may see: all of them for baselines), num_steps, seeds, the metric (with
-    its half width and per_seed), worst_class and class_accuracy (classification), gain_over_full,
-    gain_over_random (with p, p_holm and verdict), gain_over_matched, worst_class_gain_over_random,
-    train_s (device seconds), pilot_s (of auto, which scoring_s counts in) and what `payoff` gives.
+    it may see: all of them for baselines), num_steps, labels (trained on: given, suggested_label),
+    seeds, the metric (with its half width and per_seed), worst_class and class_accuracy
+    (classification), gain_over_full, gain_over_random (with p, p_holm and verdict),
+    gain_over_matched, worst_class_gain_over_random, train_s (device seconds), pilot_s (of auto,
+    which scoring_s counts in) and what `payoff` gives.
     """
     rows = []
     by_arm = {name: records for name, records in retrained.records.items() if records}
@@ -78,6 +80,7 @@ def _about(cell: Cell, bench: Bench) -> dict[str, Any]:
         "share": cell.budget / len(bench.train_rows),
         "num_rows": len(cell.arm.rows[0]),
         "num_steps": cell.arm.num_steps,
+        "labels": "given" if cell.arm.targets is None else SUGGESTED,
     }
 
 

@@ -48,17 +48,15 @@ def pass_gates(
 
 
 def _try_out(plan: Plan, scored: Scored, pilot: Pilot, on_progress: OnProgress) -> Gate:
-    """Retrain on the version that would be tagged and on its control, as views of the source."""
+    """Retrain on the version that would be tagged and on random rows, as a view of the source."""
     folder, run, tag = plan.work / _TRIAL, plan.recipe.run, _next_tag(plan)
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier run, or one that was killed
     view = not plan.recipe.prune.relabel
-    flow.prune(
-        scored.table, name=plan.name, tag=tag, store=folder, view=view, order="source",
-        control=True,
-    )  # fmt: skip
-    log.info("pilot: %d seeds on the version, on its control and on the full data", pilot.seeds)
+    flow.prune(scored.table, name=plan.name, tag=tag, store=folder, view=view, order="source")
+    log.info("pilot: %d seeds on the version, on random rows and on the full data", pilot.seeds)
     result = flow.evaluate(
-        plan.name, tag, seeds=pilot.seeds, store=folder, work=f"{plan.place.url}/{_PILOT}",
+        plan.name, tag, seeds=pilot.seeds, baselines=(), store=folder,
+        work=f"{plan.place.url}/{_PILOT}",
         runner=run.runner, address=run.address, stream=run.stream or None, on_progress=on_progress,
     )  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)

@@ -18,7 +18,7 @@ from dataprune.tables.matching import NEW, match_rows
 from dataprune.tables.release import Gate
 
 if TYPE_CHECKING:  # it loads torch, which only a pilot needs
-    from dataprune.evaluation.run import EvaluationResult
+    from dataprune.evaluation.outcome import EvaluationResult
 
 _LEAST_ROWS = 2  # that have a rank correlation
 
@@ -59,7 +59,7 @@ def class_floor(classes: Mapping[str, Mapping[str, int]], least: float) -> Gate:
 
 
 def pilot(result: EvaluationResult, tag: str, tolerance: float) -> Gate:
-    """The version trains no worse than a random one of the same class counts.
+    """The version trains no worse than random rows of the same class counts, drawn for each seed.
 
     Both are trained with the same seeds for as many steps. Of the differences, paired by seed, the
     95 % interval of the mean is taken (Student's t, as `evaluate` prints it). The gate is not
@@ -68,13 +68,14 @@ def pilot(result: EvaluationResult, tag: str, tolerance: float) -> Gate:
     losses that are large beside their spread show, and chance in the held-out rows is not counted.
     """
     row = next(row for row in result.rows if row["arm"] == tag)
-    gain, half = row.get("gain_over_control"), row.get("gain_over_control_half_width")
+    key = "gain_over_matched" if "gain_over_matched" in row else "gain_over_random"
+    gain, half = row.get(key), row.get(f"{key}_half_width")
     about = {"name": "pilot", "threshold": 0.0 - tolerance}
     if result.status == "partial" or gain is None or half is None:
         return Gate(**about, value=None, passed=False, told="retrainings are missing: run again")
     upper = gain + half
     told = (
-        f"gain over the control in {result.metric} {gain:+.4f}, 95 % interval {gain - half:+.4f} "
+        f"gain over random rows in {result.metric} {gain:+.4f}, 95 % interval {gain - half:+.4f} "
         f"to {upper:+.4f}, {row['seeds']} seeds; its upper end counts"
     )
     return Gate(**about, value=upper, passed=upper >= -tolerance, told=told)

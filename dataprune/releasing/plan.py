@@ -96,7 +96,7 @@ def plan_release(
             hint=f"add these lines to the recipe:\n{_SECTION}",
         )
     _check_prune(settled, control=release.control)
-    _check_pilot(settled, release.gates, control=release.control)
+    _check_pilot(settled, release.gates)
     wants_push = push is not None or release.push
     if private is not None and not wants_push:
         raise UsageError(
@@ -133,7 +133,7 @@ def _check_prune(recipe: Recipe, *, control: bool) -> None:
     if control and isinstance(prune.keep, float) and prune.keep >= 1:
         raise UsageError(
             "a control has no effect where every row is kept: it would hold the same rows",
-            hint="keep fewer rows, or set release.control and release.gates.pilot to false",
+            hint="keep fewer rows, or set release.control to false",
         )
     columns = [f"{name}@{epoch}" for name in recipe.score_names for epoch in recipe.checkpoints]
     columns += [*recipe.score_names, *recipe.flags]
@@ -151,13 +151,15 @@ def _check_prune(recipe: Recipe, *, control: bool) -> None:
         )
 
 
-def _check_pilot(recipe: Recipe, gates: Gates, *, control: bool) -> None:
+def _check_pilot(recipe: Recipe, gates: Gates) -> None:
     if gates.pilot is None:
         return
-    if not control:
+    keep = recipe.prune.keep
+    if isinstance(keep, float) and keep >= 1 and not recipe.prune.relabel:
         raise UsageError(
-            "the pilot compares a version with its control, and release.control is false",
-            hint="set release.control to true, or release.gates.pilot to false",
+            "the pilot compares a version with random rows, and where every row is kept these are "
+            "the same",
+            hint="keep fewer rows, or set release.gates.pilot to false",
         )
     if recipe.task is None:
         raise UsageError(

@@ -246,12 +246,34 @@ def test_evaluate_tells_every_arm(ground: Path, cli: Cli, tmp_path: Path) -> Non
     args = ("evaluate", "d", "v1", "--seeds", "2", "--store", ground / "store", "--work", tmp_path)
     printed = cli(*args, "--json").json
     assert printed["status"] == "complete"
-    assert [arm["arm"] for arm in printed["arms"]] == ["full", "v1", "v1-control"]
+    kinds = [row["kind"] for row in printed["rows"]]
+    assert kinds[:3] == ["full", "random", "strategy"]
+    assert printed["rows"][2]["arm"] == "v1"
     done = cli(*args)
     assert done.code == 0
-    assert "gain over control" in done.out
-    assert "steps only; before you believe this" in done.err
-    assert cli("status", tmp_path, "--json").json["counts"] == {"finished": 6}
+    assert "gain over random" in done.out
+    assert "scoring took" in done.out
+    assert "raise --steps or --epochs" in done.err
+    assert cli("status", tmp_path, "--json").json["counts"] == {"finished": 2 * len(kinds)}
+
+
+def test_versions_are_evaluated_by_either_protocol_beside_baselines_with_a_curve(
+    ground: Path, cli: Cli, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    done = cli(
+        "evaluate", "d", "v1", "--seeds", "1", "--store", ground / "store",
+        "--work", tmp_path / "w", "--protocol", "fixed_epochs", "--epochs", "2", "--baseline", "rs2", "--out", tmp_path / "o",
+        "--scored-in", ground / "work", "--json",
+    )  # fmt: skip
+    rows = {row["strategy"]: row for row in done.json["rows"]}
+    assert {"full", "random", "rs2", "v1"} <= set(rows)
+    assert rows["v1"]["num_steps"] < rows["full"]["num_steps"]
+    assert rows["v1"]["num_steps"] == rows["random"]["num_steps"] == rows["rs2"]["num_steps"]
+    assert done.json["scoring_s"] > 0
+    assert rows["v1"]["saved_s"] > 0
+    written = {path.name for path in (tmp_path / "o").iterdir()}
+    assert written == {"results.json", "table.md", "curve.png", "curve.svg"}
 
 
 def test_a_partial_run_exits_3_with_its_table_written(

@@ -13,12 +13,13 @@ import dataprune
 from dataprune import flow
 from dataprune.core.errors import DatapruneError
 from dataprune.core.recipe import Recipe, parse_recipe
-from dataprune.evaluation.of_scores import CellsResult, evaluate_cells
+from dataprune.evaluation.of_scores import evaluate_cells
+from dataprune.evaluation.outcome import EvaluationResult
 from dataprune.evaluation.report import markdown, sentences_of
 from dataprune.runs.ledger import Ledger
 
 
-def run(scores: Path, tmp_path: Path, **changes: Any) -> tuple[CellsResult, list[str]]:
+def run(scores: Path, tmp_path: Path, **changes: Any) -> tuple[EvaluationResult, list[str]]:
     """The result, and labels of the units that were run for it."""
     ran = []
 

@@ -12,11 +12,11 @@ import pytest
 from dataprune import flow
 from dataprune.core.recipe import parse_recipe
 from dataprune.evaluation.arms import retrain_units
-from dataprune.evaluation.bench import make_bench
-from dataprune.evaluation.compare import version_arms
-from dataprune.probe.examples import read_examples
-from dataprune.sources import open_source
+from dataprune.evaluation.of_versions import _open_study, version_cells
+from dataprune.evaluation.outcome import open_bench
 from dataprune.tables.scores import read_scores
+from dataprune.versions.relabel import suggested_labels
+from dataprune.versions.store import LocalStore
 from tests.conftest import blobs
 from tests.tables.flagged import put_flags
 
@@ -53,25 +53,36 @@ def test_versions_of_the_same_rows_differ_by_their_suggested_labels(
     assert {arm: row["labels"] for arm, row in arms.items()} == {
         "full": "given", "v1": "suggested_label", "v2": "suggested_label", "v3": "given",
     }  # fmt: skip
+    assert arms["v3"]["gain_over_random"] == 0  # of all rows there is one draw alone: everything
     assert {row["num_rows"] for row in arms.values()} == {300}
     assert arms["full"]["accuracy"] > 0.9
     assert arms["v1"]["accuracy"] == pytest.approx(2 / 3, abs=0.1)  # it never saw class 1
     assert arms["v2"]["accuracy"] == arms["v3"]["accuracy"] == arms["full"]["accuracy"]
 
 
-def test_what_is_held_out_keeps_its_given_labels(blobs_recipe: dict[str, Any]) -> None:
+def test_what_is_held_out_keeps_its_given_labels(
+    blobs_recipe: dict[str, Any], tmp_path: Path
+) -> None:
     recipe = parse_recipe(blobs_recipe, where="tests")
-    loaded = read_examples(recipe, open_source(recipe.source), work=None)
-    labels = np.asarray(loaded.labels)
-    rows = np.arange(300)
-    bench = make_bench(recipe, loaded)
-    suggested = {"v1": (labels + 1) % 3}
-    arms = version_arms(recipe, loaded, bench, {"v1": rows, "v2": rows}, suggested)
-    held_out = np.asarray(bench.shared["held_out"])
-    assert 0 < held_out.sum() < 100
-    used = np.asarray(arms[1].targets)
-    assert np.array_equal(used, np.where(held_out, labels, (labels + 1) % 3))
-    assert np.array_equal(np.asarray(bench.shared["targets"]), labels)
-    units, _shared = retrain_units(recipe, loaded, bench, arms, 1)
+    scores = flow.score(recipe, work=tmp_path / "work").path
+    given = read_scores(scores).table.column("label").to_numpy()
+    store = tmp_path / "store"
+    for tag in ("v1", "v2"):
+        relabel(scores, store, tag, np.ones(len(given), np.bool_))
+    versions = [flow.load("d", tag, store=store) for tag in ("v1", "v2")]
+    suggested = suggested_labels(versions[0].scores.table, versions[0].decisions_table)
+    assert (suggested != given).all()
+    local = LocalStore(store)
+    with _open_study(local, versions, {}, {}, None, None, tmp_path / "e") as study:
+        bench = open_bench(study)
+        cells = version_cells(study, bench, versions)
+        held_out = np.asarray(bench.shared["held_out"])
+        assert 0 < held_out.sum() < 100
+        used = np.asarray(cells[1].arm.targets)
+        assert np.array_equal(used, np.where(held_out, given, suggested))
+        assert np.array_equal(np.asarray(bench.shared["targets"]), given)
+        arms = [cell.arm for cell in cells]
+        units, _shared = retrain_units(study.recipe, study.loaded, bench, arms, 1)
     full, first, second = (unit.unit_id for unit in units)
-    assert first != full == second
+    assert first != full
+    assert first == second

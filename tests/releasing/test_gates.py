@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataprune.core.errors import AlignmentError, UsageError, VersionNotFoundError
-from dataprune.evaluation.run import EvaluationResult
+from dataprune.evaluation.outcome import EvaluationResult
 from dataprune.releasing import gates
 from dataprune.releasing.result import RunResult
 from dataprune.tables.release import Gate, read_release
@@ -116,6 +117,14 @@ def test_missing_units_are_never_tagged_and_tried_again(
     assert (again.status, again.trained) == ("released", [1])
 
 
+def evaluated(row: dict[str, Any]) -> EvaluationResult:
+    return EvaluationResult(
+        name="x", rows=[row], metric="accuracy", metric_key="accuracy", protocol="fixed_steps",
+        seeds=3, model="mlp", scored_with="mlp", held_out="test", num_test_rows=100, scoring_s=None,
+        why="not asked", unit="CPU-s", status="complete", failed=0,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("per_seed", "tolerance", "passed"),
     [
@@ -130,15 +139,14 @@ def test_the_pilot_fails_what_is_worse_beyond_what_seeds_explain(
 ) -> None:
     half = 4.302652729911275 * float(np.std(per_seed, ddof=1)) / np.sqrt(3)  # t, 2 degrees, 97.5 %
     row = {
-        "arm": "v7", "seeds": 3, "gain_over_control": float(np.mean(per_seed)),
-        "gain_over_control_half_width": half,
+        "arm": "v7", "seeds": 3, "gain_over_matched": float(np.mean(per_seed)),
+        "gain_over_matched_half_width": half, "gain_over_random": 1.0,
     }  # fmt: skip
-    result = EvaluationResult("x", [row], "test", 100, 10, "accuracy", "complete", [])
+    result = evaluated(row)
     gate = gates.pilot(result, "v7", tolerance)
     assert gate.passed is passed
     assert gate.value == pytest.approx(np.mean(per_seed) + half)
-    partial = EvaluationResult("x", [row], "test", 100, 10, "accuracy", "partial", [])
-    assert not gates.pilot(partial, "v7", tolerance).passed
+    assert not gates.pilot(replace(result, status="partial"), "v7", tolerance).passed
 
 
 def test_a_version_that_trains_worse_than_its_control_is_not_tagged(release: Release) -> None:
@@ -285,12 +293,13 @@ def test_noise_is_not_reliable(quick: Release) -> None:
     assert failed(quick.run()) == ["reliability"]
 
 
-def test_a_pilot_without_a_control_or_labels_is_refused(quick: Release) -> None:
+def test_a_pilot_where_nothing_is_left_out_or_without_labels_is_refused(quick: Release) -> None:
     quick.section["gates"]["pilot"] = {"seeds": 2}
     quick.section["control"] = False
-    with pytest.raises(UsageError, match="compares a version with its control"):
+    keep, quick.recipe["prune"]["keep"] = quick.recipe["prune"]["keep"], 1.0
+    with pytest.raises(UsageError, match="compares a version with random rows"):
         quick.run()
-    quick.section["control"] = True
+    quick.recipe["prune"]["keep"] = keep
     quick.recipe["task"] = None
     with pytest.raises(UsageError, match="the recipe has none"):
         quick.run()
