@@ -11,5 +11,5 @@ echo "== prune to the hardest 50 %, with a random control of the same class coun
 dataprune prune scores.parquet --keep 50% --by el2n --name digits --tag v1 --control
 echo "== load it by tag"
 dataprune load digits v1
-echo "== retrain on it, on its control and on everything, 3 seeds each"
+echo "== retrain on it, on random rows and on everything, 3 seeds each"
 dataprune evaluate digits v1 --seeds 3

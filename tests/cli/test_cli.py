@@ -263,8 +263,9 @@ def test_versions_are_evaluated_by_either_protocol_beside_baselines_with_a_curve
     pytest.importorskip("matplotlib")
     done = cli(
         "evaluate", "d", "v1", "--seeds", "1", "--store", ground / "store",
-        "--work", tmp_path / "w", "--protocol", "fixed_epochs", "--epochs", "2", "--baseline", "rs2", "--out", tmp_path / "o",
-        "--scored-in", ground / "work", "--json",
+        "--work", tmp_path / "w", "--protocol", "fixed_epochs", "--epochs", "2",
+        "--baseline", "rs2",
+        "--out", tmp_path / "o", "--scored-in", ground / "work", "--json",
     )  # fmt: skip
     rows = {row["strategy"]: row for row in done.json["rows"]}
     assert {"full", "random", "rs2", "v1"} <= set(rows)
