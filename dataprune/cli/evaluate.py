@@ -61,7 +61,7 @@ _DEFAULT_STORE = ".dataprune/store"
 )  # fmt: skip
 @click.option(
     "--pilot", type=click.FloatRange(min=0, min_open=True), metavar="TRAININGS",
-    help="Of auto: at most as many steps as so many trainings on everything (3), for each --keep.",
+    help="Of auto: at most as many steps as so many trainings on everything, for each --keep.",
 )  # fmt: skip
 @click.option(
     "--scored-in", type=click.Path(file_okay=False),

@@ -41,8 +41,11 @@ class EvaluateRecipe(Strict):
         (), description="training-time selection to compare with, at equal steps"
     )
 
-    pilot: float = Field(
-        3.0, gt=0, description="of auto: at most as many steps as so many trainings on everything"
+    pilot: float | None = Field(
+        None,
+        gt=0,
+        description="of auto: at most as many steps as so many trainings on everything; default: 5, "
+        "and up to 20 where there are few rows to test on",
     )
 
     @model_validator(mode="before")

@@ -71,7 +71,7 @@ class Retrained:
 
 
 def retrain_units(
-    recipe: Recipe, loaded: Loaded, bench: Bench, arms: Iterable[Arm], num_seeds: int
+    recipe: Recipe, loaded: Loaded, bench: Bench, arms: Iterable[Arm], seeds: Iterable[int]
 ) -> tuple[list[Unit], Shared]:
     """One unit per arm and seed, and the arrays they read.
 
@@ -103,7 +103,7 @@ def retrain_units(
         "retrain_version": _RETRAIN_VERSION,
     }
     arms = list(arms)
-    for seed in range(num_seeds):
+    for seed in seeds:
         for arm in arms:
             rows = arm.rows_of(seed)
             if len(rows) == 0:
@@ -133,7 +133,7 @@ def retrain(
     bench: Bench,
     arms: Sequence[Arm],
     *,
-    num_seeds: int,
+    seeds: Iterable[int],
     work: str | Path,
     on_progress: OnProgress,
 ) -> Retrained:
@@ -144,7 +144,7 @@ def retrain(
         BusyError: another process works in the folder.
         UsageError: nodes of a cluster could not read the inputs that are streamed.
     """
-    units, shared = retrain_units(recipe, loaded, bench, arms, num_seeds)
+    units, shared = retrain_units(recipe, loaded, bench, arms, seeds)
     unique = {unit.unit_id: unit for unit in units}
     ledger = Ledger(work)
     check_stream(recipe, ledger.place)

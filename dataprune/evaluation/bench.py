@@ -53,13 +53,14 @@ def task_of(recipe: Recipe) -> Task:
     return TASKS.get(recipe.task)
 
 
-def make_bench(recipe: Recipe, loaded: Loaded, *, validation: bool = False) -> Bench:
+def make_bench(recipe: Recipe, loaded: Loaded, *, validation: int | None = None) -> Bench:
     """Lay out what arms share.
 
     Without a test split a stratified share, hashed from content, is held out of every arm.
 
-    validation: test on a share of the training rows instead, which is held out of every arm too;
-        the test rows are then neither trained on nor looked at, so choices can be made by it.
+    validation: number of a share of the training rows to test on instead, which is held out of
+        every arm too; the test rows are then neither trained on nor looked at, so choices can be
+        made by it. Shares of other numbers are other draws.
     """
     task = task_of(recipe)
     has_test = loaded.test is not None
@@ -69,12 +70,12 @@ def make_bench(recipe: Recipe, loaded: Loaded, *, validation: bool = False) -> B
         held_out = _share(loaded, ~held_out, recipe.seed)
         told = f"{held_out.mean():.0%} held out of every arm"
     tested = held_out
-    if validation:
-        tested = _share(loaded, ~held_out, recipe.seed + 1)
+    if validation is not None:
+        tested = _share(loaded, ~held_out, recipe.seed + 1 + validation)
         told, held_out = f"{tested.sum()} training rows held out of every arm", held_out | tested
     train = loaded.labels[~held_out]
     shared = {**model_inputs(recipe, loaded), "targets": task.targets(loaded.labels, train)}
-    if has_test and not validation:
+    if has_test and validation is None:
         assert loaded.test is not None
         shared["test_targets"] = task.targets(loaded.test.labels, train)
     else:

@@ -139,7 +139,7 @@ class Layout:
         features = None if self.path is None else features_read(self.table, self.path, choice)
         if features is not None:
             features = replace(features, values=features.values[self.bench.train_rows])
-        by = asked.by or self.by
+        by = asked.by or (self.by if choice.reads_score else None)
         decided = decide_from_scores(self.among, self.recipe, choice, by, features=features)
         kept = decided.table.column("keep").to_numpy(zero_copy_only=False)
         return self.bench.train_rows[kept.astype(np.bool_)], choice

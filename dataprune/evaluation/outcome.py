@@ -129,7 +129,7 @@ def evaluate_arms(
     log.info("%d arms x %d seeds, tested on the %s", len(cells), settings.seeds, bench.held_out)
     retrained = retrain(
         recipe, study.loaded, bench, [cell.arm for cell in cells],
-        num_seeds=settings.seeds, work=study.folder, on_progress=on_progress,
+        seeds=range(settings.seeds), work=study.folder, on_progress=on_progress,
     )  # fmt: skip
     failed = len(retrained.failed) + sum(choice.failed for choice in chosen)
     classes = study.loaded.ref.class_names

@@ -1,7 +1,8 @@
 """The trainings of `auto`: candidates on part of the training rows, tested on another part of them.
 
-The test rows are neither trained on nor looked at, so that a comparison on them stays fair. The
-pilot's trainings are units as all others are: cut off, the same call goes on, and one that is
+The test rows are neither trained on nor looked at, so that a comparison on them stays fair. Each
+seed tests on a share of its own: where rows are few, which of them one tests on tells more than the
+seed. The pilot's trainings are units as all others are: cut off, the same call goes on, and one that is
 finished is not run again.
 """
 
@@ -15,13 +16,20 @@ from dataclasses import dataclass, field, replace
 from dataprune.core.errors import ProbeError, UsageError
 from dataprune.core.protocols import OnProgress
 from dataprune.evaluation.arms import Arm, retrain
-from dataprune.evaluation.bench import Bench, make_bench
+from dataprune.evaluation.bench import make_bench
 from dataprune.evaluation.cells import Layout
 from dataprune.evaluation.choices import Chosen, Tried
 from dataprune.evaluation.compare import values_of
 from dataprune.evaluation.costs import device_seconds, unit_of
 from dataprune.evaluation.priors import RANDOM, Candidate, candidates, fraction, noise_of
-from dataprune.evaluation.rounds import SEEDS, Round, finalists, plan_rounds, verdict
+from dataprune.evaluation.rounds import (
+    MOST_SEEDS,
+    Round,
+    finalists,
+    plan_rounds,
+    usual_trainings,
+    verdict,
+)
 from dataprune.evaluation.study import Study
 from dataprune.evaluation.telling import command_of, reason_of, warnings_of
 from dataprune.probe.check import check_model
@@ -35,11 +43,14 @@ Keep = float | int
 
 @dataclass
 class _Race:
-    """The candidates of one budget, and what came of them so far."""
+    """The candidates of one budget, and what came of them so far.
+
+    arms: of each candidate, one for each seed.
+    """
 
     keep: Keep
     own_steps: int
-    arms: dict[str, Arm]
+    arms: dict[str, list[Arm]]
     tried: dict[str, Tried]
     rounds: list[Round]
     left: list[str]
@@ -72,15 +83,19 @@ class _Pilot:
     def __init__(self, study: Study) -> None:
         self.study = study
         check_model(study.recipe, study.loaded)
-        self.bench: Bench = make_bench(study.recipe, study.loaded, validation=True)
+        self.benches = [
+            make_bench(study.recipe, study.loaded, validation=seed) for seed in range(MOST_SEEDS)
+        ]
         everything = make_bench(study.recipe, study.loaded)
         self.noise = noise_of(study.table)
         self.num_rows = len(everything.train_rows)
         self.steps_of = Layout(study.recipe, study.settings, everything, study.table).num_steps
-        settings = study.settings.model_copy(update={"seeds": SEEDS[-1]})
-        self.layout = Layout(
-            study.recipe, settings, self.bench, study.table, study.path, balance=study.balance
-        )
+        settings = study.settings.model_copy(update={"seeds": MOST_SEEDS})
+        self.layouts = [
+            Layout(study.recipe, settings, bench, study.table, study.path, balance=study.balance)
+            for bench in self.benches
+        ]
+        self.trainings = study.settings.pilot or usual_trainings(self.benches[0].num_test_rows)
 
     def race(self, keep: Keep) -> _Race:
         """Candidates with their rows, at the fraction that was asked for of fewer rows."""
@@ -98,47 +113,67 @@ class _Pilot:
             name = each.asked.label
             tried[name] = Tried(name, each.asked.by, each.why)
             try:
-                arms[name] = self._arm(each, share, own)
+                arms[name] = self._arms(each, share, own)
             except UsageError as exc:  # such as flags that drop more than may go
                 tried[name] = replace(tried[name], left_out=exc.message)
-        most = int(study.settings.pilot * self.steps_of(self.num_rows))
+        most = int(self.trainings * self.steps_of(self.num_rows))
         rounds = plan_rounds(len(arms), own, most)
         return _Race(keep, own, arms, tried, rounds, list(arms))
 
-    def _arm(self, candidate: Candidate, share: float, num_steps: int) -> Arm:
-        name = candidate.asked.label
-        if name == RANDOM:
-            budget = budget_rows(share, len(self.bench.train_rows))
-            return Arm(name, self.layout.random(budget), num_steps)
-        rows, _choice = self.layout.decided(candidate.asked, share)
-        return Arm(name, (rows,), num_steps)
+    def _arms(self, candidate: Candidate, share: float, num_steps: int) -> list[Arm]:
+        """What each seed trains on, of the rows that its share leaves."""
+        name, arms = candidate.asked.label, []
+        for seed, layout in enumerate(self.layouts):
+            if name == RANDOM:
+                drawn = layout.random(budget_rows(share, layout.num_rows))
+                arms.append(Arm(name, (drawn[seed],), num_steps))
+            else:
+                rows, _choice = layout.decided(candidate.asked, share)
+                arms.append(Arm(name, (rows,), num_steps))
+        return arms
 
     def run(
         self, races: Sequence[_Race], of: Callable[[_Race], Round], on_progress: OnProgress
     ) -> None:
-        """Train one round of all races at once; who has not all its seeds takes part no more."""
+        """Train one round of all races; who has not all its seeds takes part no more."""
+        for seeds in dict.fromkeys(of(race).seeds for race in races):
+            self._run([race for race in races if of(race).seeds == seeds], of, seeds, on_progress)
+
+    def _run(
+        self,
+        races: Sequence[_Race],
+        of: Callable[[_Race], Round],
+        seeds: int,
+        on_progress: OnProgress,
+    ) -> None:
+        """Train one round of races with as many seeds, one seed after the other."""
         arms = {
             f"pilot {name}@{race.keep}, {of(race).steps} steps": (race, name)
             for race in races
             for name in race.left
         }
-        wanted = [
-            replace(race.arms[name], name=label, num_steps=of(race).steps)
-            for label, (race, name) in arms.items()
-        ]
-        study, seeds = self.study, of(races[0]).seeds
-        done = retrain(
-            study.recipe, study.loaded, self.bench, wanted,
-            num_seeds=seeds, work=study.folder, on_progress=on_progress,
-        )  # fmt: skip
+        study, failed = self.study, []
+        records: dict[str, dict[int, Record]] = {label: {} for label in arms}
+        for seed in range(seeds):
+            wanted = [
+                replace(race.arms[name][seed], name=label, num_steps=of(race).steps)
+                for label, (race, name) in arms.items()
+            ]
+            done = retrain(
+                study.recipe, study.loaded, self.benches[seed], wanted,
+                seeds=[seed], work=study.folder, on_progress=on_progress,
+            )  # fmt: skip
+            failed += done.failed
+            for label in arms:
+                records[label] |= done.records[label]
         for race in races:
             race.values = {}
         for label, (race, name) in arms.items():
-            self._note(race, name, done.records[label], seeds)
+            self._note(race, name, records[label], seeds)
         for race in races:
             race.left = [name for name in race.left if name in race.values]
             if not race.left:
-                first = done.failed[0]
+                first = failed[0]
                 raise ProbeError(
                     f"no candidate of keep {race.keep} was trained; the first: {first.error}",
                     hint=first.hint,
@@ -162,7 +197,7 @@ class _Pilot:
         found = verdict(race.values, race.left)
         told = race.tried[found.chosen]
         seconds = math.fsum(record.run["seconds"] for record in race.units.values())
-        scale = 1.0 if self.bench.metric == "R2" else 100.0
+        scale = 1.0 if self.benches[0].metric == "R2" else 100.0
         chosen = Chosen(
             keep=race.keep,
             strategy=told.strategy,
@@ -174,8 +209,8 @@ class _Pilot:
             over=found.over,
             full_steps=self.steps_of(self.num_rows),
             own_steps=race.own_steps,
-            num_validation_rows=self.bench.num_test_rows,
-            metric=self.bench.metric,
+            num_validation_rows=self.benches[0].num_test_rows,
+            metric=self.benches[0].metric,
             pilot_s=device_seconds(seconds, run),
             unit=unit_of(run),
             failed=race.failed,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dataprune.evaluation.study import Study
 
 _FEW_STEPS = 50
-_SMALL_SHARE = 0.1  # of the steps of a training on what is kept
+_SMALL_SHARE = 0.25  # of the steps of a training on what is kept
 
 
 def command_of(study: Study, strategy: str, by: str | None, keep: float | int) -> str:
@@ -46,19 +46,12 @@ def command_of(study: Study, strategy: str, by: str | None, keep: float | int) -
 
 
 def reason_of(found: Verdict, last: Round, why: str, scale: float) -> str:
-    """One sentence: whether it led, by how much, and over whom."""
-    lead = next((d for d in found.over if d.other == found.leader), None)
+    """One sentence: by how much it led, and over whom."""
+    if not found.over:
+        return f"nothing else could be: {why}"
     over = "; ".join(told_difference(d, scale) for d in found.over)
-    about = f"after {last.steps} steps with {last.seeds} seeds"
-    if lead is None:
-        return (
-            f"it led the pilot {about} ({over}): {why}" if over else f"nothing else could be: {why}"
-        )
-    error = scale * (found.error or 0.0)
-    return (
-        f"{found.leader} led the pilot {about} by {scale * -lead.mean:.2f}, within one standard "
-        f"error ({error:.2f}) of it, and it was expected to be better ({over}): {why}"
-    )
+    seeds = f"{last.seeds} seed{'s' if last.seeds > 1 else ''}"
+    return f"it led the pilot after {last.steps} steps with {seeds} ({over}): {why}"
 
 
 def told_difference(difference: Difference, scale: float) -> str:
@@ -78,8 +71,8 @@ def warnings_of(chosen: Chosen) -> list[str]:
         )
     unsure = [d for d in chosen.over if d.other == RANDOM and not (d.tells and d.mean > 0)]
     if unsure:
-        told = f"{start}: the pilot cannot tell {chosen.strategy} from random rows, so this"
-        found.append(f"{told} rests on what is expected")
+        told = f"{start}: the pilot cannot tell {chosen.strategy} from random rows"
+        found.append(f"{told}; raise --pilot, which gives it more seeds")
     found += [
         f"{start}: {told.strategy} was left out: {told.left_out}"
         for told in chosen.tried

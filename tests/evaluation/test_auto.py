@@ -129,7 +129,7 @@ def test_rows_held_out_as_test_rows_are_neither_trained_on_nor_tested_on() -> No
     recipe = parse_recipe(RECIPE, where="tests")
     loaded = loaded_of(recipe)
     test = make_bench(recipe, loaded).shared["held_out"]
-    pilot = make_bench(recipe, loaded, validation=True)
+    pilot = make_bench(recipe, loaded, validation=0)
     assert not test[pilot.train_rows].any()
     assert not (test & pilot.shared["held_out"]).any()
 

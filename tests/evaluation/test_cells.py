@@ -106,7 +106,7 @@ def test_fixed_epochs_gives_every_arm_as_many_passes_over_its_own_rows(
 def test_equal_work_is_one_unit(split_recipe: Recipe, split_scores: Path) -> None:
     cells, bench = plan(split_recipe, split_scores, ["hardest", "easiest"], keep=(1.0,), seeds=2)
     arms = [cell.arm for cell in cells.values()]
-    units, shared = retrain_units(split_recipe, loaded_of(split_recipe), bench, arms, 2)
+    units, shared = retrain_units(split_recipe, loaded_of(split_recipe), bench, arms, range(2))
     assert len(units) == 8
     assert len({unit.unit_id for unit in units}) == 2  # one for each seed: all arms are all rows
     assert len([name for name in shared if name.startswith("rows/")]) == 1
@@ -120,7 +120,7 @@ def test_units_of_other_work_are_others(split_recipe: Recipe, split_scores: Path
     ):  # fmt: skip
         cells, bench = plan(split_recipe, split_scores, ["hardest"], **{"keep": (0.5,), **settings})
         arms = [cell.arm for cell in cells.values()]
-        units, _shared = retrain_units(split_recipe, loaded, bench, arms, 1)
+        units, _shared = retrain_units(split_recipe, loaded, bench, arms, range(1))
         wanted = settings.get("baselines", ("hardest",))[0]
         found += [unit.unit_id for unit in units if unit.spec["arm"].startswith(wanted)]
     assert len(found) == len(set(found)) == 5
@@ -130,7 +130,7 @@ def test_validation_rows_are_training_rows_and_the_test_split_is_not_looked_at(
     split_recipe: Recipe,
 ) -> None:
     loaded = loaded_of(split_recipe)
-    bench = make_bench(split_recipe, loaded, validation=True)
+    bench = make_bench(split_recipe, loaded, validation=0)
     tested = np.flatnonzero(np.asarray(bench.shared["held_out"]))
     assert bench.num_test_rows == len(tested) == 60
     assert counts_of(loaded.labels, tested) == [20, 20, 20]
@@ -146,7 +146,7 @@ def test_without_a_test_split_validation_rows_are_none_of_the_test_rows(
 
     recipe = parse_recipe(blobs_recipe, where="tests")
     loaded = loaded_of(recipe)
-    test, choice = make_bench(recipe, loaded), make_bench(recipe, loaded, validation=True)
+    test, choice = make_bench(recipe, loaded), make_bench(recipe, loaded, validation=0)
     first, second = (np.asarray(bench.shared["held_out"]) for bench in (test, choice))
     assert (first.sum(), second.sum()) == (60, 48)
     assert not (first & second).any()

@@ -82,7 +82,7 @@ def test_what_is_held_out_keeps_its_given_labels(
         assert np.array_equal(used, np.where(held_out, given, suggested))
         assert np.array_equal(np.asarray(bench.shared["targets"]), given)
         arms = [cell.arm for cell in cells]
-        units, _shared = retrain_units(study.recipe, study.loaded, bench, arms, 1)
+        units, _shared = retrain_units(study.recipe, study.loaded, bench, arms, range(1))
     full, first, second = (unit.unit_id for unit in units)
     assert first != full
     assert first == second

@@ -28,7 +28,7 @@ def unit_of(recipe: Recipe, dynamic: dict[str, Any] | None, steps: int) -> tuple
     loaded = loaded_of(recipe)
     bench = make_bench(recipe, loaded)
     arm = Arm("arm", (bench.train_rows[:120],), steps, dynamic=dynamic)
-    units, shared = retrain_units(recipe, loaded, bench, [arm], 1)
+    units, shared = retrain_units(recipe, loaded, bench, [arm], range(1))
     return units[0], shared
 
 

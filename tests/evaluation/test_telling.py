@@ -37,22 +37,22 @@ def test_a_reason_says_who_led_and_by_how_much() -> None:
     order = ["first", "second", "random"]
     values = {"first": {0: 0.8, 1: 0.7}, "second": {0: 0.73, 1: 0.8}, "random": {0: 0.5, 1: 0.5}}
     told = reason_of(verdict(values, order), LAST, "hard rows", 100)
-    assert told.startswith("second led the pilot after 200 steps with 3 seeds by 1.50, within")
-    assert "over random" in told
-    values["second"] = {0: 0.60, 1: 0.60}
-    told = reason_of(verdict(values, order), LAST, "hard rows", 100)
-    assert told.startswith("it led the pilot")
-    assert "+15.00 +- " in told
+    assert told.startswith("it led the pilot after 200 steps with 3 seeds (+1.50 +- ")
+    assert "over first; +26.50 +- " in told
+    assert told.endswith("over random): hard rows")
+    told = reason_of(verdict({"first": {0: 0.5}, "random": {0: 0.4}}, order), LAST, "x", 100)
+    assert "(+10.00 over random)" in told
+    assert reason_of(verdict({"first": {0: 0.5}}, order), LAST, "x", 100).startswith("nothing else")
 
 
 def test_warnings_are_of_short_pilots_and_of_what_random_rows_give_as_well() -> None:
     assert warnings_of(CHOSEN) == []
     unsure = replace(CHOSEN, over=[Difference("random", 0.1, 0.2)])
     assert "cannot tell" in warnings_of(unsure)[0]
-    short = replace(CHOSEN, rounds=[Round(4, 3, 45)])
-    assert "45 steps at most and yours of 400" in warnings_of(short)[0]
-    assert warnings_of(replace(short, own_steps=45)) == []
-    assert "and yours of 2500" in warnings_of(replace(CHOSEN, own_steps=2500))[0]
+    short = replace(CHOSEN, rounds=[Round(4, 3, 99)])
+    assert "99 steps at most and yours of 400" in warnings_of(short)[0]
+    assert warnings_of(replace(short, own_steps=99)) == []
+    assert "and yours of 900" in warnings_of(replace(CHOSEN, own_steps=900))[0]
     left = [replace(CHOSEN.tried[1], left_out="no room")]
     assert "beta was left out: no room" in warnings_of(replace(CHOSEN, tried=left))[0]
 
