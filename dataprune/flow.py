@@ -63,6 +63,7 @@ def score(
     source: str | None = None,
     inputs: Sequence[str] | None = None,
     label: str | None = None,
+    embedding: str | None = None,
     task: str | None = None,
     scores: Sequence[str] | None = None,
     flags: Sequence[str] | None = None,
@@ -80,6 +81,7 @@ def score(
 
     recipe: a shipped recipe's name, a YAML file, a data path (default recipe), or a Recipe.
     inputs, label: columns of the source; one image, text or list column, or numeric ones.
+    embedding: a column of vectors, which are the rows' features then, in place of the probes'.
     flags: label_issue, memorized; they need cross-fitting: 5 folds twice by default.
     features: record features of the rows; default: if a strategy of the recipe reads them.
     traces: a folder of recorded traces to score instead, at their last common epoch by default.
@@ -94,6 +96,7 @@ def score(
         "source.uri": source,
         "source.columns.input": list(inputs) if inputs else None,
         "source.columns.label": label,
+        "source.columns.embedding": embedding,
         "task": task,
         "scores.names": scores,
         "flags": flags,
@@ -131,7 +134,7 @@ def score(
     meta |= {"flag_overlap": flagged.overlap} if flagged.overlap else {}
     write_scores(
         path, loaded.examples, columns.values,
-        with_features(path, recipe, seen.records, meta), flagged.columns,
+        with_features(path, recipe, loaded, seen.records, meta), flagged.columns,
     )  # fmt: skip
     share_table(place, path)
     return ScoreResult(

@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataprune import flow
-from dataprune.core.errors import UsageError, VersionExistsError
+from dataprune.core.errors import RecipeError, UsageError, VersionExistsError
 from dataprune.core.recipe import parse_recipe
 from dataprune.flow import ScoreResult
+from dataprune.scores._import import import_scores
 from dataprune.selection._what_if import what_if
+from dataprune.tables.features import read_features
 from dataprune.tables.scores import read_scores
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -121,3 +123,94 @@ def test_scores_that_train_nothing_have_no_features(
     recipe = parse_recipe(blobs_recipe, where="tests")
     with pytest.raises(UsageError, match="features come from probes"):
         flow.score(recipe, work=tmp_path / "work")
+
+
+def with_embedding(recipe: dict[str, Any], vectors: Any) -> None:
+    """Give the recipe's source a column of vectors, and name it."""
+    path = recipe["source"]["uri"]
+    table = pq.read_table(path)
+    if "emb" in table.column_names:
+        table = table.drop_columns(["emb"])
+    pq.write_table(table.append_column("emb", pa.array(vectors.tolist())), path)
+    recipe["source"]["columns"] = {"embedding": "emb"}
+
+
+def far_rows() -> Any:
+    far = np.zeros((300, 2))
+    far[[7, 70, 170]] = [[9, 0], [0, 9], [9, 9]]
+    return far
+
+
+def test_a_column_of_the_source_takes_the_place_of_the_probes_features(
+    blobs_recipe: dict[str, Any], tiny: Tiny, tmp_path: Path
+) -> None:
+    plain = read_scores(tiny(out=tmp_path / "plain.parquet").path)
+    with_embedding(blobs_recipe, far_rows())
+    scored = tiny(features=True)
+    assert scored.trained == []  # probes do not see the column, and record nothing more
+    table = read_scores(scored.path)
+    assert table.table.equals(plain.table)
+    assert scored.source.columns.input == "features"
+    beside = scored.path.with_name("scores.features.parquet")
+    told = {"file": beside.name, "dimensions": 2, "column": "emb"}
+    assert {k: v for k, v in table.meta["features"].items() if k != "sha256"} == told
+    assert read_features(beside, 300).values.tolist() == far_rows().tolist()
+    store = {"name": "d", "store": tmp_path / "store"}
+    flow.prune(scored.path, tag="v1", keep=4, strategy="kcenter", **store)
+    version = flow.load("d", "v1", store=tmp_path / "store")
+    kept = {line["row"] for line in version.decisions_table.to_pylist() if line["keep"]}
+    assert {7, 70, 170} < kept
+    assert version.manifest.selection.features_sha256 == table.meta["features"]["sha256"]
+    assert "emb" in version.arrow().schema.names
+    with_embedding(blobs_recipe, far_rows()[::-1])
+    again = tiny()
+    assert again.trained == []
+    with pytest.raises(VersionExistsError, match="features_sha256"):
+        flow.prune(again.path, tag="v1", keep=4, strategy="kcenter", **store)
+
+
+def test_without_labels_and_probes_a_source_is_pruned_by_its_own_column(
+    blobs_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    with_embedding(blobs_recipe, far_rows())
+    path = blobs_recipe["source"]["uri"]
+    scored = flow.score(path, task="none", embedding="emb", out=tmp_path / "s.parquet")
+    assert scored.trained == []
+    store = {"name": "d", "store": tmp_path / "store"}
+    result = flow.prune(scored.path, tag="v1", keep=4, strategy="kcenter", **store)
+    assert result.rows_out == 4
+    rows = flow.load("d", "v1", store=tmp_path / "store").frame().collect()["id"].to_list()
+    assert {"id-7", "id-70", "id-170"} < set(rows)
+
+
+def test_recorded_and_imported_scores_have_the_column_too(
+    blobs_recipe: dict[str, Any], tiny: Tiny, tmp_path: Path
+) -> None:
+    tiny()
+    with_embedding(blobs_recipe, far_rows())
+    recipe = parse_recipe(blobs_recipe, where="tests")
+    traced = flow.score(recipe, traces=tmp_path / "work", at=[2, 4], out=tmp_path / "t.parquet")
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"s": np.arange(300.0)}), other)
+    imported = import_scores(
+        other, source=recipe, scores={"mine": "s"}, in_order=True, out=tmp_path / "i.parquet"
+    )
+    for path in (traced.path, imported.path):
+        assert read_scores(path).meta["features"]["column"] == "emb"
+        wanted = {"keep": 4, "strategy": "kcenter", "dry_run": True}
+        assert flow.prune(path, name="d", tag="v1", **wanted).rows_out == 4
+
+
+def test_a_column_that_nothing_may_record_is_refused(blobs_recipe: dict[str, Any]) -> None:
+    with_embedding(blobs_recipe, far_rows())
+    blobs_recipe["scores"]["features"] = False
+    with pytest.raises(
+        RecipeError, match=r"columns\.embedding is emb, and scores.features is false"
+    ):
+        parse_recipe(blobs_recipe, where="tests")
+
+
+def test_recipes_and_sources_without_such_a_column_are_stored_as_before(tiny: Tiny) -> None:
+    meta = read_scores(tiny().path).meta
+    assert "embedding" not in meta["source"]["columns"]
+    assert "embedding" not in meta["recipe"]["source"]["columns"]

@@ -67,6 +67,10 @@ _SCORING: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--label", metavar="COLUMN", help="Label column."),
     click.option(
+        "--embedding", metavar="COLUMN",
+        help="Column of vectors, for kcenter, d2 and others in place of the probes' features.",
+    ),
+    click.option(
         "--task", type=click.Choice(["classification", "multilabel", "regression", "none"]),
         help="What the labels are; none: go without.",
     ),

@@ -10,7 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from dataprune.core.errors import RecipeError, nearest
 from dataprune.core.recipe_curate import CurateRecipe
@@ -43,6 +48,11 @@ class Columns(Strict):
     group: str | None = Field(
         None, description="rows of one group are one thing (a patient): never split over folds"
     )
+    embedding: str | None = Field(
+        None,
+        description="column of vectors for strategies that read features (kcenter, d2, ...), in "
+        "place of what probes make of the rows; no input of the model unless it is named as one",
+    )
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -53,9 +63,17 @@ class Columns(Strict):
 
     @property
     def all(self) -> list[str]:
-        """Every column that plays a part, once."""
+        """Every column that is read with the examples, once."""
         named = (*self.inputs, self.label, self.key, self.group)
         return list(dict.fromkeys(name for name in named if name is not None))
+
+    @model_serializer(mode="wrap")
+    def _as_before_embeddings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an embedding that is not named, so that versions of before stay the same."""
+        told: dict[str, Any] = dump(self)
+        if self.embedding is None:
+            told.pop("embedding", None)
+        return told
 
 
 class Images(Strict):
@@ -267,6 +285,11 @@ class Recipe(Strict):
         return tuple(dict.fromkeys(self.scores.names or DEFAULT_SCORES[self.task]))
 
     @property
+    def probes_give_features(self) -> bool:
+        """Whether features are asked for, and no column of the source has them."""
+        return bool(self.scores.features) and self.source.columns.embedding is None
+
+    @property
     def checkpoints(self) -> tuple[int, ...]:
         """Scored epochs, sorted."""
         return tuple(sorted(set(self.scores.at or (self.probe.last_epoch,))))
@@ -297,6 +320,15 @@ class Recipe(Strict):
             raise ValueError(
                 f"holdout.last is {self.holdout.last}, and the probe trains "
                 f"{self.probe.last_epoch} epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _embedding_has_an_effect(self) -> Recipe:
+        if self.source.columns.embedding is not None and self.scores.features is False:
+            raise ValueError(
+                f"source.columns.embedding is {self.source.columns.embedding}, and scores.features "
+                "is false; leave one of them out"
             )
         return self
 

@@ -44,8 +44,8 @@ class EvaluateRecipe(Strict):
     pilot: float | None = Field(
         None,
         gt=0,
-        description="of auto: at most as many steps as so many trainings on everything; default: 5, "
-        "and up to 20 where there are few rows to test on",
+        description="of auto: at most as many steps as so many trainings on everything; default: "
+        "5, and up to 20 where there are few rows to test on",
     )
 
     @model_validator(mode="before")

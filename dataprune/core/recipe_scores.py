@@ -51,7 +51,7 @@ class ScoresRecipe(Strict):
         None,
         description="record what the last linear layer reads of every row at the end of training, "
         "for strategies that read features (kcenter, d2, ...), beside the score table; default: "
-        "if one that prune names reads them",
+        "if one that prune names reads them. With source.columns.embedding it is that column",
     )
     timing_gate: Literal["error", "warn", "off"] = Field(
         "error", description="what to do when a scored epoch is too early to be believed"

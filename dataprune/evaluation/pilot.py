@@ -1,8 +1,8 @@
 """The trainings of `auto`: candidates on part of the training rows, tested on another part of them.
 
 The test rows are neither trained on nor looked at, so that a comparison on them stays fair. Each
-seed tests on a share of its own: where rows are few, which of them one tests on tells more than the
-seed. The pilot's trainings are units as all others are: cut off, the same call goes on, and one that is
+seed tests on a share of its own: where rows are few, which ones are tested on tells more than the
+seed does. Trainings are units as all others are: cut off, the same call goes on, and one that is
 finished is not run again.
 """
 

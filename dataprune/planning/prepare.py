@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dataprune.core.extras import require
@@ -22,6 +22,7 @@ from dataprune.scores import Score
 from dataprune.scores._check import check_scores, find_scores
 from dataprune.selection._features import with_features_read
 from dataprune.sources import open_source
+from dataprune.sources._embedding import read_embedding
 from dataprune.sources._load import Loaded, describe
 from dataprune.sources._resolve import with_default_model
 
@@ -69,7 +70,8 @@ def prepared(
     wanted = find_scores(recipe.score_names, *(flag.beside for flag in flagging))
     recipe = with_features_read(recipe)
     opened = open_source(recipe.source)
-    loaded = read_examples(recipe, opened, work=spool or work)
+    embedding = read_embedding(opened)
+    loaded = replace(read_examples(recipe, opened, work=spool or work), embedding=embedding)
     try:
         log.info(describe(loaded, opened.schema.names))
         recipe = with_default_model(recipe, loaded.ref.kind)

@@ -38,7 +38,7 @@ def check_trainable(recipe: Recipe, loaded: Loaded) -> None:
         _check_folds(recipe, loaded)
     _check_augment(recipe, loaded)
     check_model(recipe, loaded)
-    if recipe.scores.features:
+    if recipe.probes_give_features:
         from dataprune.probe.features import check_features
 
         check_features(recipe.probe.model.chosen, *_blank_run(recipe, loaded))

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from dataprune.core.recipe import Recipe
 from dataprune.runs.place import open_place
 from dataprune.similarity.find import group_rows
 from dataprune.sources import Source, open_source
+from dataprune.sources._embedding import read_embedding
 from dataprune.sources._load import Loaded, describe, load, load_rows
 from dataprune.sources._resolve import with_default_model
 
@@ -92,5 +94,6 @@ def read_rows(recipe: Recipe) -> tuple[Recipe, Loaded]:
         loaded.discard()
     else:
         loaded = _with_groups(recipe, load_rows(source, task=recipe.task))
+    loaded = replace(loaded, embedding=read_embedding(source))
     log.info(describe(loaded))
     return with_default_model(recipe, loaded.ref.kind), loaded

@@ -75,7 +75,8 @@ def score_release(plan: Plan, last: LastVersion | None, on_progress: OnProgress)
         DatapruneError: as `flow.score`.
     """
     notes: list[str] = []
-    if plan.incremental and last is not None and not plan.recipe.flags:
+    own_vectors = plan.recipe.source.columns.embedding  # no part of what is known of a row
+    if plan.incremental and last is not None and not plan.recipe.flags and not own_vectors:
         known = _only_known(plan, last)
         if known is not None:
             path = plan.work / _CARRIED

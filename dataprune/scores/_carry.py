@@ -84,14 +84,15 @@ def all_carried(
 ) -> ScoreTable | None:
     """A table of rows that were all scored before; None where some row is new.
 
-    Of the very same source it is the old table, under the recipe of now.
+    Of the very same source it is the old table, under the recipe of now. None, too, where it has
+    features, which are in the order of the old rows and are not carried.
     recipe: whose scores the old table's are, by `why_not`.
     """
     now = {"source": ref.model_dump(mode="json"), "recipe": portable_recipe(recipe)}
     if ref.fingerprint == old.meta["source"]["fingerprint"]:
         return ScoreTable(old.table, {**old.meta, **now})
     found = match_rows(examples, old.table)
-    if (found == NEW).any():
+    if (found == NEW).any() or "features" in old.meta:
         return None
     wanted = {c for name in recipe.score_names for c in _columns_of(name, recipe, old)}
     own = {name: spec for name, spec in old.meta["scores"].items() if name in wanted}

@@ -1,4 +1,4 @@
-"""Features of several seeds, put together into one vector for each row.
+"""Features beside a score table: of several seeds, put together, or a column of the source's own.
 
 Each seed's are centred and whitened; two seeds' whitened spaces differ by a rotation at best, so
 each is turned onto the first one's (orthogonal Procrustes) before their mean is taken. Distances in
@@ -21,6 +21,7 @@ from dataprune.core.errors import UsageError
 from dataprune.core.files import sha256_file
 from dataprune.core.recipe import Recipe
 from dataprune.runs.ledger import Record
+from dataprune.sources._load import Loaded
 from dataprune.tables.features import FEATURES, Float32, read_unit_features, write_features
 
 RIDGE = (
@@ -32,29 +33,45 @@ Float64 = npt.NDArray[np.float64]
 log = logging.getLogger("dataprune")
 
 
+def with_embedding(path: Path, loaded: Loaded, meta: dict[str, Any]) -> dict[str, Any]:
+    """Write the source's own vectors beside its score table, if it has any; the table's metadata.
+
+    path: of the score table, as SCORES.parquet; features go to SCORES.features.parquet.
+    meta: of the table so far.
+    """
+    if loaded.embedding is None:
+        return meta
+    column = loaded.ref.columns.embedding
+    about = {"source_fingerprint": loaded.ref.fingerprint, "column": column}
+    return {**meta, "features": {**_written(path, loaded.embedding, about), "column": column}}
+
+
 def with_features(
-    path: Path, recipe: Recipe, records: Mapping[int, Record], meta: dict[str, Any]
+    path: Path,
+    recipe: Recipe,
+    loaded: Loaded,
+    records: Mapping[int, Record],
+    meta: dict[str, Any],
 ) -> dict[str, Any]:
     """Write the features of a run beside its score table, if asked for; the table's metadata.
 
-    path: of the score table, as SCORES.parquet; features go to SCORES.features.parquet.
-    records: finished units by seed. meta: of the table so far.
+    Those of the source's own column, if it names one, else of the probes.
+    records: finished units by seed. Others as `with_embedding`.
 
     Raises:
-        UsageError: they are asked for, and no score trains a probe.
+        UsageError: probes are to give them, and no score trains one.
     """
-    if not recipe.scores.features:
-        return meta
+    if not recipe.probes_give_features:
+        return with_embedding(path, loaded, meta)
     if not records:
         raise UsageError(
             "features come from probes, and these scores train none",
-            hint="ask for a score such as el2n, too, or set scores.features to false and give "
-            "prune a file by --features",
+            hint="ask for a score such as el2n, too, or name a column of vectors by "
+            "source.columns.embedding (--embedding), or give prune a file by --features",
         )
     seeds, source, epoch = sorted(records), meta["source"], recipe.probe.last_epoch
     units = (read_unit_features(records[s].path(FEATURES), source["num_rows"]) for s in seeds)
     combined = mean_of_seeds(units)
-    target = features_path(path)
     about = {
         "source_fingerprint": source["fingerprint"],
         "seeds": seeds,
@@ -62,10 +79,18 @@ def with_features(
         "epoch": epoch,
         "whitened": {"ridge": RIDGE},
     }
-    write_features(target, combined, about)
-    log.info("features of %d numbers for each row are in %s", combined.shape[1], target)
-    told = {"file": target.name, "sha256": sha256_file(target), "dimensions": combined.shape[1]}
+    told = _written(path, combined, about)
     return {**meta, "features": {**told, "seeds": seeds, "epoch": epoch}}
+
+
+def _written(
+    path: Path, vectors_ND: npt.NDArray[np.floating], about: dict[str, Any]
+) -> dict[str, Any]:
+    """Write features beside a score table; how the table names them."""
+    target, size = features_path(path), vectors_ND.shape[1]
+    write_features(target, vectors_ND, about)
+    log.info("features of %d numbers for each row are in %s", size, target)
+    return {"file": target.name, "sha256": sha256_file(target), "dimensions": size}
 
 
 def features_path(scores: Path) -> Path:

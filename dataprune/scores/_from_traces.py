@@ -25,6 +25,7 @@ from dataprune.runs.place import LocalPlace
 from dataprune.scores import Score
 from dataprune.scores._aggregate import compute_scores
 from dataprune.scores._check import find_scores
+from dataprune.scores._features import with_embedding
 from dataprune.scores._recordings import Recording, find_recordings
 from dataprune.scores._table import table_meta, table_path
 from dataprune.sources._load import Loaded
@@ -95,7 +96,7 @@ def score_traces(
     stored = _with_at(recipe, None)
     meta = table_meta(stored, loaded, Observed(traces, {}, [], [], []), columns, [])
     meta["unit_ids"] = [r.sha256 for r in sorted(found, key=_number)]
-    write_scores(path, loaded.examples, columns.values, meta)
+    write_scores(path, loaded.examples, columns.values, with_embedding(path, loaded, meta))
     return FromTraces(path, meta, scored, loaded.ref, [NO_GATE], warnings)
 
 

@@ -20,6 +20,7 @@ from dataprune.core.files import sha256_file
 from dataprune.core.recipe import Recipe
 from dataprune.probe.examples import read_rows
 from dataprune.scores import SCORES
+from dataprune.scores._features import with_embedding
 from dataprune.scores._import_file import OtherTable, read_other
 from dataprune.sources._load import Loaded
 from dataprune.sources._resolve import resolve_recipe
@@ -192,7 +193,7 @@ def import_scores(
         "timing": [],
         "environment": {},
     }
-    write_scores(out, loaded.examples, values, meta)
+    write_scores(out, loaded.examples, values, with_embedding(out, loaded, meta))
     return ImportResult(out, loaded.ref, specs, _notes(table, loaded, label))
 
 

@@ -36,10 +36,11 @@ def score_recorded(
             f"flag {recipe.flags[0]} wants held-out votes, and recorded traces have none",
             hint="leave it out, or give your held-out probabilities to dataprune flags --probs",
         )
-    if recipe.scores.features:
+    if recipe.probes_give_features:
         raise UsageError(
             "recorded traces have no features",
-            hint="set scores.features to false; prune takes a file by --features",
+            hint="set scores.features to false; prune takes a file by --features, and a column "
+            "of the source is named by source.columns.embedding",
         )
     made = score_traces(recipe, folder, at, None if out is None else Path(out))
     return ScoreResult(

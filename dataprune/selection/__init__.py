@@ -83,6 +83,39 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Sort:
+    """An order that one column alone decides: selection can stream by it, without a sort.
+
+    first: which rows come first: the highest or lowest scores, the hardest, or by the tie-break.
+    dropped: the reason that a row is dropped for.
+    skip: rows of the pool, budget -> how many of the first are skipped, and come last instead, the
+        nearest to the others first. skipped: the reason that those are dropped for.
+    """
+
+    first: Literal["high", "low", "hard", "ties"]
+    dropped: str
+    skip: Callable[[int, int], int] | None = None
+    skipped: str = ""
+
+    def is_falling(self, *, easier: bool) -> bool:
+        """Whether high scores come first."""
+        return self.first == "high" or (self.first == "hard" and not easier)
+
+    def order(self, pool: Pool) -> Order:
+        """The order of all rows of a pool, by a sort."""
+        if self.first == "ties":
+            first = np.argsort(pool.ties, kind="stable")
+        else:
+            falling = self.is_falling(easier=pool.easier)
+            first = np.lexsort((pool.ties, -pool.scores if falling else pool.scores))
+        skip = 0 if self.skip is None else self.skip(len(first), pool.budget)
+        width = max(len(self.dropped), len(self.skipped))
+        dropped = np.full(len(first), self.dropped, dtype=f"U{width}")
+        dropped[first[:skip]] = self.skipped
+        return Order(np.concatenate([first[skip:], first[:skip][::-1]]), dropped)
+
+
+@dataclass(frozen=True)
 class Left:
     """The rows that no step before a filter has dropped.
 
@@ -112,9 +145,8 @@ class Strategy:
     draws: whether chance decides among rows of unequal scores, too.
     needs_features: whether it reads the rows' features.
     own_quotas: whether it shares its budget among the classes itself.
-    sorts: of a ranker whose order is that of one column alone, which end of the score comes first,
-        or the tie-break; selection can stream then. row_local: of a filter that looks at each row
-        alone; it can stream, too.
+    sorts: of a ranker whose order is that of one column alone: parameters -> that order; selection
+        can stream then. row_local: of a filter that looks at each row alone; it can stream, too.
     one_of: names of parameters of which exactly one is given.
     says: what it did, for people; {by} stands for the score. meanings: of its reasons.
     """
@@ -127,7 +159,7 @@ class Strategy:
     draws: bool = False
     needs_features: bool = False
     own_quotas: bool = False
-    sorts: Literal["high", "low", "ties"] | None = None
+    sorts: Callable[..., Sort] | None = None
     row_local: bool = False
     one_of: tuple[str, ...] = ()
     says: str = "chose the rows by {by}"

@@ -44,13 +44,13 @@ class Part:
 class Scan:
     """Rows to choose from, as often as they are asked for.
 
-    parts: starts a pass. width: bits of the largest word. ties: tie-breaks of some rows.
+    parts: starts a pass. width: bits of the largest word. ties: second part of some rows' keys.
     """
 
     parts: Callable[[], Iterator[Part]]
     num_pools: int
     width: int
-    ties: Callable[[Rows], UInt64]
+    ties: Callable[[Part], UInt64]
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,13 @@ class Cuts:
     words: UInt64
     ties: UInt64
 
-    def within(self, part: Part, ties: Callable[[Rows], UInt64]) -> Mask:
+    def within(self, part: Part, ties: Callable[[Part], UInt64]) -> Mask:
         """Which rows are within the quota of their pool, bool (n,)."""
         ends = self.words[part.pools]
         mask: Mask = part.words < ends
-        last = np.flatnonzero(part.words == ends)
-        mask[last] = ties(part.rows[last]) <= self.ties[part.pools[last]]
+        at_end = part.words == ends
+        last = part.where(at_end)
+        mask[at_end] = ties(last) <= self.ties[last.pools]
         return mask & (self.quotas > 0)[part.pools]
 
 
@@ -99,7 +100,7 @@ def find_cuts(
             break
     words, ties = np.full(scan.num_pools, _TOP), np.full(scan.num_pools, _TOP)
     found = _gathered(scan, known)
-    found_ties = scan.ties(found.rows)
+    found_ties = scan.ties(found)
     order = np.lexsort((found_ties, found.words, found.pools))
     starts = np.searchsorted(found.pools[order], pools)
     is_open = (quotas > 0) & (quotas < sizes)
@@ -118,7 +119,7 @@ def _digits(scan: Scan) -> Iterator[Digit]:
 
 def _digit_of(scan: Scan, part: Part, digit: Digit) -> Rows:
     source, shift, bits = digit
-    key = part.words if source == "word" else scan.ties(part.rows)
+    key = part.words if source == "word" else scan.ties(part)
     return ((key >> np.uint64(shift)) & np.uint64((1 << bits) - 1)).astype(np.int64)
 
 

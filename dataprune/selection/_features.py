@@ -13,14 +13,17 @@ from dataprune.tables.scores import ScoreTable
 
 
 def with_features_read(recipe: Recipe) -> Recipe:
-    """The recipe, its strategies checked, with features recorded if one of them reads any.
+    """The recipe, its strategies checked, with features of probes if one of them reads any.
+
+    Those of a column of the source need not be asked for.
 
     Raises:
         UsageError: as `check_steps`.
     """
     check_steps(recipe.prune)
     reads = any(step.plugin.needs_features for step in recipe_steps(recipe.prune))
-    if not reads or recipe.scores.features is not None:
+    given = recipe.source.columns.embedding is not None
+    if not reads or given or recipe.scores.features is not None:
         return recipe
     scores = recipe.scores.model_copy(update={"features": True})
     return recipe.model_copy(update={"scores": scores})
@@ -48,7 +51,8 @@ def features_read(
     if about is None:
         raise UsageError(
             f"strategy {readers[0]} reads features of the rows, and the score table has none",
-            hint="score again with --features, or give a file by --features FILE.parquet",
+            hint="score again with --features, or with --embedding COLUMN of the source, or give "
+            "a file by --features FILE.parquet",
         )
     beside = path.with_name(about["file"])
     if not beside.is_file():

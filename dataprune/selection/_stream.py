@@ -2,7 +2,7 @@
 
 The same rows are kept for the same reasons as by `decide`; `rank` alone is left out, -1, since it
 would take a sort of all. A ranker that sorts by one score or by the tie-break streams (`hardest`,
-`easiest`, `random`), with quotas, floors and filters that look at a row alone.
+`easiest`, `window`, `random`), with quotas, floors and filters that look at a row alone.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ import pyarrow as pa
 
 from dataprune.core.errors import UsageError
 from dataprune.core.recipe import Recipe
-from dataprune.selection import STRATEGIES, Pool, Rows
+from dataprune.selection import STRATEGIES
 from dataprune.selection._choice import Choice, check_strategy
 from dataprune.selection._columns import column_of, other_word
-from dataprune.selection._cuts import MOST_GATHERED, Cuts, Mask, Part, Scan, find_cuts
-from dataprune.selection._decide import check_budget
-from dataprune.selection._passes import Plan, competing_rows, left_of, numbered, planned
-from dataprune.selection._quotas import check_floor, class_quotas
+from dataprune.selection._cuts import MOST_GATHERED, Mask
+from dataprune.selection._kept import Kept, kept_by, with_skipped
+from dataprune.selection._passes import Plan, in_one_pool, left_of, numbered, planned
 from dataprune.selection._steps import Stage, waterfall_of
 from dataprune.tables import decisions
 from dataprune.tables.decisions import NOT_RANKED
@@ -132,8 +131,8 @@ def _decided_parts(
     scan: Scores, choice: Choice, column: str, most: int
 ) -> Iterator[tuple[pa.Table, Counts]]:
     """Decisions part by part, and how many there are by rule, reason and keep."""
-    plan = planned(scan, choice, column)
-    kept = _kept_by(plan, most)
+    plan = with_skipped(planned(scan, choice, column), most)
+    kept = kept_by(plan, most)
     schema = with_label_type(decisions.SCHEMA, scan.head.table.schema.field("label").type)
     for start, part in numbered(scan.parts()):
         check_rows(part, start, what="the score table")
@@ -164,77 +163,20 @@ def check_streams(choice: Choice) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """Which rows are kept: the best of each pool, and those that a floor puts before them.
-
-    of_floor: the best of each class; best: of the rest, or of all where there is no floor; plain:
-    what would be the best without a floor.
-    """
-
-    best: Cuts
-    by_class: bool
-    of_floor: Cuts | None = None
-    plain: Cuts | None = None
-
-
-def _kept_by(plan: Plan, most: int) -> _Kept:
-    choice, names = plan.choice, plan.names
-    why = "rows that are flagged or filtered"
-
-    def budget_of(sizes: Rows) -> int:
-        return check_budget(choice, plan.scan.num_rows, int(sizes.sum()), why)
-
-    def scan(num_pools: int, among: Cuts | None = None) -> Scan:
-        def parts() -> Iterator[Part]:
-            for part in competing_rows(plan):
-                kept = part if among is None else part.where(~among.within(part, plan.ties))
-                yield kept if num_pools > 1 else _in_one(kept)
-
-        return Scan(parts, num_pools, plan.width, plan.ties)
-
-    if choice.balance != "none":
-
-        def quotas(sizes: Rows) -> Rows:
-            if choice.quotas is not None:
-                return np.asarray(choice.quotas, dtype=np.int64)
-            budget = budget_of(sizes)
-            return class_quotas(choice.balance, budget, sizes, choice.min_per_class, names)
-
-        return _Kept(find_cuts(scan(len(names)), quotas, most=most)[0], by_class=len(names) > 1)
-    everything = lambda sizes: np.asarray([budget_of(sizes)])  # noqa: E731 - the one quota
-    plain, _ = find_cuts(scan(1), everything, most=most)
-    if not choice.min_per_class:
-        return _Kept(plain, by_class=False)
-
-    def floors(sizes: Rows) -> Rows:
-        check_floor(int(plain.quotas[0]), sizes, choice.min_per_class, names)
-        return np.where(sizes > 0, choice.min_per_class, 0)
-
-    of_floor, _ = find_cuts(scan(len(names)), floors, most=most)
-    rest = plain.quotas - of_floor.quotas.sum()
-    best, _ = find_cuts(scan(1, of_floor), lambda _: rest, most=most)
-    return _Kept(best, by_class=False, of_floor=of_floor, plain=plain)
-
-
-def _in_one(part: Part) -> Part:
-    return Part(np.zeros(len(part.rows), dtype=np.int64), part.words, part.rows)
-
-
 def _decided(
-    plan: Plan, part: pa.Table, start: int, kept: _Kept, schema: pa.Schema
+    plan: Plan, part: pa.Table, start: int, kept: Kept, schema: pa.Schema
 ) -> tuple[pa.Table, Counts]:
     """Decisions for the rows of a part, and how many there are by rule, reason and keep."""
     left, out = left_of(plan, part, start)
-    one = left if kept.by_class else _in_one(left)
-    keep_left = kept.best.within(one, plan.ties)
-    words = ["kept", _why_dropped(plan), "kept_for_floor", "displaced_by_floor"]
-    code = np.where(keep_left, 0, 1)
+    pooled = left if plan.by_class else in_one_pool(left)
+    keep_left = kept.best.within(pooled, plan.last_digits)
+    words = ["kept", "kept_for_floor", "displaced_by_floor", *_why_dropped(plan)]
+    dropped = np.where(plan.is_skipped(left), 4, 3)
+    code = np.where(keep_left, 0, dropped)
     if kept.of_floor is not None and kept.plain is not None:
-        by_floor = kept.of_floor.within(left if len(plan.names) > 1 else one, plan.ties)
-        keep_left |= by_floor
-        within = kept.plain.within(one, plan.ties)
-        code = np.select([keep_left & ~within, keep_left, within], [2, 0, 3], 1)
+        keep_left |= kept.of_floor.within(left, plan.last_digits)
+        within = kept.plain.within(pooled, plan.last_digits)
+        code = np.select([keep_left & ~within, keep_left, within], [1, 0, 2], dropped)
     places = left.rows - start
     keep = np.zeros(len(part), dtype=np.bool_)
     reason, rule = np.zeros(len(part), dtype=np.int32), np.zeros(len(part), dtype=np.int32)
@@ -279,13 +221,12 @@ def _counted(
     )
 
 
-def _why_dropped(plan: Plan) -> str:
-    """The one reason that a ranker of this kind has, as it names it for a pool of one row."""
-    order = STRATEGIES.get(plan.choice.strategy).order
-    assert order is not None
-    pool = Pool(np.zeros(1), np.zeros(1, dtype=np.uint64), 0, plan.easier)
-    word = str(order(pool, **plan.choice.params).dropped[0])
-    return other_word(word) if plan.easier and plan.choice.last.reads_score else word
+def _why_dropped(plan: Plan) -> list[str]:
+    """The reasons of a ranker of this kind: of what it has no room for, and of what it skips."""
+    sort = plan.sort
+    words = [sort.dropped, sort.skipped]
+    turned = plan.easier and plan.choice.last.reads_score
+    return [other_word(word) for word in words] if turned else words
 
 
 def _coded(found: npt.NDArray[Any], words: list[str]) -> npt.NDArray[np.int32]:

@@ -6,9 +6,9 @@ class; Z makes the budget come out. Where d_k is above 1 the class is kept whole
 take is shared on by the same rule. Within a class rows are drawn at random.
 
 The error 1 - r_k is the mean of a score over the class: one that is never below 0 and higher for
-worse rows as it is (`heldout_el2n`, `el2n`, `loss`); `confidence` and others in [-1, 0] plus 1; one
-that is imported as higher for easier rows, in [0, 1] such as right or wrong, 1 minus it. The paper
-takes the recall on held-out rows, so prefer a held-out score.
+worse rows as it is (`heldout_error`, `el2n`, `loss`); `confidence` and others in [-1, 0] plus 1;
+one that is imported as higher for easier rows, in [0, 1] such as right or wrong, 1 minus it. The
+paper takes the recall on held-out rows: that is `error_by: heldout_error`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _errors(pool: Pool, name: str | None) -> Values:
     raise UsageError(
         f"drop wants an error for each class, and {name or 'the score decided by'} is "
         f"{lowest:.4g} to {highest:.4g}",
-        hint="name one in [0, inf) or [-1, 0], such as --by heldout_el2n or --by confidence",
+        hint="name one in [0, inf) or [-1, 0], such as --by heldout_error or --by confidence",
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataprune.selection import Order, Pool, Sort, Strategy
 
-from dataprune.selection import Order, Pool, Strategy
+
+def _sort() -> Sort:
+    return Sort("low", dropped="too_hard")
 
 
 def _order(pool: Pool) -> Order:
-    places = np.lexsort((pool.ties, pool.scores))
-    return Order(places, np.full(len(places), "too_hard"))
+    return _sort().order(pool)
 
 
-STRATEGY = Strategy("easiest", _order, sorts="low", says="kept the rows with the lowest {by}")
+STRATEGY = Strategy("easiest", _order, sorts=_sort, says="kept the rows with the lowest {by}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataprune.selection import Order, Pool, Sort, Strategy
 
-from dataprune.selection import Order, Pool, Strategy
+
+def _sort() -> Sort:
+    return Sort("high", dropped="too_easy")
 
 
 def _order(pool: Pool) -> Order:
-    places = np.lexsort((pool.ties, -pool.scores))
-    return Order(places, np.full(len(places), "too_easy"))
+    return _sort().order(pool)
 
 
-STRATEGY = Strategy("hardest", _order, sorts="high", says="kept the rows with the highest {by}")
+STRATEGY = Strategy("hardest", _order, sorts=_sort, says="kept the rows with the highest {by}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataprune.selection import Order, Pool, Sort, Strategy
 
-from dataprune.selection import Order, Pool, Strategy
+
+def _sort() -> Sort:
+    return Sort("ties", dropped="not_drawn")
 
 
 def _order(pool: Pool) -> Order:
-    places = np.argsort(pool.ties, kind="stable")
-    return Order(places, np.full(len(places), "not_drawn"))
+    return _sort().order(pool)
 
 
 STRATEGY = Strategy(
@@ -17,7 +18,7 @@ STRATEGY = Strategy(
     _order,
     needs_score=False,
     draws=True,
-    sorts="ties",
+    sorts=_sort,
     says="kept a random sample",
     meanings={"not_drawn": "The random draw did not choose it."},
 )

@@ -8,10 +8,18 @@ no other, a share of the hardest suits all.
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
 
 from dataprune.core.errors import UsageError
-from dataprune.selection import Order, Pool, Strategy
+from dataprune.selection import Order, Pool, Sort, Strategy
+
+
+def _sort(*, offset: object = None, skip_hardest: object = None) -> Sort:
+    if skip_hardest is None:
+        skip = partial(_skip, "offset", offset)
+        return Sort("low", "above_window", skip, skipped="below_window")
+    skip = partial(_skip, "skip_hardest", skip_hardest)
+    return Sort("hard", "easier_than_window", skip, skipped="among_hardest")
 
 
 def _order(pool: Pool, *, offset: object = None, skip_hardest: object = None) -> Order:
@@ -22,26 +30,19 @@ def _order(pool: Pool, *, offset: object = None, skip_hardest: object = None) ->
     Raises:
         UsageError: it is out of range, or does not fit the pool together with the budget.
     """
-    name, value = ("offset", offset) if skip_hardest is None else ("skip_hardest", skip_hardest)
-    skip = _count(name, value, len(pool.scores))
-    if skip + pool.budget > len(pool.scores):
-        room = len(pool.scores) - skip
+    return _sort(offset=offset, skip_hardest=skip_hardest).order(pool)
+
+
+def _skip(name: str, value: object, num_rows: int, budget: int) -> int:
+    skip = _count(name, value, num_rows)
+    if skip + budget > num_rows:
+        room = num_rows - skip
         fewer = f", or keep {room} at most" if room > 0 else ""
         raise UsageError(
-            f"a window that skips {skip} and keeps {pool.budget} does not fit {len(pool.scores)} "
-            "rows",
-            hint=f"{name} can be {len(pool.scores) - pool.budget} at most here{fewer}",
+            f"a window that skips {skip} and keeps {budget} does not fit {num_rows} rows",
+            hint=f"{name} can be {num_rows - budget} at most here{fewer}",
         )
-    if name == "offset":
-        first = np.lexsort((pool.ties, pool.scores))
-        skipped, others = "below_window", "above_window"
-    else:
-        first = np.lexsort((pool.ties, -pool.score(None).hardness))
-        skipped, others = "among_hardest", "too_easy"
-    places = np.concatenate([first[skip:], first[:skip][::-1]])
-    dropped = np.full(len(pool.scores), others, dtype="U16")
-    dropped[first[:skip]] = skipped
-    return Order(places, dropped)
+    return skip
 
 
 def _count(name: str, value: object, num_rows: int) -> int:
@@ -55,12 +56,13 @@ def _count(name: str, value: object, num_rows: int) -> int:
 STRATEGY = Strategy(
     "window",
     _order,
+    sorts=_sort,
     one_of=("offset", "skip_hardest"),
     says="left out the rows at one end of {by} and kept the next ones",
     meanings={
         "below_window": "Its score was below the window: among the lowest, which were skipped.",
         "above_window": "Its score was above the window.",
         "among_hardest": "It is among the hardest rows, which were skipped.",
-        "too_easy": "It was easier than the rows of the window.",
+        "easier_than_window": "It was easier than the rows of the window.",
     },
 )

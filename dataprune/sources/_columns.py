@@ -52,7 +52,8 @@ def resolve_columns(schema: pa.Schema, asked: Columns, *, uri: str) -> tuple[Col
     if asked.label is not None and asked.label in asked.inputs:
         raise SourceError(f"column {asked.label} of {uri} cannot be both input and label")
     label = asked.label or _infer_label(schema, asked)
-    inputs = asked.inputs or _infer_input(schema, {label, asked.key, asked.group}, uri)
+    others = {label, asked.key, asked.group, asked.embedding}
+    inputs = asked.inputs or _infer_input(schema, others, uri)
     kind = _kind_of(schema, inputs, uri)
     settled: str | tuple[str, ...] = inputs[0] if len(inputs) == 1 else inputs
     return asked.model_copy(update={"input": settled, "label": label}), kind
@@ -91,7 +92,7 @@ def _kind_of(schema: pa.Schema, inputs: tuple[str, ...], uri: str) -> Kind:
 
 
 def _infer_label(schema: pa.Schema, asked: Columns) -> str | None:
-    taken = {*asked.inputs, asked.key, asked.group}
+    taken = {*asked.inputs, asked.key, asked.group, asked.embedding}
     free: list[str] = [n for n in schema.names if n not in {*taken, SUGGESTED}]
     class_labels = [n for n in free if class_names_of(schema, n) is not None]
     named = [n for n in _LABEL_NAMES if n in free]
@@ -167,13 +168,14 @@ def _kind(arrow_type: pa.DataType) -> Kind | None:
         return "image"
     if pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type):
         return "text"
+    return "features" if is_number_list(arrow_type) else None
+
+
+def is_number_list(arrow_type: pa.DataType) -> bool:
+    """Whether a column holds a list of numbers for each row."""
     is_list = (
         pa.types.is_list(arrow_type)
         or pa.types.is_large_list(arrow_type)
         or pa.types.is_fixed_size_list(arrow_type)
     )
-    if is_list and (
-        pa.types.is_integer(arrow_type.value_type) or pa.types.is_floating(arrow_type.value_type)
-    ):
-        return "features"
-    return None
+    return bool(is_list and _is_number(arrow_type.value_type))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -243,24 +244,37 @@ class FeatureReader:
         return self.at.sink.finish(), self.at.hashes
 
     def _lists(self, column: pa.Array) -> npt.NDArray[Any] | None:
-        lengths = np.asarray(pc.list_value_length(column).to_numpy(zero_copy_only=False))
-        if (lengths == 0).any():
-            self._bad(lengths == 0, "have an empty list as input")
-            return None
-        self.width = int(lengths[0]) if self.width is None else self.width
-        if (lengths != self.width).any():
-            self._bad(lengths != self.width, f"do not have {self.width} features")
-            return None
-        flat = pc.list_flatten(column)
-        nulls = flat.is_null().to_numpy(zero_copy_only=False).reshape(-1, self.width).any(axis=1)
-        if nulls.any():
-            self._bad(nulls, "have a null feature")
-            return None
-        values: npt.NDArray[Any] = flat.to_numpy().reshape(len(column), self.width)
-        return values
+        if self.width is None and len(first := column[0]):
+            self.width = len(first)
+        return stacked(column, self.width, self._bad)
 
     def _bad(self, which: npt.NDArray[np.bool_], what: str) -> None:
         self.at.problem(what, *(self.at.row + np.flatnonzero(which)).tolist())
+
+
+def stacked(
+    column: pa.Array, width: int | None, bad: Callable[[npt.NDArray[np.bool_], str], None]
+) -> npt.NDArray[Any] | None:
+    """A batch of lists of one length as (k, d), the dtype as stored; None if some are not.
+
+    width: the length; by default the first one's. bad: takes the rows that do not fit, bool (k,),
+    and what is wrong with them.
+    """
+    lengths = np.asarray(pc.list_value_length(column).to_numpy(zero_copy_only=False))
+    if (lengths == 0).any():
+        bad(lengths == 0, "have an empty list")
+        return None
+    width = int(lengths[0]) if width is None else width
+    if (lengths != width).any():
+        bad(lengths != width, f"do not have {width} features")
+        return None
+    flat = pc.list_flatten(column)
+    nulls = flat.is_null().to_numpy(zero_copy_only=False).reshape(-1, width).any(axis=1)
+    if nulls.any():
+        bad(nulls, "have a null feature")
+        return None
+    values: npt.NDArray[Any] = flat.to_numpy().reshape(len(column), width)
+    return values
 
 
 class TextReader:

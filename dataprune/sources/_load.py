@@ -42,6 +42,8 @@ class Loaded:
     labels: class indices int64 (n,), multi-hot uint8 (n, classes), numbers float64 (n, outputs),
         or (n, 0) where there are none.
     groups: the user's own group column, as found; None if none was named.
+    embedding: vectors of the rows that the source itself has, float16 (n, D), by `read_embedding`;
+        None if none were named, and where no scores are made.
     test: the held-out split, if there is one.
     """
 
@@ -52,6 +54,7 @@ class Loaded:
     labels: Labels
     groups: pa.ChunkedArray | None
     test: Loaded | None
+    embedding: npt.NDArray[np.float16] | None = None
 
     @property
     def hashes(self) -> UInt64:
@@ -239,8 +242,12 @@ def describe(loaded: Loaded, names: Sequence[str] = ()) -> str:
         else ""
     )
     key = f", key column {ref.columns.key}" if ref.columns.key else ""
+    key += f", embedding column {ref.columns.embedding}" if ref.columns.embedding else ""
     inputs = ref.columns.inputs
-    shown, unused = _listed(inputs), [n for n in names if n not in ref.columns.all]
+    shown, unused = (
+        _listed(inputs),
+        [n for n in names if n not in {*ref.columns.all, ref.columns.embedding}],
+    )
     rest = f"; not used: {_listed(unused)}" if unused else ""
     label = f"label column {ref.columns.label}" if ref.columns.label else "no labels"
     classes = f" with {len(ref.class_names)} classes" if ref.class_names else ""

@@ -1,8 +1,8 @@
 """Features of examples: a vector for each row, that strategies of geometry read.
 
 A unit that was asked for them writes those of its own model; scoring puts the seeds' together
-beside the score table; and a user's own file may take their place: any Parquet with `row` and a
-vector.
+beside the score table. A column of the source may take their place there, and a user's own file
+when pruning: any Parquet with `row` and a vector.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ SCHEMA = pa.schema([pa.field("row", pa.int64(), nullable=False)])
 DESCRIPTIONS = {
     "row": "position in the pinned source, ascending",
     VECTOR: "fixed_size_list<halffloat>: of one unit, what the model's last linear layer reads at "
-    "the end of training, in eval mode; beside a score table, the seeds' put together",
+    "the end of training, in eval mode; beside a score table, the seeds' put together, or a column "
+    "of the source as it is",
 }
 _GROUP_ROWS = 1 << 16
 

@@ -67,8 +67,8 @@ def render() -> dict[str, str]:
                 "removals": "with scores mem_*, per epoch: what was removed of which layer (null: "
                 "the input of the last linear one), a mean over seeds, the localizability index, "
                 "and whether it is above 0 in most",
-                "features": "with features: file (beside the table), sha256, dimensions, seeds, "
-                "and the epoch after which they were taken",
+                "features": "with features: file (beside the table), sha256, dimensions; of probes "
+                "seeds and the epoch after which they were taken, else the source's column",
                 "carried": "where rows keep scores of earlier revisions of the source: [{source: "
                 "its fingerprint, unit_ids, rows}], newest first; the rest of the metadata speaks "
                 "of the table's own units",
@@ -107,6 +107,7 @@ def render() -> dict[str, str]:
                 "seeds": "beside a score table: whose features the vectors are a mean of",
                 "unit_ids": "beside a score table: fingerprints of their units",
                 "whitened": "beside a score table: {ridge}: its share of the mean variance",
+                "column": "beside a score table, in place of the others: the source's own column",
             },
         ),
         "examples.v1.json": _columns(

@@ -131,6 +131,27 @@ def test_where_no_row_is_new_nothing_is_trained(release: Release, rows: pa.Table
     assert kept == set(load_version(release.store, "grows", reordered.tag).frame().collect()["id"])
 
 
+def test_new_vectors_of_the_same_rows_make_a_new_version(release: Release, rows: pa.Table) -> None:
+    release.without_probes()
+    release.section["incremental"] = True
+    release.section["gates"] |= {"class_floor": None}
+    release.recipe["source"]["columns"] = {"embedding": "emb"}
+    release.recipe["prune"] = {"keep": 4, "strategy": "kcenter"}
+
+    def kept(far: list[int]) -> set[str]:
+        vectors = np.zeros((120, 2))
+        vectors[far] = [[9, 0], [0, 9], [9, 9]]
+        emb = pa.array(vectors.tolist())
+        release.write(rows.slice(0, 120).append_column("emb", emb))
+        result = release.run()
+        assert result.created
+        version = load_version(release.store, "grows", result.tag)
+        return set(version.frame().collect()["id"])
+
+    assert kept([5, 50, 100]) > {"id-5", "id-50", "id-100"}
+    assert kept([6, 60, 110]) > {"id-6", "id-60", "id-110"}
+
+
 def test_a_row_whose_label_changed_is_a_new_one(release: Release, rows: pa.Table) -> None:
     release.section["incremental"] = True
     release.run()

@@ -112,6 +112,14 @@ def test_where_every_row_is_known_no_fresh_table_is_needed() -> None:
     assert all_carried(examples(rows), ref(rows, "b"), recipe_of(), old) is None
 
 
+def test_features_are_of_the_rows_in_their_order_and_are_not_carried() -> None:
+    rows = [(1, 0), (2, 1)]
+    plain = scored(rows, "a", 0)
+    old = ScoreTable(plain.table, {**plain.meta, "features": {"file": "scores.features.parquet"}})
+    assert all_carried(examples(rows[::-1]), ref(rows[::-1], "b"), recipe_of(), old) is None
+    assert all_carried(examples(rows), ref(rows, "a"), recipe_of(), old) is not None
+
+
 def test_of_the_very_same_source_the_table_stays_as_it_is() -> None:
     rows = [(1, 0), (2, 1)]
     old = carry(scored(rows, "b", 1000), scored(rows[:1], "a", 0))

@@ -20,8 +20,9 @@ CORE = {
 }  # fmt: skip
 EXPERIMENTAL = {
     "correctness", "csl", "curvature", "data_iq", "dyn_unc", "entropy", "first_learned",
-    "grand_init", "grand_last", "heldout_el2n", "heldout_loss", "heldout_margin", "input_norm",
-    "lbpe", "least_confidence", "mem_drop", "mem_flip", "mem_margin_pruned", "tdds", "vog",
+    "grand_init", "grand_last", "heldout_el2n", "heldout_error", "heldout_loss", "heldout_margin",
+    "input_norm", "lbpe", "least_confidence", "mem_drop", "mem_flip", "mem_margin_pruned", "tdds",
+    "vog",
 }  # fmt: skip
 GRADIENTS = {"grad_norm", "grad_norm_last", "label_gradient_BD", "input_curvature"}
 REMOVALS = {"mem_drop", "mem_flip", "mem_margin_pruned"}
@@ -87,6 +88,7 @@ def test_which_seeds_count() -> None:
     assert over == {
         "memorization": "difference",
         "heldout_el2n": "held_out",
+        "heldout_error": "held_out",
         "heldout_loss": "held_out",
         "heldout_margin": "held_out",
     }

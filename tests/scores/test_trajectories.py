@@ -39,6 +39,7 @@ RANGES: dict[str, Callable[[int, int], tuple[float, float]]] = {
         "tdds": (0, NONE),
         "csl": (0, NONE),
         "lbpe": (0, math.sqrt(2)),
+        "heldout_error": (0, 1),
         "memorization": (-1, 1),
     }.items()
 }

@@ -262,7 +262,7 @@ def test_a_window_can_skip_the_hardest_and_keep_the_next_hardest(
     falling = sorted(range(len(scores)), key=lambda i: scores[i], reverse=not easier)
     assert found.places[:budget].tolist() == falling[skip : skip + budget]
     reasons = dict(
-        zip(falling, ["among_hardest"] * skip + ["too_easy"] * len(scores), strict=False)
+        zip(falling, ["among_hardest"] * skip + ["easier_than_window"] * len(scores), strict=False)
     )
     assert found.dropped.tolist() == [reasons[i] for i in range(len(scores))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,29 @@ tied = st.sampled_from([-2.0, -0.0, 0.0, 0.5, 0.5000001, 3.0])
 rows = st.tuples(
     st.one_of(tied, st.floats(-(2.0**90), 2.0**90, width=32)), st.integers(0, 2), st.booleans()
 )
+skips = st.one_of(st.integers(0, 12), st.sampled_from([0.0, 0.1, 0.34, 0.8]), st.just(-1))
+strategies = st.one_of(
+    st.sampled_from([("hardest", {}), ("easiest", {}), ("random", {})]),
+    st.tuples(
+        st.just("window"),
+        st.one_of(
+            st.builds(lambda skip: {"offset": skip}, skips),
+            st.builds(lambda skip: {"skip_hardest": skip}, skips),
+        ),
+    ),
+)
 
 
-@settings(max_examples=60, deadline=None)
+def sentence(exc: UsageError) -> str:
+    """What an error says; in parts, what was dropped before is not told apart."""
+    why = r"(likely label issues|rows that \w+ drops)( and those that \w+ drops)*"
+    return re.sub(why, "rows that are flagged or filtered", str(exc))
+
+
+@settings(max_examples=150, deadline=None)
 @given(
     world=st.lists(rows, min_size=1, max_size=40),
-    strategy=st.sampled_from(["hardest", "easiest", "random"]),
+    strategy=strategies,
     balance=st.sampled_from(["none", "proportional", "equal"]),
     floor=st.sampled_from([0, 0, 1, 3]),
     how=st.sampled_from(["plain", "likely", "flagged", "threshold", "all"]),
@@ -79,7 +97,7 @@ rows = st.tuples(
 def test_decisions_in_parts_are_those_of_all_rows_at_once(
     folder: Path,
     world: list[tuple[float, int, bool]],
-    strategy: str,
+    strategy: tuple[str, dict[str, Any]],
     balance: str,
     floor: int,
     how: str,
@@ -99,7 +117,10 @@ def test_decisions_in_parts_are_those_of_all_rows_at_once(
     if how != "plain" and data.draw(st.booleans(), label="keep all"):
         keep = None
     choice = Choice(
-        strategy, keep, {}, balance, floor, seed=3, drop_likely=how == "likely", before=before
+        *(strategy[0], keep, strategy[1], balance, floor),
+        seed=3,
+        drop_likely=how == "likely",
+        before=before,
     )
     table = read_scores(path)
     out = folder / "decisions.parquet"
@@ -107,9 +128,11 @@ def test_decisions_in_parts_are_those_of_all_rows_at_once(
         patch.setattr(_cuts, "_COUNTERS", counters)
         try:
             wanted = decide_from_scores(table, RECIPE, choice, None)
-        except UsageError:
-            with pytest.raises(UsageError):
+        except UsageError as exc:
+            told_at_once = sentence(exc)
+            with pytest.raises(UsageError) as caught:
                 stream_decisions(path, out, RECIPE, choice, most=most)
+            assert sentence(caught.value) == told_at_once
             return
         told = stream_decisions(path, out, RECIPE, choice, most=most)
     found = read_decisions(out)
@@ -122,12 +145,17 @@ def test_decisions_in_parts_are_those_of_all_rows_at_once(
     assert told.waterfall == wanted.waterfall
 
 
-@pytest.mark.parametrize("strategy", ["hardest", "random"])
-def test_many_ties_in_many_classes_are_cut_exactly(folder: Path, strategy: str) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "params"),
+    [("hardest", {}), ("random", {}), ("window", {"offset": 0.3}), ("window", {"skip_hardest": 9})],
+)
+def test_many_ties_in_many_classes_are_cut_exactly(
+    folder: Path, strategy: str, params: dict[str, Any]
+) -> None:
     rng = np.random.default_rng(0)
     scores, labels = rng.integers(0, 3, 5000) / 2, rng.integers(0, 3, 5000)
     path = write(folder, scores, labels)
-    choice = Choice(strategy, 0.3, {}, "proportional", seed=1)
+    choice = Choice(strategy, 0.3, params, "proportional", seed=1)
     stream_decisions(path, folder / "d.parquet", RECIPE, choice, most=10)
     wanted = decide_from_scores(read_scores(path), RECIPE, choice, None).table
     assert read_decisions(folder / "d.parquet").column("keep").equals(wanted.column("keep"))
@@ -153,7 +181,7 @@ def test_a_large_table_is_decided_in_parts_where_nothing_needs_its_ranks(
 @pytest.mark.parametrize(
     ("choice", "named"),
     [
-        (Choice("window", 5, {"offset": 1}), "window"),
+        (Choice("gumbel", 5, {"temperature": 1}), "gumbel"),
         (Choice("ccs", 5, {}), "ccs"),
         (Choice("hardest", 5, {}, before=(Step("duplicates"),)), "duplicates"),
         (Choice("hardest", 5, {}, max_per_group=1), "max_per_group"),
@@ -163,7 +191,7 @@ def test_what_needs_all_rows_at_once_is_refused(folder: Path, choice: Choice, na
     path = write(folder, np.arange(10), np.zeros(10))
     with pytest.raises(UsageError, match=f"{named} needs all rows at once") as caught:
         stream_decisions(path, folder / "d.parquet", RECIPE, choice)
-    assert "easiest, hardest, random" in (caught.value.hint or "")
+    assert "easiest, hardest, random, window" in (caught.value.hint or "")
 
 
 def test_a_score_that_is_no_number_or_a_row_elsewhere_leaves_no_decisions(tmp_path: Path) -> None:

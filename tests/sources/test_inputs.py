@@ -63,7 +63,7 @@ def test_the_kind_of_list_is_not_part_of_the_content(tmp_path: Path) -> None:
     ("rows", "says"),
     [
         ([[1.0, 2.0], [1.0], [1.0, 2.0, 3.0]], "2 rows of .* do not have 2 features: 1, 2"),
-        ([[], [1.0, 2.0], []], "2 rows of .* have an empty list as input: 0, 2"),
+        ([[], [1.0, 2.0], []], "2 rows of .* have an empty list: 0, 2"),
         ([[1.0, 2.0], None, [1.0, 2.0]], "1 rows of .* have no input: 1"),
         ([[1.0, 2.0], [1.0, 2.0], [None, 2.0]], "1 rows of .* have a null feature: 2"),
         ([[1.0, float("nan")], [1.0, 2.0], [float("inf"), 0.0]], "2 rows .* infinite .*: 0, 2"),
