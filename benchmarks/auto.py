@@ -6,8 +6,8 @@ of accuracy. The best of several means is too high by chance, so that regret is,
 stands the regret to the candidate that the other seeds call best, taken seed by seed, which chance
 does not raise. Of two arms with the same rows there is one training.
 
-Sets of images want `DATAPRUNE_DATA`; names as arguments of `DATAPRUNE_AUTO_SETS`, all by default.
-Units are kept in `.dataprune/auto`, so that a run that was cut off goes on.
+An hour or two; `DATAPRUNE_AUTO_SETS` names some of the sets, `;` between them. All but digits want
+`DATAPRUNE_DATA`. Units are kept in `.dataprune/auto`, so that a run that was cut off goes on.
 """
 
 import os
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 import dataprune
 from benchmarks.machine import describe
-from dataprune.core.recipe import load_recipe
+from dataprune.core.recipe import Recipe, load_recipe, parse_recipe
 from dataprune.evaluation.priors import candidates, noise_of
 from dataprune.evaluation.strategies import Asked
 from dataprune.sources._resolve import resolve_recipe
@@ -40,7 +40,7 @@ _SCORES = ["el2n", "aum", "dual", "confidence"]
 class Set:
     """A recipe, by which score and at which budgets to prune, with how many seeds to tell."""
 
-    recipe: str | dict[str, Any]
+    recipe: Recipe
     changes: dict[str, Any]
     seeds: int
     keeps: tuple[float, ...] = KEEPS
@@ -50,7 +50,7 @@ class Set:
 
 def run() -> dict[str, Any]:
     wanted = os.environ.get("DATAPRUNE_AUTO_SETS")
-    names = wanted.split(",") if wanted else list(_SETS)
+    names = wanted.split(";") if wanted else list(_SETS)
     rows = [row for name in names for row in _measure(name, _SETS[name]())]
     means = [
         {
@@ -76,7 +76,7 @@ def _measure(name: str, about: Set) -> list[dict[str, Any]]:
         result = dataprune.evaluate_cells(
             scored.path, strategies=[*(_typed(each.asked) for each in tried), "auto"],
             keep=[keep], by=about.by, class_balance=BALANCE, steps=about.steps, seeds=about.seeds,
-            work=home / "evaluation",
+            work=home / "evaluation", runner=about.changes.get("run.runner"),
         )  # fmt: skip
         found.append({"set": name, "keep": keep, **_regret(result)})
         print(found[-1], flush=True)
@@ -144,7 +144,9 @@ def _digits(wrong: float) -> Set:
 
 
 def _trec() -> Set:
-    changes = {"source.uri": str(DATA / "trec"), "scores.at": [12], "seeds": 4}
+    changes = {
+        "source.uri": str(DATA / "trec"), "scores.at": [12], "seeds": 4, "run.runner": "ray",
+    }  # fmt: skip
     return Set(load_recipe("trec"), _scored(changes), seeds=5, keeps=(0.7, 0.3, 0.1))
 
 
@@ -152,8 +154,41 @@ def _scored(changes: dict[str, Any]) -> dict[str, Any]:
     return {"scores.names": _SCORES, "scores.features": True, **changes}
 
 
+def _images(name: str, uri: str, widths: list[int], epochs: int, at: int) -> Set:
+    probe = {
+        "model": {"name": "small_cnn", "params": {"widths": widths}},
+        "batch_size": 128,
+        "optimizer": {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005},
+        "schedule": {"name": "one_cycle", "warmup": 0.2},
+        "schedule_epochs": epochs,
+        "augment": {"flip": True},
+    }
+    about = {"name": name, "source": {"uri": uri}, "probe": probe, "seeds": 4}
+    recipe = parse_recipe(about, where=name)
+    changes = _scored({"scores.at": [at], "run.runner": "ray"})
+    return Set(recipe, changes, seeds=3, keeps=(0.7, 0.3, 0.1), steps=2000)
+
+
+def _cifar10() -> Set:
+    """20,000 of the training images, drawn at random, and the official test images."""
+    folder = HOME / "cifar10"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "test.parquet").exists():
+        shards = sorted((DATA / "cifar10/data").glob("train-*"))
+        train = pa.concat_tables([pq.read_table(shard) for shard in shards])
+        rows = np.sort(np.random.default_rng(0).choice(len(train), 20_000, replace=False))
+        [test] = (DATA / "cifar10/data").glob("test-*")
+        for split, table in (("train", train.take(rows)), ("test", pq.read_table(test))):
+            pq.write_table(table.select(["image", "label"]), folder / f"{split}.parquet")
+    return _images("cifar10", str(folder), [16, 32, 64], epochs=12, at=12)
+
+
 _SETS: dict[str, Callable[[], Set]] = {
     "digits": lambda: _digits(0.0),
     "digits, 20 % wrong": lambda: _digits(0.2),
     "trec": _trec,
+    "Fashion-MNIST": lambda: _images(
+        "fashion", str(DATA / "fashion_mnist"), [8, 16, 32], epochs=30, at=12
+    ),
+    "CIFAR-10": _cifar10,
 }

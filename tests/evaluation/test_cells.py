@@ -80,6 +80,16 @@ def test_no_matched_control_where_classes_are_kept_in_proportion(
     assert [cell.kind for cell in cells] == ["full", "random", "strategy"]
 
 
+def test_a_strategy_that_reads_no_score_may_stand_beside_others_that_do(
+    split_recipe: Recipe, split_scores: Path
+) -> None:
+    bench = make_bench(split_recipe, loaded_of(split_recipe))
+    table, asked = read_scores(split_scores), [parse_strategy("random"), parse_strategy("easiest")]
+    settings = EvaluateRecipe(keep=(0.2,))
+    cells = plan_cells(split_recipe, settings, bench, table, asked, by=table.columns[0])
+    assert [c.strategy for c in cells if c.kind == "strategy"] == ["random", "easiest"]
+
+
 def test_fixed_steps_gives_every_arm_as_many_steps(
     split_recipe: Recipe, split_scores: Path
 ) -> None:
