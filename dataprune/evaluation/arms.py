@@ -127,6 +127,15 @@ def _sha256(array: npt.NDArray[Any]) -> str:
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 
+def _done_before(ledger: Ledger) -> dict[str, str]:
+    """Labels of the finished units that earlier calls in the folder named: `status` tells them."""
+    if ledger.place.read("run.json") is None:
+        return {}
+    described = ledger.json("run.json")
+    labels: dict[str, str] = described.get("units", {}) if isinstance(described, dict) else {}
+    return {unit_id: label for unit_id, label in labels.items() if ledger.told(unit_id)}
+
+
 def retrain(
     recipe: Recipe,
     loaded: Loaded,
@@ -150,7 +159,7 @@ def retrain(
     check_stream(recipe, ledger.place)
     with ledger.exclusive(wait_s=60 * recipe.run.wait_minutes) as lease:
         labels = {unit.unit_id: unit.label for unit in units}
-        about = {"recipe": portable_recipe(recipe), "units": labels}
+        about = {"recipe": portable_recipe(recipe), "units": {**_done_before(ledger), **labels}}
         write_json(ledger.folder / "run.json", about)
         ledger.place.share("run.json")
         found = {i: r for i in unique if (r := ledger.finished(i)) is not None}

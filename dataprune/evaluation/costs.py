@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def device_seconds(seconds: float, run: RunRecipe) -> float:
 
 
 def scoring_cost(
-    table: ScoreTable, scored: Recipe, folders: Iterable[Path], run: RunRecipe
+    table: ScoreTable, scored: Recipe, folders: Sequence[Path], run: RunRecipe
 ) -> ScoringCost:
     """Add up the units that a score table names, from the first run folder that holds them all.
 
@@ -57,8 +57,10 @@ def scoring_cost(
         if all(record is not None for record in records):
             seconds = math.fsum(r.run["seconds"] for r in records if r is not None)
             return ScoringCost(device_seconds(seconds, scored.run))
-    hint = "name it with --scored-in"
-    return ScoringCost(None, f"the run folder with the score table's units was not found; {hint}")
+    where = ", ".join(str(folder) for folder in folders)
+    return ScoringCost(
+        None, f"the score table's units are not in {where}; name their folder by --scored-in"
+    )
 
 
 def _told(folder: Path, unit_id: str) -> Record | None:

@@ -77,7 +77,9 @@ def _panel(axis: Any, rows: Sequence[dict[str, Any]], key: str) -> None:
     _line(axis, [row for row in rows if row["kind"] == "random"], key, "random", _GREY, "x", 0)
     for i, name in enumerate(names):
         own = [row for row in rows if row["strategy"] == name]
-        shift = (i + 1) * (1 if i % 2 else -1) * 0.003  # so that intervals do not hide each other
+        shift = (
+            (i % 6 + 1) * (1 if i % 2 else -1) * 0.003
+        )  # so that intervals do not hide each other
         colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
         _line(axis, own, key, name, colour, marker, shift)
     axis.set_xlabel("budget, as a share of all rows")

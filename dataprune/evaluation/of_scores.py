@@ -16,7 +16,7 @@ from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress
 from dataprune.evaluation.curves import require_plots
 from dataprune.evaluation.outcome import EvaluationResult, evaluate_arms, open_bench
-from dataprune.evaluation.strategies import parse_strategy, recorded_strategy
+from dataprune.evaluation.strategies import Asked, parse_strategy, recorded_strategy
 from dataprune.evaluation.study import Study, open_study
 from dataprune.selection._choice import AUTO
 
@@ -84,14 +84,24 @@ def evaluate_cells(
     return result
 
 
+def _takes_by(asked: Asked) -> bool:
+    """Whether it decides by the score that is named for all."""
+    return asked.by is None and any(step.reads_score for step in asked.steps)
+
+
 def _evaluate(study: Study, on_progress: OnProgress) -> EvaluationResult:
     from dataprune.evaluation.cells import plan_cells
 
-    names = dict.fromkeys(study.settings.strategies or (recorded_strategy(study.scored.prune),))
-    strategies = [parse_strategy(name) for name in names if name != AUTO]
+    names = study.settings.strategies or (recorded_strategy(study.scored.prune),)
+    strategies = {a.label: a for a in (parse_strategy(n) for n in names if n != AUTO)}
+    if study.by is not None and AUTO not in names and not any(map(_takes_by, strategies.values())):
+        raise UsageError(
+            f"by {study.by} has no effect: no strategy here reads a score that it does not name",
+            hint="leave --by out",
+        )
     bench = open_bench(study)
     plan = partial(
-        plan_cells, study.recipe, study.settings, bench, study.table, strategies,
+        plan_cells, study.recipe, study.settings, bench, study.table, list(strategies.values()),
         study.by, study.balance, study.path,
     )  # fmt: skip
     cells = plan()  # whatever cannot be met is told before a pilot trains

@@ -12,6 +12,7 @@ import numpy as np
 from dataprune.core.errors import UsageError
 from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe import parse_recipe
+from dataprune.core.recipe_evaluate import EvaluateRecipe
 from dataprune.evaluation.arms import FULL
 from dataprune.evaluation.bench import Bench, task_of
 from dataprune.evaluation.cells import Cell, Layout
@@ -59,7 +60,10 @@ def evaluate_versions(
     with _open_study(store, versions, asked, run, source, scored_in, work) as study:
         bench = open_bench(study)
         cells = version_cells(study, bench, versions)
-        result = evaluate_arms(study, bench, cells, on_progress, scoring=_differing(versions))
+        result = evaluate_arms(
+            study, bench, cells, on_progress,
+            scoring=_differing(versions), warnings=_unlike(versions),
+        )  # fmt: skip
     if out is not None:
         result.write(Path(out))
     return result
@@ -69,13 +73,16 @@ def evaluate_versions(
 def _open_study(
     store: LocalStore,
     versions: Sequence[LoadedVersion],
-    asked: Mapping[str, Any],
+    asked: Mapping[str, Any] | EvaluateRecipe,
     run: Mapping[str, Any],
     source: str | None,
     scored_in: str | Path | None,
     work: str | Path | None,
 ) -> Iterator[Study]:
-    """The versions' source, and how to retrain on it: as the first version's recipe says."""
+    """The versions' source, and how to retrain on it: as the first version's recipe says.
+
+    asked: as of `evaluate_versions`, or settings that take nothing from the recipe's section.
+    """
     first = versions[0].manifest
     name, ref = versions[0].name, first.source
     for version in versions:
@@ -90,15 +97,15 @@ def _open_study(
             hint="train on it with your own trainer, beside a version of --control",
         )
     scored = parse_recipe(first.recipe, where=f"{name}@{first.version}")
-    settings = settings_of(scored, asked)
+    settings = asked if isinstance(asked, EvaluateRecipe) else settings_of(scored, asked)
     recipe = retrained_recipe(scored, settings, run)
     folder = work or DEFAULT_EVALUATIONS / f"{name}-{ref.fingerprint[:12]}"
     path = store.path(name, first.version)
     loaded = read_examples(recipe, open_pinned(ref, source, near=path), work=folder)
-    homes = [Path(scored_in)] if scored_in else []
+    told = Path(scored_in) if scored_in else None
     try:
         yield Study(
-            name, scored, recipe, settings, versions[0].scores, loaded, ref, homes, folder, path
+            name, scored, recipe, settings, versions[0].scores, loaded, ref, told, folder, path
         )
     finally:
         loaded.discard()
@@ -130,7 +137,7 @@ def version_cells(study: Study, bench: Bench, versions: Sequence[LoadedVersion])
         if budget not in done:
             cells += layout.controls(budget)
             done.add(budget)
-        control = FULL if budget == layout.num_rows else f"random@{budget}"
+        control = None if budget == layout.num_rows else f"random@{budget}"
         matched = layout.matched(version.tag, rows, budget)
         arm, other = (
             layout.arm(version.tag, (rows,), targets),
@@ -140,6 +147,53 @@ def version_cells(study: Study, bench: Bench, versions: Sequence[LoadedVersion])
         cells.append(Cell(arm, "strategy", version.tag, budget, budget, control, other, reads))
         cells += [matched] if matched else []
     return cells
+
+
+def try_version(
+    store: LocalStore,
+    name: str,
+    tag: str,
+    *,
+    seeds: int,
+    run: Mapping[str, Any],
+    work: str | Path,
+    on_progress: OnProgress,
+) -> EvaluationResult:
+    """Retrain the recipe's probe on a version and on random rows of the same classes alone.
+
+    Where its classes are those of any rows, on any random rows; where it has every row, on these
+    with their given labels. It takes nothing from the recipe's section `evaluate`.
+
+    Raises:
+        ProbeError: every unit failed.
+    """
+    version = load_version(store, name, tag, prove_source=False)
+    settings = EvaluateRecipe(seeds=seeds)
+    with _open_study(store, [version], settings, run, None, None, work) as study:
+        bench = open_bench(study)
+        cells = version_cells(study, bench, [version])
+        [own] = [cell for cell in cells if cell.strategy == tag]
+        other = own.matched or own.control or FULL
+        pair = [cell for cell in cells if cell is own or cell.arm.name == other]
+        return evaluate_arms(study, bench, pair, on_progress)
+
+
+def _unlike(versions: Sequence[LoadedVersion]) -> list[str]:
+    """What versions have that the first one, by whose recipe all are retrained, has not."""
+    first, found = versions[0], []
+    for version in versions[1:]:
+        parts = [
+            {key: v.manifest.recipe.get(key) for key in ("probe", "task", "seed")}
+            for v in (first, version)
+        ]
+        if parts[0] != parts[1]:
+            found.append(
+                f"{version.tag} was scored by another recipe than {first.tag}; every arm is "
+                f"retrained as that of {first.tag} says"
+            )
+        if version.scores.meta["status"] == "partial":
+            found.append(f"the scores of {version.tag} are partial: some units failed")
+    return found
 
 
 def _differing(versions: Sequence[LoadedVersion]) -> ScoringCost | None:

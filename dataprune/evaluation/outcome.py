@@ -110,10 +110,12 @@ def evaluate_arms(
     on_progress: OnProgress,
     chosen: Sequence[Chosen] = (),
     scoring: ScoringCost | None = None,
+    warnings: Sequence[str] = (),
 ) -> EvaluationResult:
     """Retrain whatever the study's folder lacks, and make the table.
 
-    scoring: what it cost; default: what the units behind the study's scores took.
+    scoring: what it cost; default: what the units behind the study's scores took. warnings: to give
+        beside those of the table.
 
     Raises:
         ProbeError: every unit failed.
@@ -134,9 +136,9 @@ def evaluate_arms(
     failed = len(retrained.failed) + sum(choice.failed for choice in chosen)
     classes = study.loaded.ref.class_names
     rows = tabulate(cells, retrained, bench, recipe.run, scoring, classes)
-    warnings = warnings_for(rows, cells, bench, classes)
+    found = [*warnings, *warnings_for(rows, cells, bench, classes, settings.protocol)]
     if study.table.meta["status"] == "partial":
-        warnings.append("the score table is partial: some units failed; score again to complete it")
+        found.append("the score table is partial: some units failed; score again to complete it")
     return EvaluationResult(
         name=study.name,
         rows=rows,
@@ -153,7 +155,7 @@ def evaluate_arms(
         unit=unit_of(recipe.run),
         status="partial" if failed else "complete",
         failed=failed,
-        warnings=[*warnings, *(told for choice in chosen for told in choice.warnings)],
+        warnings=[*found, *(told for choice in chosen for told in choice.warnings)],
         chosen=list(chosen),
     )
 
@@ -164,5 +166,6 @@ def _scoring(study: Study) -> ScoringCost:
     from dataprune.probe.plan import run_fingerprint
 
     usual = f"{study.scored.name}-{run_fingerprint(study.scored, study.loaded)[:12]}"
-    homes = [*study.homes, DEFAULT_RUNS / usual]
+    homes = [study.path.parent, DEFAULT_RUNS / usual]
+    homes = homes if study.scored_in is None else [study.scored_in]
     return scoring_cost(study.table, study.scored, homes, study.recipe.run)

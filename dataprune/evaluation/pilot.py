@@ -45,15 +45,17 @@ Keep = float | int
 class _Race:
     """The candidates of one budget, and what came of them so far.
 
-    arms: of each candidate, one for each seed.
+    share: to keep of the rows that a seed's share for testing leaves.
     """
 
     keep: Keep
+    share: float
     own_steps: int
-    arms: dict[str, list[Arm]]
+    candidates: dict[str, Candidate]
     tried: dict[str, Tried]
     rounds: list[Round]
     left: list[str]
+    arms: dict[tuple[str, int], Arm] = field(default_factory=dict)
     values: dict[str, dict[int, float]] = field(default_factory=dict)
     units: dict[str, Record] = field(default_factory=dict)
     failed: int = 0
@@ -83,19 +85,24 @@ class _Pilot:
     def __init__(self, study: Study) -> None:
         self.study = study
         check_model(study.recipe, study.loaded)
-        self.benches = [
-            make_bench(study.recipe, study.loaded, validation=seed) for seed in range(MOST_SEEDS)
-        ]
+        self._layouts: dict[int, Layout] = {}
         everything = make_bench(study.recipe, study.loaded)
         self.noise = noise_of(study.table)
         self.num_rows = len(everything.train_rows)
         self.steps_of = Layout(study.recipe, study.settings, everything, study.table).num_steps
-        settings = study.settings.model_copy(update={"seeds": MOST_SEEDS})
-        self.layouts = [
-            Layout(study.recipe, settings, bench, study.table, study.path, balance=study.balance)
-            for bench in self.benches
-        ]
-        self.trainings = study.settings.pilot or usual_trainings(self.benches[0].num_test_rows)
+        self.bench = self._layout(0).bench
+        self.trainings = study.settings.pilot or usual_trainings(self.bench.num_test_rows)
+
+    def _layout(self, seed: int) -> Layout:
+        """Arms of a seed, which tests on a share of its own."""
+        if seed not in self._layouts:
+            study = self.study
+            bench = make_bench(study.recipe, study.loaded, validation=seed)
+            settings = study.settings.model_copy(update={"seeds": MOST_SEEDS})
+            self._layouts[seed] = Layout(
+                study.recipe, settings, bench, study.table, study.path, balance=study.balance
+            )
+        return self._layouts[seed]
 
     def race(self, keep: Keep) -> _Race:
         """Candidates with their rows, at the fraction that was asked for of fewer rows."""
@@ -108,29 +115,37 @@ class _Pilot:
             )
         own = self.steps_of(budget)
         by = study.by or default_column(study.table, study.recipe)
-        arms, tried = {}, {}
+        race = _Race(keep, share, own, {}, {}, [], [])
         for each in candidates(study.table, share, by, self.noise):
             name = each.asked.label
-            tried[name] = Tried(name, each.asked.by, each.why)
-            try:
-                arms[name] = self._arms(each, share, own)
-            except UsageError as exc:  # such as flags that drop more than may go
-                tried[name] = replace(tried[name], left_out=exc.message)
+            race.candidates[name] = each
+            race.tried[name] = Tried(name, each.asked.by, each.why)
+            if self._arm(race, name, 0) is not None:
+                race.left.append(name)
+        if not race.left:
+            raise UsageError(
+                f"keep {keep} is less than a row of the {self._layout(0).num_rows} that a pilot "
+                "trains on",
+                hint="keep more, or choose without auto",
+            )
         most = int(self.trainings * self.steps_of(self.num_rows))
-        rounds = plan_rounds(len(arms), own, most)
-        return _Race(keep, own, arms, tried, rounds, list(arms))
+        race.rounds = plan_rounds(len(race.left), own, most)
+        return race
 
-    def _arms(self, candidate: Candidate, share: float, num_steps: int) -> list[Arm]:
-        """What each seed trains on, of the rows that its share leaves."""
-        name, arms = candidate.asked.label, []
-        for seed, layout in enumerate(self.layouts):
+    def _arm(self, race: _Race, name: str, seed: int) -> Arm | None:
+        """What a candidate trains on with a seed; None, and why is told, if it cannot be."""
+        if (name, seed) in race.arms:
+            return race.arms[name, seed]
+        layout, asked = self._layout(seed), race.candidates[name].asked
+        try:
             if name == RANDOM:
-                drawn = layout.random(budget_rows(share, layout.num_rows))
-                arms.append(Arm(name, (drawn[seed],), num_steps))
+                rows = layout.random(budget_rows(race.share, layout.num_rows))[seed]
             else:
-                rows, _choice = layout.decided(candidate.asked, share)
-                arms.append(Arm(name, (rows,), num_steps))
-        return arms
+                rows, _choice = layout.decided(asked, race.share)
+        except UsageError as exc:  # such as flags that drop more than may go
+            race.tried[name] = replace(race.tried[name], left_out=exc.message)
+            return None
+        return race.arms.setdefault((name, seed), Arm(name, (rows,), race.own_steps))
 
     def run(
         self, races: Sequence[_Race], of: Callable[[_Race], Round], on_progress: OnProgress
@@ -156,15 +171,16 @@ class _Pilot:
         records: dict[str, dict[int, Record]] = {label: {} for label in arms}
         for seed in range(seeds):
             wanted = [
-                replace(race.arms[name][seed], name=label, num_steps=of(race).steps)
+                replace(arm, name=label, num_steps=of(race).steps)
                 for label, (race, name) in arms.items()
+                if (arm := self._arm(race, name, seed)) is not None
             ]
             done = retrain(
-                study.recipe, study.loaded, self.benches[seed], wanted,
+                study.recipe, study.loaded, self._layout(seed).bench, wanted,
                 seeds=[seed], work=study.folder, on_progress=on_progress,
             )  # fmt: skip
             failed += done.failed
-            for label in arms:
+            for label in done.records:
                 records[label] |= done.records[label]
         for race in races:
             race.values = {}
@@ -173,10 +189,12 @@ class _Pilot:
         for race in races:
             race.left = [name for name in race.left if name in race.values]
             if not race.left:
-                first = failed[0]
+                first = failed[0] if failed else None
+                why = next(told.left_out for told in race.tried.values() if told.left_out)
                 raise ProbeError(
-                    f"no candidate of keep {race.keep} was trained; the first: {first.error}",
-                    hint=first.hint,
+                    f"no candidate of keep {race.keep} was trained; the first: "
+                    f"{first.error if first else why}",
+                    hint=first.hint if first else None,
                 )
 
     def _note(self, race: _Race, name: str, records: Mapping[int, Record], seeds: int) -> None:
@@ -186,7 +204,7 @@ class _Pilot:
         told = replace(told, per_seed=[*told.per_seed, [found[s] for s in sorted(found)]])
         if len(found) == seeds:
             race.values[name] = found
-        else:
+        elif told.left_out is None:
             race.failed += seeds - len(found)
             told = replace(told, left_out=f"{seeds - len(found)} of its {seeds} trainings failed")
         race.tried[name] = told
@@ -197,7 +215,7 @@ class _Pilot:
         found = verdict(race.values, race.left)
         told = race.tried[found.chosen]
         seconds = math.fsum(record.run["seconds"] for record in race.units.values())
-        scale = 1.0 if self.benches[0].metric == "R2" else 100.0
+        scale = 1.0 if self.bench.metric == "R2" else 100.0
         chosen = Chosen(
             keep=race.keep,
             strategy=told.strategy,
@@ -209,8 +227,8 @@ class _Pilot:
             over=found.over,
             full_steps=self.steps_of(self.num_rows),
             own_steps=race.own_steps,
-            num_validation_rows=self.benches[0].num_test_rows,
-            metric=self.benches[0].metric,
+            num_validation_rows=self.bench.num_test_rows,
+            metric=self.bench.metric,
             pilot_s=device_seconds(seconds, run),
             unit=unit_of(run),
             failed=race.failed,

@@ -9,7 +9,8 @@ The order of the candidates is the prior, argued from published results:
   space of the features (D2, Maharana et al. 2024) hold up.
 - With wrong labels the hardest rows are the wrong ones. Dropping them first comes first: by flags
   where there are some, else a share of the hardest as large as the noise (the beta of CCS).
-- With very little kept, easy rows may be best (Sorscher et al. 2022).
+- With very little kept, easy rows may be best (Sorscher et al. 2022). Where labels are right, to
+  leave the hardest out costs what they teach, so that D2 is tried with them, too.
 - Random rows are always tried, and are expected to be last.
 
 CCS's beta follows the authors' by fraction (none at half, 0.1 at 30 and 20 %, 0.3 at 10 %), and is
@@ -92,6 +93,7 @@ def candidates(table: ScoreTable, keep: float, by: str, noise: Noise) -> list[Ca
         _cut(table, by, "ccs", "beta", beta, room) for beta in (usual, max(usual, rate))
     )
     d2 = (_cut(table, by, "d2", "hard_cutoff", max(usual, rate), room), by, _D2)
+    d2_all = ("d2:hard_cutoff=0", by, f"{_D2}; the hardest may be right")
     beta = ("beta", "dual", "uncertain rows, easier ones the less is kept")
     why_ccs = "covers the range of the score"
     why_careful = f"{why_ccs} without its hardest end, where wrong labels gather"
@@ -102,7 +104,9 @@ def candidates(table: ScoreTable, keep: float, by: str, noise: Noise) -> list[Ca
     wanted = []
     if known_wrong:
         wanted.append((f"flagged->{best[0]}", by, f"likely wrong labels go first; {best[2]}"))
-    after_best = [beta, d2] if "features" in table.meta else [beta]
+    after_best = [beta, d2, d2_all] if "features" in table.meta else [beta]
+    if keep >= _HALF:
+        after_best = after_best[:2]
     if noise.matters:
         wanted += [(careful, by, why_careful), *after_best]
         wanted += [window, (hard, by, why_hard)] if keep >= _HALF else [(easy, by, _EASY)]

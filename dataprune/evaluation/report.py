@@ -61,10 +61,10 @@ def _line(row: dict[str, Any], result: EvaluationResult) -> list[str | None]:
 def _shown(row: dict[str, Any], key: str, scale: float) -> str | None:
     if key not in row:
         return None
-    half = row[f"{key}_half_width"]
-    spread = "" if half is None else f" +- {scale * half:.2f}"
+    half, digits = row[f"{key}_half_width"], 2 if scale > 1 else 4
+    spread = "" if half is None else f" +- {scale * half:.{digits}f}"
     star = "*" if row.get(f"{key}_verdict") in {"better", "worse"} else ""
-    return f"{scale * row[key]:{'+' if 'gain' in key else ''}z.2f}{spread}{star}"
+    return f"{scale * row[key]:{'+' if 'gain' in key else ''}z.{digits}f}{spread}{star}"
 
 
 def notes_of(result: EvaluationResult) -> list[str]:
@@ -106,6 +106,8 @@ def _pays(row: dict[str, Any], result: EvaluationResult) -> str:
     start = f"{row['arm']}: {_seconds(row['train_s'])} {result.unit}"
     if "pilot_s" in row:
         start += f" after a pilot of {_seconds(row['pilot_s'])}"
+    if "gain_over_full" not in row:  # no seed of both is finished
+        return f"{start}; full data lacks its seeds, so that nothing tells what it gives up"
     lost = {key.replace("gain_over_full", "lost"): value for key, value in row.items()}
     given = _shown(lost | {"lost": -row["gain_over_full"]}, "lost", scale)
     gives = f"gives up {given}{points} of {result.metric}"

@@ -1,11 +1,9 @@
 """The pilot of `auto` without its trainings: how long each round is, and who wins.
 
 Length comes before seeds: short trainings favour easy rows, and rank strategies otherwise than long
-ones do, whatever the number of seeds; at half the length one seed ranks them well. Of eight cells
-of handwritten digits, one seed of each candidate at half the length gives up 0.22 points on the
-best, two at a quarter 1.1, five at an eighth 0.4 to 0.9 (`benchmarks/auto.py`). So every
-candidate is trained as long as what is kept will be, where the budget allows; else those that lead
-after a shorter round are (successive halving, Jamieson & Talwalkar 2016). All in pure functions.
+ones do, whatever the number of seeds. So every candidate is trained as long as what is kept will
+be, where the budget allows; else those that lead after a shorter round are (successive halving,
+Jamieson & Talwalkar 2016). All in pure functions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an evaluation of scores begins with: the table, its source, and how to retrain on it."""
+"""What an evaluation begins with: scores, their source, and how to retrain on it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ DEFAULT_EVALUATIONS = Path(".dataprune/evaluations")
 class Study:
     """What is evaluated: scored as one recipe said, retrained as another does.
 
-    homes: run folders that may tell what scoring cost. folder: run folder of the retrainings.
-    path, extra: of the table and what was joined to it. by, balance: as asked for, or None.
+    scored_in: run folder that tells what scoring cost, if one was named. folder: run folder of the
+    retrainings. path: of the score table, or the folder of a version. extra: of what was joined to
+    the table. by, balance: as asked for, or None.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Study:
     table: ScoreTable
     loaded: Loaded
     ref: SourceRef
-    homes: list[Path]
+    scored_in: Path | None
     folder: str | Path
     path: Path
     extra: tuple[Path, ...] = ()
@@ -77,6 +78,8 @@ def open_study(
             f"{path} is of agent trajectories, and evaluate trains classifiers",
             hint="train with your own trainer, on a version and on one of --control",
         )
+    if by is not None:
+        table.values(by)  # that there is such a score, before anything is read or trained
     scored = parse_recipe(table.meta["recipe"], where=str(path))
     settings = settings_of(scored, asked)
     recipe = retrained_recipe(scored, settings, run)
@@ -84,11 +87,10 @@ def open_study(
     folder = work or DEFAULT_EVALUATIONS / f"{recipe.name}-{ref.fingerprint[:12]}"
     opened = open_pinned(ref, source, examples=table.table, near=path)
     loaded = read_examples(recipe, opened, work=folder)
-    homes = [Path(scored_in)] if scored_in else [path.parent]
     try:
         yield Study(
-            recipe.name, scored, recipe, settings, table, loaded, ref, homes, folder,
-            path, others, by, class_balance,
+            recipe.name, scored, recipe, settings, table, loaded, ref,
+            Path(scored_in) if scored_in else None, folder, path, others, by, class_balance,
         )  # fmt: skip
     finally:
         loaded.discard()

@@ -133,7 +133,11 @@ def _correct(rows: Sequence[dict[str, Any]], key: str) -> None:
 
 
 def warnings_for(
-    rows: Sequence[dict[str, Any]], cells: Sequence[Cell], bench: Bench, class_names: Sequence[str]
+    rows: Sequence[dict[str, Any]],
+    cells: Sequence[Cell],
+    bench: Bench,
+    class_names: Sequence[str],
+    protocol: str,
 ) -> list[str]:
     """Where a cell is worse than random, loses a class, or seeds do not tell."""
     found = []
@@ -152,7 +156,8 @@ def warnings_for(
             if cell.kind == "strategy":
                 found += _thin_classes(cell, bench, class_names)
     if rows and (most := max(row["num_steps"] for row in rows)) < _FEW_STEPS:
-        found.append(f"no arm trained for more than {most} steps; raise --steps or --epochs")
+        option = "--steps" if protocol == "fixed_steps" else "--epochs"
+        found.append(f"no arm trained for more than {most} steps; raise {option}")
     unsure = [row["arm"] for row in tested if row[f"{_OF_RANDOM}_verdict"] == UNSURE]
     if unsure:
         seeds = max(row["seeds"] for row in tested)
@@ -178,4 +183,4 @@ def _thin_classes(cell: Cell, bench: Bench, class_names: Sequence[str]) -> list[
     worst = int(np.flatnonzero(thin)[np.argmin(share[thin])])
     more = f" and {thin.sum() - 1} more classes" if thin.sum() > 1 else ""
     told = f"{kept[worst]} of {have[worst]} rows of class {class_names[worst]}{more}"
-    return [f"{cell.arm.name} keeps {told}; --class-balance proportional keeps more"]
+    return [f"{cell.arm.name} keeps {told}; pruning with --class-balance proportional keeps more"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dataprune.evaluation.priors import RANDOM
-from dataprune.evaluation.rounds import Difference, Round, Verdict
+from dataprune.evaluation.rounds import MOST_SEEDS, Difference, Round, Verdict
 from dataprune.evaluation.strategies import parse_strategy
 from dataprune.selection._choice import labels_of, recipe_steps
 
@@ -72,7 +72,8 @@ def warnings_of(chosen: Chosen) -> list[str]:
     unsure = [d for d in chosen.over if d.other == RANDOM and not (d.tells and d.mean > 0)]
     if unsure:
         told = f"{start}: the pilot cannot tell {chosen.strategy} from random rows"
-        found.append(f"{told}; raise --pilot, which gives it more seeds")
+        more = "; raise --pilot, which gives it more seeds"
+        found.append(f"{told}{more if chosen.rounds[-1].seeds < MOST_SEEDS else ''}")
     found += [
         f"{start}: {told.strategy} was left out: {told.left_out}"
         for told in chosen.tried

@@ -8,6 +8,7 @@ from typing import Any
 
 from dataprune import flow
 from dataprune.core.errors import VersionError
+from dataprune.core.extras import require
 from dataprune.core.protocols import OnProgress
 from dataprune.core.recipe_release import Gates, Pilot
 from dataprune.publishing.prune_result import PruneResult
@@ -16,6 +17,7 @@ from dataprune.releasing.plan import Plan
 from dataprune.releasing.scoring import LastVersion, Scored
 from dataprune.tables.release import Gate
 from dataprune.versions.build import control_tag
+from dataprune.versions.store import LocalStore
 from dataprune.versions.tags import NUMBER, next_number
 
 _TRIAL, _PILOT = "trial", "pilot"
@@ -29,7 +31,7 @@ def pass_gates(
     """Measure every gate that is not switched off, whether or not another is passed.
 
     Raises:
-        DatapruneError: as `flow.prune` and `flow.evaluate`.
+        DatapruneError: as `flow.prune` and `try_version`.
     """
     wanted: Gates = plan.gates
     found = [gates.complete(scored)]
@@ -53,12 +55,17 @@ def _try_out(plan: Plan, scored: Scored, pilot: Pilot, on_progress: OnProgress) 
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier run, or one that was killed
     view = not plan.recipe.prune.relabel
     flow.prune(scored.table, name=plan.name, tag=tag, store=folder, view=view, order="source")
-    log.info("pilot: %d seeds on the version, on random rows and on the full data", pilot.seeds)
-    result = flow.evaluate(
-        plan.name, tag, seeds=pilot.seeds, baselines=(), store=folder,
-        work=f"{plan.place.url}/{_PILOT}",
-        runner=run.runner, address=run.address, stream=run.stream or None, on_progress=on_progress,
+    log.info("pilot: %d seeds on the version and on random rows", pilot.seeds)
+    require("torch", extra="probe", why="the pilot")
+    from dataprune.evaluation.of_versions import try_version
+
+    where = {"runner": run.runner, "address": run.address, "stream": run.stream or None}
+    result = try_version(
+        LocalStore(folder), plan.name, tag, seeds=pilot.seeds, run=where,
+        work=f"{plan.place.url}/{_PILOT}", on_progress=on_progress,
     )  # fmt: skip
+    for told in result.warnings:
+        log.warning("pilot: %s", told)
     shutil.rmtree(folder, ignore_errors=True)
     return gates.pilot(result, tag, pilot.tolerance)
 

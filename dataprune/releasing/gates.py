@@ -20,6 +20,12 @@ from dataprune.tables.release import Gate
 if TYPE_CHECKING:  # it loads torch, which only a pilot needs
     from dataprune.evaluation.outcome import EvaluationResult
 
+# What a version is compared with: random rows of its classes, or where there are none others.
+_CONTROLS = {
+    "gain_over_matched": "random rows of the same classes",
+    "gain_over_random": "random rows",
+    "gain_over_full": "all rows",
+}
 _LEAST_ROWS = 2  # that have a rank correlation
 
 
@@ -67,16 +73,16 @@ def pilot(result: EvaluationResult, tag: str, tolerance: float) -> Gate:
     seeds explain; were the two equal, that would happen in 2.5 % of all runs. With three seeds only
     losses that are large beside their spread show, and chance in the held-out rows is not counted.
     """
-    row = next(row for row in result.rows if row["arm"] == tag)
-    key = "gain_over_matched" if "gain_over_matched" in row else "gain_over_random"
+    row = next((row for row in result.rows if row["arm"] == tag), {})
+    key = next((key for key in _CONTROLS if key in row), "")
     gain, half = row.get(key), row.get(f"{key}_half_width")
     about = {"name": "pilot", "threshold": 0.0 - tolerance}
     if result.status == "partial" or gain is None or half is None:
         return Gate(**about, value=None, passed=False, told="retrainings are missing: run again")
     upper = gain + half
     told = (
-        f"gain over random rows in {result.metric} {gain:+.4f}, 95 % interval {gain - half:+.4f} "
-        f"to {upper:+.4f}, {row['seeds']} seeds; its upper end counts"
+        f"gain over {_CONTROLS[key]} in {result.metric} {gain:+.4f}, 95 % interval "
+        f"{gain - half:+.4f} to {upper:+.4f}, {row['seeds']} seeds; its upper end counts"
     )
     return Gate(**about, value=upper, passed=upper >= -tolerance, told=told)
 

@@ -12,6 +12,7 @@ from dataprune.core.protocols import OnProgress
 from dataprune.probe.examples import read_rows
 from dataprune.releasing.plan import Plan
 from dataprune.scores._carry import all_carried, carry, num_carried, other_specs, why_not
+from dataprune.selection._features import with_features_read
 from dataprune.tables.manifest import SelectionEntry
 from dataprune.tables.parquet import write_table
 from dataprune.tables.scores import ScoreTable, read_scores
@@ -105,6 +106,8 @@ def _only_known(plan: Plan, last: LastVersion) -> ScoreTable | None:
     recipe, loaded = read_rows(plan.recipe)
     if why_not(last.scores, recipe, loaded.ref.class_names) is not None:
         return None
+    if with_features_read(recipe).scores.features:
+        return None  # versions hold no features
     return all_carried(loaded.examples, loaded.ref, recipe, last.scores)
 
 

@@ -212,7 +212,7 @@ def check_strategy(name: str, params: Mapping[str, Any]) -> Strategy:
     """
     strategy = _strategy(name)
     check_params(strategy.function, params, what=f"strategy {name}")
-    given = [each for each in strategy.one_of if each in params]
+    given = [each for each in strategy.one_of if params.get(each) is not None]
     if strategy.one_of and len(given) != 1:
         ways = " or ".join(strategy.one_of)
         told = f"takes one of {ways}, not both" if given else f"needs the parameter {ways}"

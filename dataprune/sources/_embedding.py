@@ -75,6 +75,8 @@ class _Reader:
             self.vectors = np.zeros((self.num_rows, halves.shape[1]), dtype=np.float16)
         self.vectors[self.row : self.row + len(halves)] = halves
         fits, finite = _finite(halves), _finite(values)
+        vanished = (values != 0).any(axis=1) & (halves == 0).all(axis=1)
+        self._bad(vanished, "have a vector that is all zeros in float16: scale the column up")
         self._bad(~finite, "have a NaN or infinite feature")
         self._bad(finite & ~fits, f"have a feature beyond {_LARGEST:g}, the most in float16")
 

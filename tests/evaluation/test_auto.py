@@ -12,7 +12,7 @@ import pytest
 
 import dataprune
 from dataprune import flow
-from dataprune.core.errors import DatapruneError
+from dataprune.core.errors import DatapruneError, UsageError
 from dataprune.core.recipe import Recipe, parse_recipe
 from dataprune.evaluation.auto import choose_strategies
 from dataprune.evaluation.bench import make_bench
@@ -114,6 +114,33 @@ def test_the_pilot_stays_within_its_share(noisy: Path, tmp_path: Path) -> None:
     steps = [record.identity["num_steps"] for record in Ledger(tmp_path).records()]
     assert sum(steps) <= 0.5 * chosen.full_steps
     assert len(ran) == len(steps)
+
+
+def test_each_seed_of_the_pilot_is_tested_on_rows_of_its_own(noisy: Path, tmp_path: Path) -> None:
+    chosen, _ran = choose(noisy, tmp_path, steps=5, pilot=500, keep=[0.3])
+    assert [round_.seeds for round_ in chosen.rounds] == [3]
+    identities = [record.identity for record in Ledger(tmp_path).records()]
+    shares = {seed: {i["test"] for i in identities if i["seed"] == seed} for seed in range(3)}
+    assert [len(tests) for tests in shares.values()] == [1, 1, 1]
+    assert len(set.union(*shares.values())) == 3
+    assert len({i["rows"] for i in identities}) == len(identities)
+
+
+def test_a_budget_of_less_than_a_row_of_the_pilot_is_refused(noisy: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"keep 0.00065 is less than a row of the \d+ that a pilot"
+    ):
+        choose(noisy, tmp_path, keep=[0.00065])
+
+
+def test_a_score_that_there_is_not_is_named_before_anything_is_trained(
+    noisy: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DatapruneError, match="el2nn"):
+        choose(noisy, tmp_path, by="el2nn")
+    with pytest.raises(UsageError, match="by el2n has no effect"):
+        evaluate_cells(noisy, strategies=["hardest:by=aum", "random"], by="el2n", work=tmp_path)
+    assert not (tmp_path / "units").exists()
 
 
 def test_test_labels_have_no_part_in_the_choice(noisy: Path, tmp_path: Path) -> None:

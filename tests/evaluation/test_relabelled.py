@@ -53,7 +53,6 @@ def test_versions_of_the_same_rows_differ_by_their_suggested_labels(
     assert {arm: row["labels"] for arm, row in arms.items()} == {
         "full": "given", "v1": "suggested_label", "v2": "suggested_label", "v3": "given",
     }  # fmt: skip
-    assert arms["v3"]["gain_over_random"] == 0  # of all rows there is one draw alone: everything
     assert {row["num_rows"] for row in arms.values()} == {300}
     assert arms["full"]["accuracy"] > 0.9
     assert arms["v1"]["accuracy"] == pytest.approx(2 / 3, abs=0.1)  # it never saw class 1
@@ -86,3 +85,31 @@ def test_what_is_held_out_keeps_its_given_labels(
     full, first, second = (unit.unit_id for unit in units)
     assert first != full
     assert first == second
+
+
+def test_versions_of_two_score_tables_say_that_one_recipe_and_no_one_cost_is_theirs(
+    blobs_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    for tag, epochs in (("v1", 4), ("v2", 5)):
+        blobs_recipe["probe"] = blobs_recipe["probe"] | {"schedule_epochs": epochs}
+        recipe = parse_recipe(blobs_recipe, where="tests")
+        scored = flow.score(recipe, work=tmp_path / "work")
+        flow.prune(scored.path, name="d", tag=tag, keep=0.5, store=store)
+    about: dict[str, Any] = {"seeds": 1, "store": store, "scored_in": tmp_path / "work"}
+    both = flow.evaluate("d", "v1", "v2", work=tmp_path / "e", **about)
+    assert (both.scoring_s, both.why) == (None, "the versions' scores are of different units")
+    assert any("v2 was scored by another recipe than v1" in told for told in both.warnings)
+    one = flow.evaluate("d", "v1", work=tmp_path / "e", **about)
+    assert one.scoring_s is not None
+    assert not any("another recipe" in told for told in one.warnings)
+    lost = flow.evaluate("d", "v1", work=tmp_path / "e", **about | {"scored_in": tmp_path})
+    assert f"not in {tmp_path}" in str(lost.why)
+
+
+def test_a_version_of_every_row_has_no_random_rows_beside_it(scores: Path, tmp_path: Path) -> None:
+    flow.prune(scores, name="d", tag="v1", keep=1.0, store=tmp_path / "store")
+    result = flow.evaluate("d", "v1", seeds=2, store=tmp_path / "store", work=tmp_path / "e")
+    assert [row["kind"] for row in result.rows] == ["full", "strategy"]
+    assert result.rows[1]["gain_over_full"] == 0
+    assert "gain_over_random" not in result.rows[1]

@@ -52,7 +52,9 @@ def table(
     bench = Bench(np.arange(200), {}, "test split", 50, 2, "accuracy", np.arange(200) % 2)
     run, cost = RunRecipe(num_cpus=2), ScoringCost(50.0)
     rows = tabulate(cells, Retrained(records, []), bench, run, cost, CLASSES)
-    return {row["arm"]: row for row in rows}, warnings_for(rows, cells, bench, CLASSES)
+    return {row["arm"]: row for row in rows}, warnings_for(
+        rows, cells, bench, CLASSES, "fixed_steps"
+    )
 
 
 RANDOM: Values = [(0.90, 0.80), (0.92, 0.78), (0.88, 0.82)]
@@ -113,7 +115,8 @@ def test_a_class_that_is_lost_is_a_warning() -> None:
     assert [told for told in warnings if "its worst class is 30 points below" in told]
     _rows, warnings = table(BETTER, RANDOM, kept=(91, 9))
     assert warnings == [
-        "mine@0.5 keeps 9 of 100 rows of class b; --class-balance proportional keeps more"
+        "mine@0.5 keeps 9 of 100 rows of class b; pruning with --class-balance proportional keeps "
+        "more"
     ]
     assert table(BETTER, RANDOM, kept=(80, 20))[1] == []
 
@@ -121,6 +124,6 @@ def test_a_class_that_is_lost_is_a_warning() -> None:
 def test_few_steps_are_a_warning() -> None:
     cells = cells_of([50, 50], 30)
     bench = Bench(np.arange(200), {}, "", 50, 2, "accuracy", np.arange(200) % 2)
-    assert warnings_for([{"num_steps": 30, "arm": "x"}], cells, bench, CLASSES) == [
-        "no arm trained for more than 30 steps; raise --steps or --epochs"
+    assert warnings_for([{"num_steps": 30, "arm": "x"}], cells, bench, CLASSES, "fixed_epochs") == [
+        "no arm trained for more than 30 steps; raise --epochs"
     ]

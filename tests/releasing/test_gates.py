@@ -18,6 +18,7 @@ from dataprune.core.errors import AlignmentError, UsageError, VersionNotFoundErr
 from dataprune.evaluation.outcome import EvaluationResult
 from dataprune.releasing import gates
 from dataprune.releasing.result import RunResult
+from dataprune.runs.ledger import Ledger
 from dataprune.tables.release import Gate, read_release
 from dataprune.versions.load import load_version
 from dataprune.versions.store import LocalStore
@@ -123,6 +124,29 @@ def evaluated(row: dict[str, Any]) -> EvaluationResult:
         seeds=3, model="mlp", scored_with="mlp", held_out="test", num_test_rows=100, scoring_s=None,
         why="not asked", unit="CPU-s", status="complete", failed=0,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["gain_over_matched", "gain_over_random", "gain_over_full"])
+def test_the_pilot_reads_the_nearest_control_that_there_is(key: str) -> None:
+    row = {"arm": "v7", "seeds": 3, key: -0.5, f"{key}_half_width": 0.1}
+    gate = gates.pilot(evaluated(row), "v7", 0.0)
+    assert (gate.value, gate.passed) == (pytest.approx(-0.4), False)
+    without = gates.pilot(evaluated({"arm": "v7", "seeds": 1}), "v7", 0.0)
+    assert (without.value, without.passed) == (None, False)
+    assert not gates.pilot(evaluated({"arm": "random@5", "seeds": 3}), "v7", 0.0).passed
+
+
+def test_the_pilot_trains_the_probe_whatever_the_recipe_evaluates(release: Release) -> None:
+    release.recipe["evaluate"] = {
+        "protocol": "fixed_epochs", "epochs": 1,
+        "model": {"name": "mlp", "params": {"widths": [3]}},
+    }  # fmt: skip
+    release.section["gates"]["pilot"] = {"seeds": 2}
+    release.run()
+    records = Ledger(f"{release.work}/pilot").records()
+    assert len(records) == 4  # two seeds of the version, and of random rows
+    assert {record.identity["num_steps"] for record in records} == {2 * (96 // 16)}
+    assert all(r.identity["probe"]["model"]["params"] == {"widths": [8]} for r in records)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ def test_a_test_split_needs_no_vectors(tmp_path: Path) -> None:
         ([[1.0, 2.0], [1.0, None], [1.0, 2.0]], "1 rows of .* have a null feature: 1"),
         ([[1.0, 2.0], [1.0, 2.0], [float("nan"), 0.0]], "1 rows .* NaN or infinite feature: 2"),
         ([[1.0], [1e5], [float("inf")]], "infinite feature: 2; 1 have a feature beyond 65504.*: 1"),
+        ([[0.0], [0.0], [1e-9]], "1 rows .* have a vector that is all zeros in float16: .*: 2"),
         (["a", "b", "c"], "column embedding of .* is string, and an embedding is a list"),
         ([["a"], ["b"], ["c"]], "column embedding of .* is list<.*string>, and an embedding is a"),
     ],
