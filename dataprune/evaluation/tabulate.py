@@ -183,4 +183,4 @@ def _thin_classes(cell: Cell, bench: Bench, class_names: Sequence[str]) -> list[
     worst = int(np.flatnonzero(thin)[np.argmin(share[thin])])
     more = f" and {thin.sum() - 1} more classes" if thin.sum() > 1 else ""
     told = f"{kept[worst]} of {have[worst]} rows of class {class_names[worst]}{more}"
-    return [f"{cell.arm.name} keeps {told}; pruning with --class-balance proportional keeps more"]
+    return [f"{cell.arm.name} keeps {told}; prune with --class-balance proportional"]
