@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, told apart by all kinds of colour vision; markers differ, too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = "osD^vP"
+_MARKERS = "osD^vPX*<>hp"  # twice as many as colours: lines of one colour differ by both
 _GREY = "0.45"
 _PANEL_INCHES = (4.6, 3.4)
 _DPI = 150
@@ -81,7 +81,7 @@ def _panel(axis: Any, rows: Sequence[dict[str, Any]], key: str) -> None:
             (i % 6 + 1) * (1 if i % 2 else -1) * 0.003
         )  # so that intervals do not hide each other
         colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
-        _line(axis, own, key, name, colour, marker, shift)
+        _line(axis, own, key, name, colour, marker, shift, solid=i < len(_COLOURS))
     axis.set_xlabel("budget, as a share of all rows")
     if key != "r2":  # an interval may reach further than a share can
         low, high = axis.get_ylim()
@@ -94,11 +94,13 @@ def _panel(axis: Any, rows: Sequence[dict[str, Any]], key: str) -> None:
 
 def _line(
     axis: Any, rows: list[dict[str, Any]], key: str, label: str, colour: str, marker: str,
-    shift: float,
+    shift: float, *, solid: bool = True,
 ) -> None:  # fmt: skip
     """One strategy: a point for each budget, with its 95 % interval."""
     rows = sorted(rows, key=lambda row: row["share"])
-    dashes = ":" if rows and rows[0]["kind"] == "baseline" else "-"
+    dashes = "-" if solid else "-."
+    if rows and rows[0]["kind"] == "baseline":
+        dashes = ":"
     axis.errorbar(
         [row["share"] + shift for row in rows],
         [row[key] for row in rows],
