@@ -24,7 +24,7 @@ CLEAN = (
 )  # fmt: skip
 NOISY = (
     "hardest:by=el2n", "window:by=el2n,skip_hardest=0.15", "ccs:by=aum,beta=0.1",
-    "flagged->ccs:by=aum,beta=0.1", "flagged->random",
+    "flagged->ccs:by=aum,beta=0.1", "flagged->random", "auto",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def _measure(name: str, about: Set, strategies: tuple[str, ...]) -> list[dict[st
     scored = dataprune.score(about.scored(), work=home / "scores")
     result = dataprune.evaluate_cells(
         scored.path, strategies=strategies, keep=about.keeps, class_balance=BALANCE,
-        by=about.by if "auto" in strategies else None, steps=about.steps, seeds=about.seeds,
+        by=about.by, steps=about.steps, seeds=about.seeds,
         work=home / "evaluation", out=home / "results", runner=about.changes.get("run.runner"),
     )  # fmt: skip
     return [dict(zip(header_of(result), line, strict=True)) for line in cells_of(result)]
