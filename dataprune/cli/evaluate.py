@@ -187,7 +187,7 @@ def _choose(name: str, options: dict[str, Any], as_json: bool) -> int:  # noqa: 
             raise click.UsageError(f"{flag} has no effect with --choose")
     with talk(quiet=as_json) as on_progress:
         chosen = choose_strategies(name, **_read(options), on_progress=on_progress)
-    warn([told for each in chosen for told in each.warnings])
+    warn(list(dict.fromkeys(told for each in chosen for told in each.warnings)))
     if as_json:
         emit_json([asdict(each) for each in chosen])
     else:

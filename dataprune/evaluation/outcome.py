@@ -155,7 +155,7 @@ def evaluate_arms(
         unit=unit_of(recipe.run),
         status="partial" if failed else "complete",
         failed=failed,
-        warnings=[*found, *(told for choice in chosen for told in choice.warnings)],
+        warnings=[*found, *dict.fromkeys(told for choice in chosen for told in choice.warnings)],
         chosen=list(chosen),
     )
 

@@ -21,7 +21,7 @@ from dataprune.evaluation.cells import Layout
 from dataprune.evaluation.choices import Chosen, Tried
 from dataprune.evaluation.compare import values_of
 from dataprune.evaluation.costs import device_seconds, unit_of
-from dataprune.evaluation.priors import RANDOM, Candidate, candidates, fraction, noise_of
+from dataprune.evaluation.priors import RANDOM, Candidate, candidates, fraction, noise_of, untried
 from dataprune.evaluation.rounds import (
     MOST_SEEDS,
     Round,
@@ -235,4 +235,4 @@ class _Pilot:
             command=command_of(study, told.strategy, told.by, race.keep),
         )
         log.info("auto chose %s for keep %s: %s", chosen.strategy, race.keep, chosen.why)
-        return replace(chosen, warnings=warnings_of(chosen))
+        return replace(chosen, warnings=[*warnings_of(chosen), *untried(study.table)])

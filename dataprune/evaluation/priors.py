@@ -115,12 +115,26 @@ def candidates(table: ScoreTable, keep: float, by: str, noise: Noise) -> list[Ca
     else:
         wanted += [best, *after_best]
         wanted += [(hard, by, why_hard)] if keep >= _LITTLE else [(easy, by, _EASY)]
-    if not {"dual", "confidence"} <= set(table.columns):
+    if not _has_dual(table):
         wanted.remove(beta)
     found = {name: (column, why) for name, column, why in reversed(wanted)}
     chosen = [(name, *found[name]) for name in dict.fromkeys(name for name, _by, _why in wanted)]
     made = [Candidate(_asked(name, column), why) for name, column, why in chosen[: MOST - 1]]
     return [*made, Candidate(parse_strategy(RANDOM), "needs no score")]
+
+
+def untried(table: ScoreTable) -> list[str]:
+    """What is no candidate for want of columns, and how to get them."""
+    found = []
+    if not _has_dual(table):
+        found.append("auto did not try beta: score dual and confidence, too, for that")
+    if "features" not in table.meta:
+        found.append("auto did not try d2: score with --features for that")
+    return found
+
+
+def _has_dual(table: ScoreTable) -> bool:
+    return {"dual", "confidence"} <= set(table.columns)
 
 
 _D2 = "hard rows, and of alike ones only some"

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dataprune.evaluation.priors import MOST, Noise, candidates, noise_of
+from dataprune.evaluation.priors import MOST, Noise, candidates, noise_of, untried
 from dataprune.tables.scores import ScoreTable
 
 CLEAN, NOISY, UNKNOWN = Noise(0.01, ""), Noise(0.2, ""), Noise(None, "")
@@ -97,3 +97,12 @@ def test_noise_is_what_flags_say_else_a_bound_else_unknown() -> None:
     nothing = noise_of(table_of(PLAIN))
     assert nothing.rate is None
     assert not nothing.matters
+
+
+def test_what_columns_would_let_it_try_is_told() -> None:
+    assert [told.split(":")[0] for told in untried(table_of(PLAIN))] == [
+        "auto did not try beta", "auto did not try d2",
+    ]  # fmt: skip
+    table = table_of(ALL)
+    table.meta["features"] = {"file": "features.parquet"}
+    assert untried(table) == []
