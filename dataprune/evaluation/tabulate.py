@@ -156,14 +156,17 @@ def warnings_for(
             if cell.kind == "strategy":
                 found += _thin_classes(cell, bench, class_names)
     if rows and (most := max(row["num_steps"] for row in rows)) < _FEW_STEPS:
-        option = "--steps" if protocol == "fixed_steps" else "--epochs"
-        found.append(f"no arm trained for more than {most} steps; raise {option}")
+        longer = "steps" if protocol == "fixed_steps" else "epochs"
+        found.append(
+            f"no arm trained for more than {most} steps; before you believe this, train "
+            f"for more {longer}"
+        )
     unsure = [row["arm"] for row in tested if row[f"{_OF_RANDOM}_verdict"] == UNSURE]
     if unsure:
         seeds = max(row["seeds"] for row in tested)
         found.append(
             f"{len(unsure)} of {len(tested)} differences to random are within chance of "
-            f"{seeds} seeds: {', '.join(unsure)}; more --seeds may tell"
+            f"{seeds} seeds: {', '.join(unsure)}; more seeds may tell"
         )
     return found
 

@@ -253,7 +253,7 @@ def test_evaluate_tells_every_arm(ground: Path, cli: Cli, tmp_path: Path) -> Non
     assert done.code == 0
     assert "gain over random" in done.out
     assert "scoring took" in done.out
-    assert "raise --steps" in done.err
+    assert "train for more steps" in done.err
     assert cli("status", tmp_path, "--json").json["counts"] == {"finished": 2 * len(kinds)}
 
 

@@ -124,5 +124,5 @@ def test_few_steps_are_a_warning() -> None:
     cells = cells_of([50, 50], 30)
     bench = Bench(np.arange(200), {}, "", 50, 2, "accuracy", np.arange(200) % 2)
     assert warnings_for([{"num_steps": 30, "arm": "x"}], cells, bench, CLASSES, "fixed_epochs") == [
-        "no arm trained for more than 30 steps; raise --epochs"
+        "no arm trained for more than 30 steps; before you believe this, train for more epochs"
     ]

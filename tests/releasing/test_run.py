@@ -198,7 +198,7 @@ def test_the_pilot_works_behind_the_url_too_so_that_every_node_reaches_it(
     quick.section["gates"]["pilot"] = {"seeds": 2, "tolerance": 1.0}
     quick.run(work="s3://bucket/release")
     units = [n for n in bucket.objects if n.startswith("bucket/release/pilot/units/")]
-    assert len([n for n in units if n.endswith("unit.json")]) == 6
+    assert len([n for n in units if n.endswith("unit.json")]) == 4
     assert "bucket/release/pilot/run.json" in bucket.objects
 
 
