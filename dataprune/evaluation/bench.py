@@ -53,7 +53,9 @@ def task_of(recipe: Recipe) -> Task:
     return TASKS.get(recipe.task)
 
 
-def make_bench(recipe: Recipe, loaded: Loaded, *, validation: int | None = None) -> Bench:
+def make_bench(
+    recipe: Recipe, loaded: Loaded, *, validation: int | None = None, doubtful: Mask | None = None
+) -> Bench:
     """Lay out what arms share.
 
     Without a test split a stratified share, hashed from content, is held out of every arm.
@@ -61,6 +63,7 @@ def make_bench(recipe: Recipe, loaded: Loaded, *, validation: int | None = None)
     validation: number of a share of the training rows to test on instead, which is held out of
         every arm too; the test rows are then neither trained on nor looked at, so choices can be
         made by it. Shares of other numbers are other draws.
+    doubtful: rows, bool (n,), that are not tested on then, since their labels are likely wrong.
     """
     task = task_of(recipe)
     has_test = loaded.test is not None
@@ -72,7 +75,10 @@ def make_bench(recipe: Recipe, loaded: Loaded, *, validation: int | None = None)
     tested = held_out
     if validation is not None:
         tested = _share(loaded, ~held_out, recipe.seed + 1 + validation)
-        told, held_out = f"{tested.sum()} training rows held out of every arm", held_out | tested
+        held_out |= tested
+        if doubtful is not None and (tested & ~doubtful).any():
+            tested = tested & ~doubtful
+        told = f"{tested.sum()} training rows held out of every arm"
     train = loaded.labels[~held_out]
     shared = {**model_inputs(recipe, loaded), "targets": task.targets(loaded.labels, train)}
     if has_test and validation is None:

@@ -2,8 +2,9 @@
 
 The test rows are neither trained on nor looked at, so that a comparison on them stays fair. Each
 seed tests on a share of its own: where rows are few, which ones are tested on tells more than the
-seed does. Trainings are units as all others are: cut off, the same call goes on, and one that is
-finished is not run again.
+seed does. Rows whose labels are likely wrong, by flags of the table, are not tested on. Trainings
+are units as all others are: cut off, the same call goes on, and one that is finished is not run
+again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from dataprune.evaluation.cells import Layout
 from dataprune.evaluation.choices import Chosen, Tried
 from dataprune.evaluation.compare import values_of
 from dataprune.evaluation.costs import device_seconds, unit_of
-from dataprune.evaluation.priors import RANDOM, Candidate, candidates, fraction, noise_of, untried
+from dataprune.evaluation.priors import (
+    RANDOM,
+    Candidate,
+    candidates,
+    fraction,
+    likely_wrong,
+    noise_of,
+    untried,
+)
 from dataprune.evaluation.rounds import (
     MOST_SEEDS,
     Round,
@@ -97,7 +106,8 @@ class _Pilot:
         """Arms of a seed, which tests on a share of its own."""
         if seed not in self._layouts:
             study = self.study
-            bench = make_bench(study.recipe, study.loaded, validation=seed)
+            doubtful = likely_wrong(study.table)
+            bench = make_bench(study.recipe, study.loaded, validation=seed, doubtful=doubtful)
             settings = study.settings.model_copy(update={"seeds": MOST_SEEDS})
             self._layouts[seed] = Layout(
                 study.recipe, settings, bench, study.table, study.path, balance=study.balance

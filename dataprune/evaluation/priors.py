@@ -24,6 +24,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from dataprune.evaluation.strategies import Asked, parse_strategy
 from dataprune.selection._columns import is_easier
@@ -99,11 +100,15 @@ def candidates(table: ScoreTable, keep: float, by: str, noise: Noise) -> list[Ca
     why_careful = f"{why_ccs} without its hardest end, where wrong labels gather"
     why_hard = "hard rows teach most where much is kept"
     window = (f"window:skip_hardest={skipped:g}", by, f"the hardest but for the top {skipped:.0%}")
-    known_wrong = LABEL_ISSUE in table.meta.get("flags", {}) and bool(is_likely(table.table).any())
+    wrong = likely_wrong(table)
+    known_wrong = wrong is not None and bool(wrong.any())
     best = (hard, by, why_hard) if keep >= _HALF else (ccs, by, why_ccs)
-    wanted = []
+    wanted: list[tuple[str, str | None, str]] = []
     if known_wrong:
-        wanted.append((f"flagged->{best[0]}", by, f"likely wrong labels go first; {best[2]}"))
+        wanted += [
+            (f"flagged->{best[0]}", by, f"likely wrong labels go first; {best[2]}"),
+            ("flagged->random", None, "likely wrong labels go first, and the rest is of all kinds"),
+        ]
     after_best = [beta, d2, d2_all] if "features" in table.meta else [beta]
     if keep >= _HALF:
         after_best = after_best[:2]
@@ -121,6 +126,11 @@ def candidates(table: ScoreTable, keep: float, by: str, noise: Noise) -> list[Ca
     chosen = [(name, *found[name]) for name in dict.fromkeys(name for name, _by, _why in wanted)]
     made = [Candidate(_asked(name, column), why) for name, column, why in chosen[: MOST - 1]]
     return [*made, Candidate(parse_strategy(RANDOM), "needs no score")]
+
+
+def likely_wrong(table: ScoreTable) -> npt.NDArray[np.bool_] | None:
+    """Which rows have a likely wrong label, bool (n,); None where the table has no flags."""
+    return is_likely(table.table) if LABEL_ISSUE in table.meta.get("flags", {}) else None
 
 
 def untried(table: ScoreTable) -> list[str]:
@@ -151,7 +161,7 @@ def _cut(table: ScoreTable, by: str, strategy: str, param: str, share: float, ro
     return f"{strategy}:{param}={share:g}{hard_by}"
 
 
-def _asked(name: str, by: str) -> Asked:
+def _asked(name: str, by: str | None) -> Asked:
     asked = parse_strategy(name)
     return Asked(asked.label, asked.steps, by)
 

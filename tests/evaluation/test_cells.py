@@ -149,6 +149,21 @@ def test_validation_rows_are_training_rows_and_the_test_split_is_not_looked_at(
     assert not [name for name in bench.shared if name.startswith("test")]
 
 
+def test_doubtful_rows_are_held_out_and_not_tested_on(split_recipe: Recipe) -> None:
+    loaded = loaded_of(split_recipe)
+    usual = make_bench(split_recipe, loaded, validation=0)
+    tested = usual.shared["held_out"]
+    doubtful = np.zeros(300, np.bool_)
+    doubtful[np.flatnonzero(tested)[::2]] = True
+    doubtful[usual.train_rows[:5]] = True
+    bench = make_bench(split_recipe, loaded, validation=0, doubtful=doubtful)
+    assert np.array_equal(bench.train_rows, usual.train_rows)
+    assert np.array_equal(bench.shared["held_out"], tested & ~doubtful)
+    assert bench.num_test_rows == (tested & ~doubtful).sum()
+    every = make_bench(split_recipe, loaded, validation=0, doubtful=np.ones(300, np.bool_))
+    assert np.array_equal(every.shared["held_out"], tested)  # where nothing else is left
+
+
 def test_without_a_test_split_validation_rows_are_none_of_the_test_rows(
     blobs_recipe: dict[str, Any],
 ) -> None:

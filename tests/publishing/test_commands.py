@@ -147,7 +147,7 @@ def test_an_interrupted_publish_says_so_and_the_next_one_ends_it(
         "--to", REPO,
     ]  # fmt: skip
     env = client_env(hub, tmp_path / "home")
-    fault = hub.fault("slow", path=when, delay_s=1)
+    fault = hub.fault("slow", path=when, delay_s=3)  # it is over when the client goes
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     while not fault.fired:
         time.sleep(0.01)
