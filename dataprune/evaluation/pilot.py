@@ -222,7 +222,9 @@ class _Pilot:
     def chosen(self, race: _Race) -> Chosen:
         """The verdict, in the words and figures that a user is told."""
         study, run = self.study, self.study.recipe.run
-        found = verdict(race.values, race.left)
+        bench = self.bench
+        rows = None if bench.metric == "R2" else bench.num_test_rows
+        found = verdict(race.values, race.left, rows)
         told = race.tried[found.chosen]
         seconds = math.fsum(record.run["seconds"] for record in race.units.values())
         scale = 1.0 if self.bench.metric == "R2" else 100.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dataprune.evaluation.priors import RANDOM
 from dataprune.evaluation.statistics import difference_error
 
 FINALISTS = 3
@@ -95,12 +96,27 @@ def finalists(values: Mapping[str, Mapping[int, float]], order: Sequence[str]) -
     return [name for name in found if name in best]
 
 
-def verdict(values: Mapping[str, Mapping[int, float]], order: Sequence[str]) -> Verdict:
-    """The best mean, and of equal ones the first of `order`; by how much, as far as seeds tell."""
+def verdict(
+    values: Mapping[str, Mapping[int, float]],
+    order: Sequence[str],
+    num_test_rows: int | None = None,
+) -> Verdict:
+    """The best mean, and of equal ones the first of `order`; by how much, as far as seeds tell.
+
+    Random rows win only if they lead by more than a standard error of the difference.
+
+    num_test_rows: that each seed is tested on, where the metric is a share of them; with one seed
+        they bound the standard error, of two independent draws of so many rows.
+    """
     names = [name for name in order if name in values]
     means = {name: _mean(values[name]) for name in names}
     chosen = max(names, key=lambda name: means[name])
     found = difference_error([values[name] for name in names])
+    others = [name for name in names if name != RANDOM]
+    if chosen == RANDOM and others:
+        best = max(others, key=lambda name: means[name])
+        chance = found[0] if found else _chance(means[RANDOM], num_test_rows)
+        chosen = best if means[RANDOM] - means[best] <= chance else RANDOM
     error, half = None, None
     if found:
         from scipy import stats
@@ -109,6 +125,11 @@ def verdict(values: Mapping[str, Mapping[int, float]], order: Sequence[str]) -> 
         half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, found[1]) * error)
     over = [Difference(n, means[chosen] - means[n], half) for n in names if n != chosen]
     return Verdict(chosen, error, over)
+
+
+def _chance(share: float, num_rows: int | None) -> float:
+    """Standard error of the difference of two shares of so many rows; 0 where that is not known."""
+    return (2 * share * (1 - share) / num_rows) ** 0.5 if num_rows else 0.0
 
 
 def _mean(values: Mapping[int, float]) -> float:

@@ -51,7 +51,10 @@ def reason_of(found: Verdict, last: Round, why: str, scale: float) -> str:
         return f"nothing else could be: {why}"
     over = "; ".join(told_difference(d, scale) for d in found.over)
     seeds = f"{last.seeds} seed{'s' if last.seeds > 1 else ''}"
-    return f"it led the pilot after {last.steps} steps with {seeds} ({over}): {why}"
+    led = (
+        "it led the pilot" if all(d.mean >= 0 for d in found.over) else "it was best but for chance"
+    )
+    return f"{led} after {last.steps} steps with {seeds} ({over}): {why}"
 
 
 def told_difference(difference: Difference, scale: float) -> str:

@@ -75,6 +75,22 @@ def test_a_lead_that_seeds_may_give_wins_and_is_told_as_such() -> None:
     assert not found.over[0].tells
 
 
+def test_random_rows_win_only_by_a_lead() -> None:
+    rival = seeds(0.70, 0.72, 0.71)
+    near = {"first": rival, "random": seeds(0.71, 0.71, 0.72)}
+    far = {"first": rival, "random": seeds(0.80, 0.82, 0.81)}
+    assert verdict(near, ORDER).chosen == "first"
+    assert verdict(far, ORDER).chosen == "random"
+    assert verdict({"random": seeds(0.5)}, ORDER).chosen == "random"
+
+
+def test_with_one_seed_the_rows_tested_on_bound_what_is_a_lead() -> None:
+    values = {"first": seeds(0.80), "random": seeds(0.82)}
+    assert verdict(values, ORDER, 500).chosen == "first"  # standard error 0.024
+    assert verdict(values, ORDER, 5000).chosen == "random"  # 0.0077
+    assert verdict(values, ORDER).chosen == "random"  # of a metric that is no share
+
+
 def test_equal_results_go_to_the_first_of_the_order() -> None:
     values = {name: seeds(0.8, 0.8, 0.8) for name in reversed(ORDER)}
     assert verdict(values, ORDER).chosen == "first"
