@@ -51,10 +51,10 @@ def reason_of(found: Verdict, last: Round, why: str, scale: float) -> str:
         return f"nothing else could be: {why}"
     over = "; ".join(told_difference(d, scale) for d in found.over)
     seeds = f"{last.seeds} seed{'s' if last.seeds > 1 else ''}"
-    led = (
-        "it led the pilot" if all(d.mean >= 0 for d in found.over) else "it was best but for chance"
-    )
-    return f"{led} after {last.steps} steps with {seeds} ({over}): {why}"
+    about = f"after {last.steps} steps with {seeds} ({over})"
+    if any(d.mean < 0 for d in found.over):
+        return f"it led the pilot but for random rows, whose lead may be chance, {about}: {why}"
+    return f"it led the pilot {about}: {why}"
 
 
 def told_difference(difference: Difference, scale: float) -> str:

@@ -42,6 +42,8 @@ def test_a_reason_says_who_led_and_by_how_much() -> None:
     assert told.endswith("over random): hard rows")
     told = reason_of(verdict({"first": {0: 0.5}, "random": {0: 0.4}}, order), LAST, "x", 100)
     assert "(+10.00 over random)" in told
+    close = verdict({"first": {0: 0.5}, "random": {0: 0.51}}, order, 100)
+    assert reason_of(close, LAST, "x", 100).startswith("it led the pilot but for random rows")
     assert reason_of(verdict({"first": {0: 0.5}}, order), LAST, "x", 100).startswith("nothing else")
 
 
