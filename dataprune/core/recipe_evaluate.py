@@ -45,7 +45,7 @@ class EvaluateRecipe(Strict):
         None,
         gt=0,
         description="of auto: at most as many steps as so many trainings on everything; default: "
-        "5, and up to 20 where there are few rows to test on",
+        "5, and up to 60 where there are few rows to test on",
     )
 
     @model_validator(mode="before")

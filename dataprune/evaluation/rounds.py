@@ -17,10 +17,10 @@ from dataprune.evaluation.priors import RANDOM
 from dataprune.evaluation.statistics import difference_error
 
 FINALISTS = 3
-MOST_SEEDS = 3
+MOST_SEEDS = 10
 _SHORTEST = 4  # parts of a whole training: a first round is one of them at least
-_USUAL, _MOST_TIMES = 5.0, 4.0  # trainings on everything
-_MANY_ROWS = 2000  # to test on
+_USUAL, _MOST_TIMES = 5.0, 12.0  # trainings on everything
+_MANY_ROWS = 5000  # to test on
 _CONFIDENCE = 0.95
 
 
@@ -67,7 +67,7 @@ class Verdict:
 def usual_trainings(num_test_rows: int) -> float:
     """How many trainings on everything the pilot of a budget may take where nobody says so.
 
-    Five, and up to four times as many where a share to test on has few rows: a difference between
+    Five, and up to twelve times as many where a share to test on has few rows: a difference between
     two strategies is then within chance of the rows, and more seeds test on more of them.
     """
     return _USUAL * min(_MOST_TIMES, max(1.0, _MANY_ROWS / num_test_rows))

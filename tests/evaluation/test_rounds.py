@@ -38,7 +38,7 @@ def test_rounds_take_the_budget_at_most_and_the_last_is_the_longest(
 
 
 def test_length_comes_before_seeds_and_seeds_before_nothing() -> None:
-    assert plan_rounds(6, 1000, 60_000) == [Round(6, 3, 1000)]  # more seeds would be no use
+    assert plan_rounds(6, 1000, 900_000) == [Round(6, 10, 1000)]  # more seeds would be no use
     assert plan_rounds(6, 1000, 13_000) == [Round(6, 2, 1000)]
     assert plan_rounds(6, 1000, 6000) == [Round(6, 1, 1000)]
 
@@ -104,7 +104,7 @@ def test_one_seed_gives_no_interval_and_the_best_mean() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "trainings"), [(1, 20), (500, 20), (1000, 10), (2000, 5), (90_000, 5)]
+    ("rows", "trainings"), [(1, 60), (400, 60), (1000, 25), (5000, 5), (90_000, 5)]
 )
 def test_where_there_are_few_rows_to_test_on_more_trainings_make_up_for_it(
     rows: int, trainings: float
