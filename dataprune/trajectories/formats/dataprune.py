@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -28,6 +29,11 @@ def _read(value: Any, _name: str, where: str) -> Iterator[Trajectory]:
     row = dict.fromkeys(SCHEMA.names) | value
     for field in SCHEMA:
         _check(row[field.name], field, field.name)
+    if row["meta"] is not None:
+        try:
+            json.loads(row["meta"])
+        except ValueError as exc:
+            raise Unreadable("meta is no JSON") from exc
     roles = get_args(Role)
     for message in row["messages"] or ():
         if message.get("role") not in roles or not isinstance(message.get("content"), str):

@@ -119,6 +119,14 @@ def _paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [at, *(path for key, one in inner for path in _paths(one, (*at, key)))]
 
 
+@pytest.mark.parametrize("meta", ["", "{", "text"])
+def test_a_curated_row_whose_meta_is_no_json_is_a_problem(rows: dict[str, Any], meta: str) -> None:
+    row = json.loads(json.dumps(rows["dataprune"])) | {"meta": meta}
+    (made,) = _read(Item(row, "a:1", "line 1 of a"), FORMATS.get("dataprune"), None)
+    assert "meta is no JSON" in str(made.problem)
+    json.loads(made.meta)
+
+
 @pytest.mark.parametrize("name", FORMATS.names())
 @given(data=st.data())
 @settings(
