@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.runs.object_store import ObjectStore
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 # Read when ray is first imported: no token file in the developer's home, no usage reports.
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+# The same examples in every run, so that a run says something of the change and not of the draw;
+# HYPOTHESIS_PROFILE=default draws new ones.
+settings.register_profile("steady", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 REPO = Path(__file__).resolve().parents[1]
 

@@ -39,18 +39,18 @@ def test_the_limit_counts_shares_and_workers(resources: Resources, seconds: floa
     assert limit_s(resources) == pytest.approx(seconds)
 
 
-@given(seconds=st.lists(st.floats(1, 1000), min_size=1, max_size=30), limit=st.floats(1, 20_000))
+@given(unit_s=st.floats(1, 1000), fit=st.floats(0.1, 99.9).filter(lambda x: 0.01 < x % 1 < 0.99))
 def test_equal_units_one_after_another_never_exceed_the_limit_and_use_it(
-    seconds: list[float], limit: float
+    unit_s: float, fit: float
 ) -> None:
-    unit_s = seconds[0]
-    spending = Spending(job(limit / 3600))
+    """fit: how many fit; not a whole number, since a limit of hours is rounded."""
+    spending = Spending(job(fit * unit_s / 3600))
     started = 0
-    while started < 1000 and spending.may_start():
+    while spending.may_start():
         spending.began(str(started))
         spending.ended(str(started), unit_s)
         started += 1
-    assert started == max(1, min(1000, int(limit / unit_s + 1e-9)))
+    assert started == max(1, int(fit))
 
 
 @given(times=st.lists(st.floats(1, 1000), min_size=1, max_size=30), limit=st.floats(1000, 20_000))
