@@ -1,4 +1,4 @@
-"""What `auto` gives up against the best of its candidates, on real data it was not tuned on.
+"""What `auto` gives up against the best of its candidates, on real data.
 
 Every candidate of every budget is trained in full, with seeds, and tested on rows that neither the
 scores nor the pilot have seen. Regret is the best candidate's mean less the chosen one's, in points
