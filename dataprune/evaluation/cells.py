@@ -176,8 +176,12 @@ class Layout:
 
     def random(self, budget: int) -> tuple[Rows, ...]:
         """Uniformly random rows, drawn anew for each seed."""
+        return tuple(self.random_of(seed, budget) for seed in range(self.settings.seeds))
+
+    def random_of(self, seed: int, budget: int) -> Rows:
+        """Uniformly random rows, as that seed draws them."""
         every = np.zeros(self.num_rows, dtype=np.int64)
-        return self._drawn(every, np.asarray([budget]))
+        return self._drawn(seed, every, np.asarray([budget]))
 
     def matched(self, name: str, rows: Rows, keep: float | int) -> Cell | None:
         """Random rows with a cell's count of each class; None where these are proportional."""
@@ -189,20 +193,18 @@ class Layout:
         if (counts == class_quotas("proportional", len(rows), sizes, 0, [])).all():
             return None
         label = f"same classes as {name}"
-        arm = self.arm(label, self._drawn(of_row, counts))
+        seeds = range(self.settings.seeds)
+        arm = self.arm(label, tuple(self._drawn(seed, of_row, counts) for seed in seeds))
         return Cell(arm, "matched", label, len(rows), keep)
 
-    def _drawn(self, strata: Rows, counts: Rows) -> tuple[Rows, ...]:
-        """For each seed so many rows of each stratum; the same draw where counts are the same."""
+    def _drawn(self, seed: int, strata: Rows, counts: Rows) -> Rows:
+        """So many rows of each stratum; a seed draws the same where counts are the same."""
         rows = self.bench.train_rows
-        drawn = []
-        for seed in range(self.settings.seeds):
-            ties = mix64(rows, "evaluation control", self.recipe.seed, seed)
-            order = np.lexsort((ties, strata))
-            first = np.searchsorted(strata[order], np.arange(len(counts)))
-            places = np.arange(len(rows)) - first[strata[order]]
-            drawn.append(np.sort(rows[order[places < counts[strata[order]]]]))
-        return tuple(drawn)
+        ties = mix64(rows, "evaluation control", self.recipe.seed, seed)
+        order = np.lexsort((ties, strata))
+        first = np.searchsorted(strata[order], np.arange(len(counts)))
+        places = np.arange(len(rows)) - first[strata[order]]
+        return np.sort(rows[order[places < counts[strata[order]]]])
 
     def controls(self, keep: float | int) -> list[Cell]:
         """Random rows of a budget, and training-time selection for as many steps as these take."""

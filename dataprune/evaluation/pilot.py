@@ -32,7 +32,6 @@ from dataprune.evaluation.priors import (
     untried,
 )
 from dataprune.evaluation.rounds import (
-    MOST_SEEDS,
     Round,
     finalists,
     plan_rounds,
@@ -108,9 +107,8 @@ class _Pilot:
             study = self.study
             doubtful = likely_wrong(study.table)
             bench = make_bench(study.recipe, study.loaded, validation=seed, doubtful=doubtful)
-            settings = study.settings.model_copy(update={"seeds": MOST_SEEDS})
             self._layouts[seed] = Layout(
-                study.recipe, settings, bench, study.table, study.path, balance=study.balance
+                study.recipe, study.settings, bench, study.table, study.path, balance=study.balance
             )
         return self._layouts[seed]
 
@@ -149,7 +147,7 @@ class _Pilot:
         layout, asked = self._layout(seed), race.candidates[name].asked
         try:
             if name == RANDOM:
-                rows = layout.random(budget_rows(race.share, layout.num_rows))[seed]
+                rows = layout.random_of(seed, budget_rows(race.share, layout.num_rows))
             else:
                 rows, _choice = layout.decided(asked, race.share)
         except UsageError as exc:  # such as flags that drop more than may go
@@ -185,6 +183,8 @@ class _Pilot:
                 for label, (race, name) in arms.items()
                 if (arm := self._arm(race, name, seed)) is not None
             ]
+            if not wanted:
+                continue
             done = retrain(
                 study.recipe, study.loaded, self._layout(seed).bench, wanted,
                 seeds=[seed], work=study.folder, on_progress=on_progress,
