@@ -139,10 +139,8 @@ def version_cells(study: Study, bench: Bench, versions: Sequence[LoadedVersion])
             done.add(budget)
         control = None if budget == layout.num_rows else f"random@{budget}"
         matched = layout.matched(version.tag, rows, budget)
-        arm, other = (
-            layout.arm(version.tag, (rows,), targets),
-            matched.arm.name if matched else None,
-        )
+        arm = layout.arm(version.tag, (rows,), targets)
+        other = matched.arm.name if matched else None
         reads = _reads_scores(version.manifest.selection)
         cells.append(Cell(arm, "strategy", version.tag, budget, budget, control, other, reads))
         cells += [matched] if matched else []
@@ -199,9 +197,9 @@ def _unlike(versions: Sequence[LoadedVersion]) -> list[str]:
 def _differing(versions: Sequence[LoadedVersion]) -> ScoringCost | None:
     """That no one figure is what scoring cost, if it is not the same for all versions."""
     units = {tuple(version.scores.meta.get("unit_ids") or ()) for version in versions}
-    return (
-        ScoringCost(None, "the versions' scores are of different units") if len(units) > 1 else None
-    )
+    if len(units) == 1:
+        return None
+    return ScoringCost(None, "the versions' scores are of different units")
 
 
 def _reads_scores(selection: SelectionEntry) -> bool:
